@@ -1,0 +1,127 @@
+"""Rows of the registry and the ways to find one. A size that does not name its ISO 14405-1 operator is refused."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Literal
+
+import numpy as np
+
+from metrology_core.errors import CharacteristicError
+
+Needs = Literal["features", "form", "points", "image"]
+
+
+@dataclass(frozen=True, eq=False)
+class Context:
+    """What a characteristic may need beside the features, all in the unit and frame of the features.
+
+    ``at`` is the theoretically exact position (2 or 3 numbers); ``extents`` hold, per feature, the axial range (low,
+    high) of its points about its own point, or None.
+    """
+
+    at: np.ndarray | None = None
+    extents: tuple[tuple[float, float] | None, ...] = ()
+
+
+Function = Callable[[Sequence[Any], Context], float]
+
+
+@dataclass(frozen=True)
+class Characteristic:
+    """One row.
+
+    ``needs``: ``features`` (a function of fitted features), ``form`` (of a fit's residuals), ``points`` (of points
+    against a nominal), ``image``. ``inputs`` lists, for each input, the kinds of features it may be. ``dimension`` is
+    that of the result. ``length_of`` says which length an instrument's length error and the temperature act on: the
+    ``value`` itself, the ``distance`` between the features, ``none`` (form), or ``angle`` (a length error across the
+    extent).
+    """
+
+    id: str
+    title: str
+    standard: str
+    dimension: Literal["length", "angle"]
+    needs: Needs
+    inputs: tuple[tuple[str, ...], ...] = ()
+    function: Function | None = None
+    lower_bound: float | None = None
+    words: str = ""
+    uses_position: bool = False
+    uses_datum_system: bool = False
+    length_of: Literal["value", "distance", "none", "angle"] = "value"
+    tip_factor: float = 0.0
+
+
+_REGISTRY: dict[str, Characteristic] = {}
+
+_NOT_ENOUGH = {
+    "diameter": ("iso14405.GG",),
+    "radius": ("iso14405.GG",),
+    "size": ("iso14405.GG",),
+    "width": ("iso14405.GG",),
+    "flatness": ("form.G.peak_to_valley",),
+    "roundness": ("form.G.peak_to_valley",),
+    "circularity": ("form.G.peak_to_valley",),
+    "cylindricity": ("form.G.peak_to_valley",),
+    "straightness": ("form.G.peak_to_valley",),
+    "position": ("iso1101.position.G",),
+    "concentricity": ("iso1101.coaxiality.G",),
+    "coaxiality": ("iso1101.coaxiality.G",),
+    "perpendicularity": ("iso1101.perpendicularity.G",),
+    "parallelism": ("iso1101.parallelism.G",),
+    "angle": ("angle.between", "cone.apex_angle"),
+    "distance": ("distance.point_point", "distance.point_plane", "distance.point_axis"),
+    "profile": ("iso1101.line_profile",),
+    "cd": ("sem.cd_line", "sem.cd_space"),
+    "lwr": ("sem.lwr_biased_1s", "sem.lwr_biased_3s"),
+    "ler": ("sem.ler_biased_1s", "sem.ler_biased_3s"),
+    "pitch": ("sem.pitch",),
+}
+_OPERATORS = {
+    "iso14405.GX": "maximum inscribed",
+    "iso14405.GN": "minimum circumscribed",
+    "iso14405.GC": "minimax",
+    "iso14405.LP": "two-point",
+    "iso14405.E": "envelope",
+}
+
+
+def register(row: Characteristic) -> Characteristic:
+    """Add a row; a second row of one id raises `CharacteristicError` (the same object again is harmless)."""
+    known = _REGISTRY.setdefault(row.id, row)
+    if known is not row:
+        raise CharacteristicError(f"characteristic {row.id!r} is registered twice")
+    return row
+
+
+def get(name: str) -> Characteristic:
+    """The row of an id. Raises `CharacteristicError` for a name that is unknown or does not say enough."""
+    row = _REGISTRY.get(name)
+    if row is not None:
+        return row
+    if name in _OPERATORS:
+        raise CharacteristicError(
+            f"{name} ({_OPERATORS[name]} size, ISO 14405-1) is not available in this version",
+            expected="iso14405.GG (least-squares size)",
+        )
+    plain = name.strip().lower()
+    if plain in _NOT_ENOUGH:
+        raise CharacteristicError(
+            f"{name!r} does not say which characteristic",
+            expected=f"one of {', '.join(_NOT_ENOUGH[plain])}",
+            remedy="a size names its ISO 14405-1 operator, a form its reference element",
+        )
+    near = difflib.get_close_matches(name, _REGISTRY, n=3, cutoff=0.6)
+    raise CharacteristicError(
+        f"unknown characteristic {name!r}",
+        remedy=f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(sorted(_REGISTRY))}",
+    )
+
+
+def available() -> MappingProxyType[str, Characteristic]:
+    """All rows by id, read-only."""
+    return MappingProxyType(dict(sorted(_REGISTRY.items())))

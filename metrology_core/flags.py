@@ -1,0 +1,288 @@
+"""The registry of flags: short names that travel with results, each with a meaning and a remedy.
+
+A flag never changes a number. ``info`` says how the number was made, ``warning`` that a reader must know something
+before acting on it, ``invalid`` that the number must not be used for a decision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+from metrology_core.errors import UsageError
+
+Severity = Literal["info", "warning", "invalid"]
+
+
+@dataclass(frozen=True)
+class Flag:
+    """One row of the registry."""
+
+    name: str
+    severity: Severity
+    summary: str
+    remedy: str
+
+
+_ROWS = (
+    # --- uncertainty and decision
+    Flag(
+        "repeatability_only",
+        "warning",
+        "No instrument was declared: the uncertainty holds the scatter of the data and nothing else.",
+        "Name an instrument in the recipe, with its MPE, noise and temperature.",
+    ),
+    Flag(
+        "provisional_verdict",
+        "warning",
+        "The verdict rests on an incomplete uncertainty.",
+        "Declare the instrument, then decide again.",
+    ),
+    Flag(
+        "calibration_expired",
+        "warning",
+        "The instrument's calibration was not valid when the part was measured.",
+        "Recalibrate, or correct valid_until in the instrument file.",
+    ),
+    Flag(
+        "calibration_date_unknown",
+        "info",
+        "The acquisition carries no time, so the validity of the calibration was not checked.",
+        "Record the acquisition time.",
+    ),
+    Flag(
+        "form_not_resolved",
+        "warning",
+        "The form deviation is not larger than what noise alone would show.",
+        "Use more averaging or a better probe; read the value as an upper bound.",
+    ),
+    Flag(
+        "independent_noise_assumed",
+        "warning",
+        "No correlation length was declared: point errors count as independent, which is optimistic for dense scans.",
+        "State correlation_length in the instrument.",
+    ),
+    Flag(
+        "correlation_subsampled",
+        "info",
+        "The effect of correlated errors was evaluated on a regular subset of the points.",
+        "None needed; the subset is stated in the method.",
+    ),
+    # --- points
+    Flag(
+        "non_finite_points",
+        "warning",
+        "Some points are NaN or infinite; they are kept and counted but enter no fit.",
+        "Check the export of the instrument.",
+    ),
+    Flag(
+        "points_are_unknown",
+        "warning",
+        "Nobody said whether the points are surface points or ball centres; no probe compensation was made.",
+        "Set points_are to surface or ball_centre.",
+    ),
+    Flag(
+        "ball_centre_uncompensated",
+        "warning",
+        "The points are ball centres and the material side is not known: the feature is that of the ball centres.",
+        "State material: inside or outside.",
+    ),
+    Flag(
+        "thermal_raw",
+        "warning",
+        "Lengths are as measured at the part's temperature, not corrected to 20 degC (ISO 1).",
+        "Give the temperature and the expansion coefficient so that the points can be corrected.",
+    ),
+    Flag(
+        "float32_source",
+        "info",
+        "The file stores single precision: each coordinate is rounded to about 7 digits.",
+        "Export double precision where the numbers matter.",
+    ),
+    Flag(
+        "columns_ignored",
+        "info",
+        "The file holds columns that are not used (intensity, colour, ...).",
+        "None needed.",
+    ),
+    Flag(
+        "duplicate_points",
+        "info",
+        "Some points have identical coordinates.",
+        "Check whether the scan was exported twice.",
+    ),
+    Flag(
+        "points_unclaimed",
+        "info",
+        "The file holds points that none of its features refers to; they are kept under the name of their set.",
+        "Check the export.",
+    ),
+    Flag(
+        "point_range_not_applied",
+        "warning",
+        "The file says that a feature was made from a part of its point set; all points of the set carry its name.",
+        "Take only the stated part with document.point_set(name, stated_range=True), and compare both results.",
+    ),
+    Flag(
+        "sensor_pose_not_applied",
+        "warning",
+        "The file states the pose of the sensor; the points are kept in the coordinates of the file.",
+        "Transform the points if another frame is wanted.",
+    ),
+    Flag(
+        "trailing_data",
+        "warning",
+        "The file goes on after the data that its header announces; the rest was not read.",
+        "Check the export.",
+    ),
+    Flag(
+        "points_missing_in_file",
+        "warning",
+        "The file refers to points that it does not hold.",
+        "Check the export; features without points are not evaluated.",
+    ),
+    # --- fits
+    Flag(
+        "zero_redundancy",
+        "warning",
+        "As many points as parameters: the feature passes through all points and nothing checks it.",
+        "Measure more points.",
+    ),
+    Flag(
+        "ill_conditioned",
+        "warning",
+        "The points determine some parameters badly (short arc, small patch, narrow strip).",
+        "Spread the points over more of the feature, or fix a known parameter.",
+    ),
+    Flag(
+        "curvature_not_significant",
+        "warning",
+        "The curvature does not differ significantly from zero: the radius is not determined.",
+        "Fit a plane or a line, or give the radius.",
+    ),
+    Flag(
+        "not_converged",
+        "invalid",
+        "The fit did not meet its optimality condition.",
+        "Look at the points; give a start.",
+    ),
+    Flag(
+        "degenerate",
+        "invalid",
+        "The points do not determine the feature (all equal, collinear, coplanar, ...).",
+        "Measure points that span the feature.",
+    ),
+    Flag(
+        "insufficient",
+        "invalid",
+        "Fewer points than the feature has parameters.",
+        "Measure more points.",
+    ),
+    Flag("non_unique", "warning", "Several different features fit these points equally well.", "Measure more points."),
+    Flag(
+        "no_usable_points",
+        "invalid",
+        "The selection left no points.",
+        "Check the label or region of the feature in the recipe.",
+    ),
+    Flag(
+        "not_evaluated",
+        "invalid",
+        "The characteristic could not be evaluated because a feature it needs was not found.",
+        "See the flags of the features.",
+    ),
+    # --- images
+    Flag(
+        "pixel_size_conflict",
+        "warning",
+        "The pixel size in the file differs from the one stated; the stated one was used.",
+        "Correct the recipe, or the calibration of the microscope.",
+    ),
+    Flag(
+        "pixel_size_from_file",
+        "info",
+        "The pixel size was taken from the metadata of the file; no calibration was stated.",
+        "State the calibrated pixel size and its uncertainty.",
+    ),
+    Flag("grey_from_colour", "info", "A colour image with equal channels was read as grey.", "None needed."),
+    Flag("multi_page", "info", "The file holds several images; the first was used.", "Name the page."),
+    Flag(
+        "saturated",
+        "warning",
+        "Part of the image is at the end of its grey scale.",
+        "Lower the gain; edges in saturated regions are biased.",
+    ),
+    Flag(
+        "lost_edges",
+        "warning",
+        "The edge was not found in some rows; those rows are left out and counted.",
+        "Look at the image; raise the dose.",
+    ),
+    Flag("merged_lines", "warning", "Two edges come too close: the space is bridged.", "Look at the image."),
+    Flag("broken_lines", "warning", "Two edges come too close: the line is broken.", "Look at the image."),
+    Flag(
+        "edge_spikes", "info", "Single edge points lie far off their neighbours; they are kept.", "Look at the image."
+    ),
+    Flag("tilted", "info", "The lines are tilted against the image; the edges follow the tilt.", "None needed."),
+    Flag("rotated_lines", "warning", "The lines run along the rows, not along the columns.", "State the direction."),
+    Flag(
+        "inverted_contrast", "warning", "The stated lines are darker than the spaces.", "Check lines: bright or dark."
+    ),
+    Flag(
+        "few_lines",
+        "warning",
+        "Fewer than three lines: scatter between lines is not known well.",
+        "Use a larger field.",
+    ),
+    Flag("low_contrast", "warning", "The step between line and space is small against the noise.", "Raise the dose."),
+    Flag(
+        "biased_roughness",
+        "info",
+        "The roughness contains the noise of the edge detection (biased, as named).",
+        "Compare only with values of the same name.",
+    ),
+    # --- pipelines
+    Flag(
+        "best_fit_alignment",
+        "warning",
+        "The alignment is a best fit and the drawing's permission is not cited.",
+        "Cite the permission, or align on the datums.",
+    ),
+    Flag(
+        "partial_result",
+        "warning",
+        "Some characteristics of the part could not be measured.",
+        "See the flags of the measurements.",
+    ),
+)
+
+FLAGS = MappingProxyType({row.name: row for row in _ROWS})
+if len(FLAGS) != len(_ROWS):  # two rows of one name would silently shadow each other
+    raise RuntimeError("the flag registry holds a name twice")
+
+
+def require_flag(name: str) -> Flag:
+    """Return the row of ``name``; raises `UsageError` for a name that the registry does not hold."""
+    try:
+        return FLAGS[name]
+    except KeyError:
+        raise UsageError(
+            f"unknown flag {name!r}", expected="a name of metrology_core.flags.FLAGS", remedy="register the flag first"
+        ) from None
+
+
+def merge(*groups: Iterable[str]) -> tuple[str, ...]:
+    """Union of groups of flags, sorted, each checked against the registry."""
+    names = {name for group in groups for name in group}
+    for name in names:
+        require_flag(name)
+    return tuple(sorted(names))
+
+
+def worst(names: Iterable[str]) -> Severity | None:
+    """Highest severity among ``names``; None without flags."""
+    order: tuple[Severity, ...] = ("info", "warning", "invalid")
+    ranks = [order.index(require_flag(name).severity) for name in names]
+    return order[max(ranks)] if ranks else None
