@@ -182,6 +182,12 @@ _ROWS = (
     ),
     Flag("non_unique", "warning", "Several different features fit these points equally well.", "Measure more points."),
     Flag(
+        "contacts_unstable",
+        "warning",
+        "Noise may replace the points that hold the zone: the gap to the next point is below 20 standard deviations.",
+        "Read the first-order uncertainty of the zone as a lower bound, or evaluate it by Monte Carlo.",
+    ),
+    Flag(
         "no_usable_points",
         "invalid",
         "The selection left no points.",
@@ -242,6 +248,18 @@ _ROWS = (
         "info",
         "The roughness contains the noise of the edge detection (biased, as named).",
         "Compare only with values of the same name.",
+    ),
+    Flag(
+        "scan_nonlinear",
+        "warning",
+        "The local pitch varies over the field by more than 0.5 %: the scan is not linear, or the pitch is not constant.",
+        "Calibrate the scan of this mode; compare widths only at the same place of the field.",
+    ),
+    Flag(
+        "pitch_conflict",
+        "warning",
+        "The measured pitch differs from the nominal pitch by more than any calibration error: the pixel size is suspect.",
+        "Check the pixel size, the magnification, and the nominal pitch of the recipe.",
     ),
     # --- pipelines
     Flag(

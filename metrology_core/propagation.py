@@ -32,7 +32,8 @@ class UncertainFeature:
 
     ``covariance`` (p, p) in the chart's units (lengths in the unit of the points, angles in rad); ``dof`` of the
     variance estimate behind it; ``kind`` of its evaluation; ``reach`` is a length typical of the data about the
-    feature (it sets the step of the derivative); ``scope`` makes the ids unique (the digest of the data).
+    feature (it sets the step of the derivative, ``step`` times the reach or rad); ``scope`` makes the ids unique (the
+    digest of the data).
     """
 
     name: str
@@ -43,6 +44,7 @@ class UncertainFeature:
     reach: float
     scope: str
     label: str = "point errors"
+    step: float = 1e-4
 
     def factor(self) -> np.ndarray:
         """(p, p) matrix F with ``F F' = covariance``: eigenvectors in a fixed order and sign, so ids keep meaning."""
@@ -55,16 +57,19 @@ class UncertainFeature:
         return np.asarray(vectors * signs * np.sqrt(np.clip(values, 0.0, None)))
 
 
-def gradient(function: Callable[[Any], float], feature: ChartFeature, reach: float) -> np.ndarray:
+def gradient(
+    function: Callable[[Any], float], feature: ChartFeature, reach: float, relative_step: float = 1e-4
+) -> np.ndarray:
     """(p,) derivative of ``function(feature)`` along the chart, by a four-point rule with steps set by the geometry.
 
     The steps are 1e-4 of the reach (rad for angles); the rule's error is of fourth order, so truncation (about 1e-16)
-    and rounding (about 1e-12) both stay far below the two digits of an uncertainty.
+    and rounding (about 1e-12) both stay far below the two digits of an uncertainty. A characteristic that bends on the
+    scale of the uncertainty itself (a zone close to zero is the size of a vector) needs smaller steps: 1e-6.
     """
     names = feature.chart
     result = np.empty(len(names))
     for i, name in enumerate(names):
-        step = 1e-4 * (1.0 if is_angle(name) else reach)
+        step = relative_step * (1.0 if is_angle(name) else reach)
         delta = np.zeros(len(names))
         values = []
         for factor in (-2.0, -1.0, 1.0, 2.0):
@@ -105,7 +110,7 @@ def propagate(
         def along(feature: Any, name: str = name) -> float:
             return function({**plain, name: feature})
 
-        weights = gradient(along, row.feature, row.reach) @ row.factor()
+        weights = gradient(along, row.feature, row.reach, row.step) @ row.factor()
         group = f"fit/{row.scope}/{row.name}"
         for i, part in enumerate(weights):
             influence = Influence(

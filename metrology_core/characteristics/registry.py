@@ -38,7 +38,8 @@ class Characteristic:
     against a nominal), ``image``. ``inputs`` lists, for each input, the kinds of features it may be. ``dimension`` is
     that of the result. ``length_of`` says which length an instrument's length error and the temperature act on: the
     ``value`` itself, the ``distance`` between the features, ``none`` (form), or ``angle`` (a length error across the
-    extent).
+    extent). ``criterion``: the association that the characteristic demands, whatever else the feature is associated by
+    for other purposes; empty where the feature's own is taken.
     """
 
     id: str
@@ -54,20 +55,21 @@ class Characteristic:
     uses_datum_system: bool = False
     length_of: Literal["value", "distance", "none", "angle"] = "value"
     tip_factor: float = 0.0
+    criterion: str = ""
 
 
 _REGISTRY: dict[str, Characteristic] = {}
 
 _NOT_ENOUGH = {
-    "diameter": ("iso14405.GG",),
-    "radius": ("iso14405.GG",),
-    "size": ("iso14405.GG",),
+    "diameter": ("iso14405.GG", "iso14405.GX", "iso14405.GN", "iso14405.GC"),
+    "radius": ("iso14405.GG", "iso14405.GX", "iso14405.GN", "iso14405.GC"),
+    "size": ("iso14405.GG", "iso14405.GX", "iso14405.GN", "iso14405.GC"),
     "width": ("iso14405.GG",),
-    "flatness": ("form.G.peak_to_valley",),
-    "roundness": ("form.G.peak_to_valley",),
-    "circularity": ("form.G.peak_to_valley",),
-    "cylindricity": ("form.G.peak_to_valley",),
-    "straightness": ("form.G.peak_to_valley",),
+    "flatness": ("iso1101.flatness", "form.G.peak_to_valley"),
+    "roundness": ("iso1101.roundness", "form.G.peak_to_valley"),
+    "circularity": ("iso1101.roundness", "form.G.peak_to_valley"),
+    "cylindricity": ("iso1101.cylindricity", "form.G.peak_to_valley"),
+    "straightness": ("iso1101.straightness", "form.G.peak_to_valley"),
     "position": ("iso1101.position.G",),
     "concentricity": ("iso1101.coaxiality.G",),
     "coaxiality": ("iso1101.coaxiality.G",),
@@ -82,9 +84,6 @@ _NOT_ENOUGH = {
     "pitch": ("sem.pitch",),
 }
 _OPERATORS = {
-    "iso14405.GX": "maximum inscribed",
-    "iso14405.GN": "minimum circumscribed",
-    "iso14405.GC": "minimax",
     "iso14405.LP": "two-point",
     "iso14405.E": "envelope",
 }
@@ -106,7 +105,7 @@ def get(name: str) -> Characteristic:
     if name in _OPERATORS:
         raise CharacteristicError(
             f"{name} ({_OPERATORS[name]} size, ISO 14405-1) is not available in this version",
-            expected="iso14405.GG (least-squares size)",
+            expected="iso14405.GG (least squares), GX (maximum inscribed), GN (minimum circumscribed) or GC (minimax)",
         )
     plain = name.strip().lower()
     if plain in _NOT_ENOUGH:

@@ -148,6 +148,59 @@ for _row in (
         "global size of the associated least-squares feature",
         tip_factor=2.0,
     ),
+    *(
+        Characteristic(
+            f"iso14405.{letters}",
+            f"diameter, {title} size",
+            f"ISO 14405-1:2016, {letters}",
+            "length",
+            "features",
+            (_ROUND,),
+            _size,
+            0.0,
+            f"global size of the {words} feature",
+            tip_factor=2.0,
+            criterion=criterion,
+        )
+        for letters, title, words, criterion in (
+            ("GX", "maximum inscribed", "maximum inscribed", "maximum_inscribed"),
+            ("GN", "minimum circumscribed", "minimum circumscribed", "minimum_circumscribed"),
+            ("GC", "minimax", "minimum-zone (Chebyshev)", "minimum_zone"),
+        )
+    ),
+    *(
+        Characteristic(
+            f"iso1101.{name}",
+            name,
+            f"ISO 1101 {name}, minimum zone",
+            "length",
+            "form",
+            (kinds,),
+            None,
+            0.0,
+            words,
+            length_of="none",
+            criterion="minimum_zone",
+        )
+        for name, kinds, words in (
+            ("flatness", ("plane",), "distance of two parallel planes about all points, the smallest"),
+            (
+                "roundness",
+                ("circle", "circle_2d"),
+                "difference in radius of two concentric circles about all points, the smallest",
+            ),
+            (
+                "cylindricity",
+                ("cylinder",),
+                "difference in radius of two coaxial cylinders about all points, the smallest",
+            ),
+            (
+                "straightness",
+                ("line", "line_2d"),
+                "diameter of the cylinder (in a plane: distance of the parallels) about all points, the smallest",
+            ),
+        )
+    ),
     Characteristic(
         "form.G.peak_to_valley",
         "peak to valley about the least-squares element",

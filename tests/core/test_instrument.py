@@ -1,4 +1,5 @@
-"""The declared instrument: each figure becomes one named influence, and calibration is judged by the acquisition time."""
+"""The declared instrument: each figure becomes one named influence, and calibration is judged by the acquisition
+time."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""Named peers, same work, same run."""

@@ -1,0 +1,162 @@
+"""Between the solver's pose and the reported feature: sign rule, documented basis, chart, covariance."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from metrology_core.features import (
+    Circle,
+    Circle2D,
+    Cone,
+    Cylinder,
+    Ellipse,
+    Ellipse2D,
+    Feature,
+    Line,
+    Line2D,
+    Plane,
+    Sphere,
+    Torus,
+    basis,
+    sign_of,
+)
+from metrology_core.fitting.table import Row
+from metrology_core.kernels import layout
+
+# columns of the kernel chart: which are shifts (u, v, w), tilts (u, v) and the first size
+_SHIFT = {
+    layout.LINE: (0, 1, None), layout.PLANE: (None, None, 0), layout.CYLINDER: (0, 1, None), layout.CONE: (0, 1, None),
+    layout.CIRCLE: (0, 1, 2), layout.TORUS: (0, 1, 2), layout.ELLIPSE: (0, 1, 2), layout.SPHERE: (0, 1, 2),
+}  # fmt: skip
+_TILT = {
+    layout.LINE: (2, 3), layout.PLANE: (1, 2), layout.CYLINDER: (2, 3), layout.CONE: (2, 3), layout.CIRCLE: (3, 4),
+    layout.TORUS: (3, 4), layout.ELLIPSE: (3, 4),
+}  # fmt: skip
+
+
+def canonical_pose(row: Row, pose: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The same geometry with the house's sign and basis, and T (p, p): new chart = T old chart."""
+    kind = row.kind
+    p = layout.N_PARAMETERS[kind]
+    turn = np.eye(p)
+    new = pose.copy()
+    if kind == layout.SPHERE:
+        return new, turn
+    u, v, w = pose[3:6], pose[6:9], pose[9:12]
+    planar = row.dimension == 2
+    if kind == layout.CONE:
+        sign = -1.0 if pose[13] < 0.0 else 1.0
+        if pose[13] == 0.0:
+            sign = sign_of(w)
+    elif planar:
+        sign = sign_of(w[:2]) if kind == layout.LINE else (1.0 if w[2] > 0.0 else -1.0)
+    else:
+        sign = sign_of(w)
+    w2 = sign * w
+    if kind == layout.ELLIPSE:
+        u2 = u if pose[12] >= pose[13] else v
+        u2 = u2 * sign_of(u2[:2] if planar else u2)
+        v2 = np.cross(w2, u2)
+        if pose[12] < pose[13]:
+            new[12], new[13] = pose[13], pose[12]
+            turn[6, 6] = turn[7, 7] = 0.0
+            turn[6, 7] = turn[7, 6] = 1.0
+        turn[5, 5] = sign
+    elif planar and kind == layout.LINE:
+        u2, v2 = np.array((-w2[1], w2[0], 0.0)), np.array((0.0, 0.0, 1.0))
+    else:
+        u2, v2 = basis(w2)
+    a = np.array(((u2 @ u, u2 @ v), (v2 @ u, v2 @ v)))
+    su, sv, sw = _SHIFT[kind]
+    if su is not None and sv is not None:
+        turn[np.ix_((su, sv), (su, sv))] = a
+    if sw is not None:
+        turn[sw, sw] = sign
+    tu, tv = _TILT[kind]
+    turn[np.ix_((tu, tv), (tu, tv))] = sign * a
+    if kind == layout.CONE and sign < 0.0:
+        new[13] = -pose[13]
+        turn[5, 5] = -1.0
+    new[3:6], new[6:9], new[9:12] = u2, v2, w2
+    return new, turn
+
+
+def lengths(row: Row) -> np.ndarray:
+    """(p,) True where the kernel chart's column is a length, False for angles."""
+    result = np.ones(layout.N_PARAMETERS[row.kind], bool)
+    for column in _TILT.get(row.kind, ()):
+        result[column] = False
+    if row.kind == layout.CONE or row.kind == layout.ELLIPSE:
+        result[5] = False
+    return result
+
+
+def chart_columns(row: Row) -> list[int]:
+    """Kernel columns that make up the feature's own chart, in its order (2-D features have fewer)."""
+    return [i for i, free in enumerate(row.free) if free]
+
+
+def feature_of(row: Row, pose: np.ndarray, centre: np.ndarray, scale: float) -> Feature:
+    """The feature of a canonical pose, in the unit and place of the data."""
+    c = centre + pose[:3] / scale
+    u, w = pose[3:6], pose[9:12]
+    r, s = float(pose[12]) / scale, float(pose[13]) / scale
+    kind = row.kind
+    if row.dimension == 2:
+        if kind == layout.LINE:
+            return Line2D(c[:2], w[:2])
+        if kind == layout.CIRCLE:
+            return Circle2D(c[:2], r)
+        return Ellipse2D(c[:2], u[:2], r, s)
+    if kind == layout.LINE:
+        return Line(c, w)
+    if kind == layout.PLANE:
+        return Plane(c, w)
+    if kind == layout.CIRCLE:
+        return Circle(c, w, r)
+    if kind == layout.SPHERE:
+        return Sphere(c, r)
+    if kind == layout.CYLINDER:
+        return Cylinder(c, w, r)
+    if kind == layout.CONE:
+        return Cone(c, w, r, float(pose[13]))
+    if kind == layout.TORUS:
+        return Torus(c, w, r, s)
+    return Ellipse(c, w, u, r, s)
+
+
+def pose_of(row: Row, feature: Feature, centre: np.ndarray | float = 0.0, scale: float = 1.0) -> np.ndarray:
+    """The pose of a feature in centred, scaled coordinates; by default in those of the data."""
+    pose = np.zeros(layout.POSE)
+    values = feature.parameters
+    flat = row.dimension == 2
+    place = values.get("point", values.get("center"))
+    origin = np.zeros(3)
+    origin[: row.dimension] = place
+    pose[:3] = (origin - centre) * scale
+    given = values.get("direction", values.get("normal", values.get("axis")))
+    axis = np.array((0.0, 0.0, 1.0)) if given is None else np.asarray(given)
+    w: np.ndarray
+    if flat and row.kind == layout.LINE:
+        w = np.array((axis[0], axis[1], 0.0))
+        u, v = np.array((-w[1], w[0], 0.0)), np.array((0.0, 0.0, 1.0))
+    elif row.kind == layout.ELLIPSE:
+        w = np.array((0.0, 0.0, 1.0)) if flat else axis
+        u = np.zeros(3)
+        u[: row.dimension] = values["major_axis"]
+        v = np.cross(w, u)
+    elif flat or given is None:
+        u, v, w = np.eye(3)
+    else:
+        w = axis
+        u, v = basis(w)
+    pose[3:6], pose[6:9], pose[9:12] = u, v, w
+    sizes = {
+        layout.CIRCLE: ("radius",), layout.SPHERE: ("radius",), layout.CYLINDER: ("radius",), layout.CONE: ("radius",),
+        layout.TORUS: ("major_radius", "minor_radius"), layout.ELLIPSE: ("semi_major", "semi_minor"),
+    }.get(row.kind, ())  # fmt: skip
+    for i, name in enumerate(sizes):
+        pose[12 + i] = values[name] * scale
+    if row.kind == layout.CONE:
+        pose[13] = values["half_angle"]
+    return pose

@@ -1,0 +1,300 @@
+"""`fit`: from points and the name of a feature to a `Fit`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from metrology_core import flags as _flags
+from metrology_core.errors import ParameterError
+from metrology_core.features.base import Feature
+from metrology_core.fitting import problem as _problem
+from metrology_core.fitting.canonical import canonical_pose, chart_columns, feature_of, lengths
+from metrology_core.fitting.result import Evidence, Fit
+from metrology_core.fitting.solver import Answer, least_squares
+from metrology_core.fitting.table import Row, find
+from metrology_core.kernels import layout
+
+# Condition of J with unit columns above which a parameter is known far worse than the points: an arc below 14 degrees.
+# about 3e3).
+ILL_CONDITIONED = 1e3
+_FORM = "peak to valley of the normal distances about the least-squares {}"
+
+
+def fit(
+    points: Any,
+    feature: str,
+    *,
+    criterion: str = "least_squares",
+    material: str | None = None,
+    weights: Any = None,
+    covariances: Any = None,
+    fixed: Mapping[str, Any] | None = None,
+    bounds: Any = None,
+    start: Feature | None = None,
+    unit: str | None = None,
+) -> Fit:
+    """Fit a feature to points: no hint needed, deterministic, judged by its optimality condition.
+
+    points: (n, 3) array or `PointSet`; (n, 2) for line, circle and ellipse in a plane. Points that are not finite are
+    counted, flagged and left out. feature: line, plane, circle, sphere, cylinder, cone, torus or ellipse. criterion:
+    see `metrology_core.fitting.available`. material: ``"inside"`` (shaft) or ``"outside"`` (bore); ball centres are
+    compensated towards it. weights: (n,) 1 / variance. fixed: parameters held at a value (``{"radius": 5.0}``,
+    ``{"axis": (0, 0, 1)}``). start: a feature to start from instead of the search. unit: recorded with the result (a
+    `PointSet` carries its own).
+
+    Bad data never raise: see `Fit.status` and `Fit.flags` (non_finite_points, zero_redundancy, ill_conditioned,
+    curvature_not_significant, ball_centre_uncompensated). Wrong use raises `ParameterError` or `CriterionError`.
+    Orthogonal distance regression; directions follow `features.sign_of`, a cone's axis points to its growing radius,
+    the point of line, plane, cylinder and cone is the foot of the points' centroid.
+    """
+    given = _problem.read_points(points, unit)
+    if not isinstance(feature, str):
+        raise ParameterError("a feature is named by a word", expected="for example 'cylinder'", got=repr(feature)[:80])
+    row = find(feature, given.dimension, criterion)
+    if material not in (None, "inside", "outside"):
+        raise ParameterError("unknown material side", expected="'inside', 'outside' or None", got=repr(material))
+    _problem.refuse("covariances", covariances)
+    _problem.refuse("bounds", bounds)
+    held = _problem.read_fixed(fixed, row)
+    first = _problem.read_start(start, row)
+    n = len(given.array)
+    all_weights = _problem.read_weights(weights, n)
+    if criterion != "least_squares":
+        from metrology_core.fitting.zone.finish import check_arguments
+
+        check_arguments(criterion, material, all_weights)
+
+    array = given.array
+    xyz = array
+    if given.dimension == 2:
+        xyz = np.zeros((n, 3))
+        xyz[:, :2] = array
+    notes: list[str] = list(given.source.flags) if given.source is not None else []
+    settings: dict[str, Any] = {"start": "given" if first is not None else "search"}
+    if held:
+        settings["fixed"] = {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in held.items()}
+    if all_weights.size:
+        settings["weighted"] = True
+    n_free = _free_count(row, held)
+    needed = _minimum(row, n_free)
+    used: np.ndarray | None = None
+    answer = Answer("bad_points")
+    if n >= needed and not (all_weights.size and not (all_weights > 0.0).all()):
+        answer = least_squares(row, xyz, all_weights, held, first)
+    m = n
+    if answer.outcome == "bad_points":
+        finite = np.isfinite(xyz).all(axis=1)
+        if not finite.all():
+            notes.append("non_finite_points")
+        used = finite & (all_weights > 0.0) if all_weights.size else finite
+        m = int(used.sum())
+        if m < needed:
+            answer = Answer("insufficient", f"{m} usable points, {needed} needed")
+        else:
+            weights_used = np.ascontiguousarray(all_weights[used]) if all_weights.size else all_weights
+            answer = least_squares(row, np.ascontiguousarray(xyz[used]), weights_used, held, first)
+    evidence = None
+    if answer.outcome in ("converged", "not_converged"):
+        pose, turn = canonical_pose(row, answer.pose)
+        fixed_columns = tuple(int(c) for c in chart_columns(row) if not answer.free[c])
+        evidence = Evidence(row, xyz, all_weights, used, pose, answer.centre, answer.scale, fixed_columns)
+    else:
+        return _failed(row, criterion, given, n, m, answer, notes, settings)
+    if criterion != "least_squares":
+        from metrology_core.fitting.zone.finish import zone_fit
+
+        points_used = xyz if used is None else np.ascontiguousarray(xyz[used])
+        return zone_fit(
+            row,
+            criterion,
+            given.source,
+            given.unit,
+            xyz,
+            points_used,
+            used,
+            answer,
+            held,
+            n_free,
+            material,
+            notes,
+            settings,
+        )
+    return _finish(row, criterion, given, n, m, n_free, answer, turn, evidence, material, notes, settings)
+
+
+def _free_count(row: Row, held: Mapping[str, Any]) -> int:
+    return sum(row.free) - sum(2 if name == row.axis else 1 for name in held)
+
+
+def _minimum(row: Row, n_free: int) -> int:
+    """Points needed: those of the table, fewer where parameters are fixed."""
+    missing = sum(row.free) - n_free
+    return max(1, row.minimum - missing // row.rows_per_point)
+
+
+def _failed(
+    row: Row, criterion: str, given: Any, n: int, m: int, answer: Answer, notes: list[str], settings: dict[str, Any]
+) -> Fit:
+    status = answer.outcome
+    p = sum(row.free)
+    return Fit(
+        feature=None, associated=None, criterion=criterion, unit=given.unit, status=status,
+        flags=_flags.merge([*notes, status]), n_points=n, n_used=m, dof=max(0, m * row.rows_per_point - p), rms=math.nan,
+        sigma=math.nan, form=math.nan, form_kind=_form_words(row), covariance=np.full((p, p), math.nan),
+        optimality={"reason": answer.reason}, settings=settings, extent=None, reach=math.nan, kind=row.name,
+    )  # fmt: skip
+
+
+def _form_words(row: Row) -> str:
+    if row.kind == layout.LINE and row.dimension == 3:
+        return "diameter of the enclosing cylinder about the least-squares line"
+    return _FORM.format(row.name)
+
+
+def _finish(
+    row: Row,
+    criterion: str,
+    given: Any,
+    n: int,
+    m: int,
+    n_free: int,
+    answer: Answer,
+    turn: np.ndarray,
+    evidence: Evidence,
+    material: str | None,
+    notes: list[str],
+    settings: dict[str, Any],
+) -> Fit:
+    p, scale, sums = layout.N_PARAMETERS[row.kind], answer.scale, answer.sums
+    associated = feature_of(row, evidence.pose, answer.centre, scale)
+    weighted = bool(evidence.weights.size)
+    dof = m * row.rows_per_point - n_free
+    total = float(sums[p * (p + 1) - p * (p - 1) // 2])  # packed (p, p): e'We
+    total = max(0.0, total)
+    sigma = math.sqrt(total / dof) / scale if dof > 0 else math.nan
+    rms = math.sqrt(total / m) / scale
+    covariance = _covariance(row, answer, turn, sigma)
+    columns = chart_columns(row)
+    covariance = covariance[np.ix_(columns, columns)]
+
+    status = answer.outcome
+    if status == "not_converged":
+        notes.append("not_converged")
+    if dof <= 0:
+        notes.append("zero_redundancy")
+        if status == "converged" and not row.exact_is_unique:
+            status = "non_unique"
+            notes.append("non_unique")
+    if answer.condition > ILL_CONDITIONED:
+        notes.append("ill_conditioned")
+    half_radius = 0.5 * float(answer.pose[12]) / scale
+    if row.name in ("sphere", "cylinder", "circle") and covariance[-1, -1] > half_radius**2:
+        notes.append("curvature_not_significant")
+
+    if material is not None:
+        associated = associated.with_material(material)  # type: ignore[arg-type]
+    result, covariance = _compensate(row, given.source, associated, covariance, notes, settings)
+    covariance.setflags(write=False)
+    if row.kind == layout.LINE and row.dimension == 3:
+        form = 2.0 * math.sqrt(max(0.0, float(sums[layout.S_DMAX]))) / scale
+    elif row.kind == layout.LINE:
+        form = _span_2d_line(evidence, answer)
+    else:
+        form = float(sums[layout.S_DMAX] - sums[layout.S_DMIN]) / scale
+    if weighted:
+        rms = _unweighted_rms(associated, evidence)
+    extent = None
+    if row.kind in (layout.LINE, layout.CYLINDER, layout.CONE):
+        lo, hi = float(sums[layout.S_GMIN]) / scale, float(sums[layout.S_GMAX]) / scale
+        flipped = float(evidence.pose[9:12] @ answer.pose[9:12]) < 0.0
+        extent = (-hi, -lo) if flipped else (lo, hi)
+    optimality: dict[str, Any] = {
+        "gradient": answer.gradient,
+        "step": answer.step,
+        "condition": answer.condition,
+        "passes": answer.passes,
+    }
+    if answer.reason:
+        optimality["reason"] = answer.reason
+    return Fit(
+        feature=result, associated=associated, criterion=criterion, unit=given.unit, status=status,
+        flags=_flags.merge(notes), n_points=n, n_used=m, dof=dof, rms=rms, sigma=sigma, form=form,
+        form_kind=_form_words(row), covariance=covariance, optimality=optimality, settings=settings, extent=extent,
+        reach=math.sqrt(float(sums[layout.S_REACH2])) / scale, kind=row.name, _evidence=evidence,
+    )  # fmt: skip
+
+
+def _unweighted_rms(feature: Feature, evidence: Evidence) -> float:
+    xyz = evidence.xyz if evidence.used is None else evidence.xyz[evidence.used]
+    xyz = xyz[:, : evidence.row.dimension]
+    squares = feature.distance(xyz) ** 2
+    if hasattr(feature, "height"):
+        squares = squares + feature.height(xyz) ** 2
+    return math.sqrt(float(squares.mean()))
+
+
+def _span_2d_line(evidence: Evidence, answer: Answer) -> float:
+    """Peak to valley of a 2-D line: the kernel's extremes are those of the squared distance in space, so evaluate."""
+    xyz = evidence.xyz if evidence.used is None else evidence.xyz[evidence.used]
+    local = (xyz - answer.centre) * answer.scale - evidence.pose[:3]
+    d = local @ evidence.pose[3:6]
+    return float(d.max() - d.min()) / answer.scale
+
+
+def _covariance(row: Row, answer: Answer, turn: np.ndarray, sigma: float) -> np.ndarray:
+    """(p, p) of the kernel chart in canonical axes: sigma^2 (J'WJ)^-1, lengths in the data's unit."""
+    p = layout.N_PARAMETERS[row.kind]
+    full = np.zeros((p, p))
+    upper = np.triu_indices(p + 1)
+    gram = np.zeros((p + 1, p + 1))
+    gram[upper] = answer.sums[: (p + 1) * (p + 2) // 2]
+    free = np.flatnonzero(answer.free[:p])
+    normal = gram[np.ix_(free, free)]
+    normal = normal + np.triu(normal, 1).T
+    size = np.sqrt(np.diag(normal))
+    try:
+        inverse = np.linalg.inv(normal / np.outer(size, size)) / np.outer(size, size)
+    except np.linalg.LinAlgError:
+        inverse = np.full(normal.shape, math.nan)
+    full[np.ix_(free, free)] = inverse
+    unit = np.where(lengths(row), 1.0 / answer.scale, 1.0)
+    full = turn @ full @ turn.T
+    # sums are in scaled lengths: (J'J)^-1 carries 1 for a length per length, scale for an angle per length
+    full *= np.outer(unit, unit) * (sigma * answer.scale) ** 2
+    return np.asarray(0.5 * (full + full.T))
+
+
+def _compensate(
+    row: Row,
+    source: Any,
+    associated: Feature,
+    covariance: np.ndarray,
+    notes: list[str],
+    settings: dict[str, Any],
+) -> tuple[Feature, np.ndarray]:
+    """Move the feature of ball centres by the tip radius towards the material."""
+    if source is None or source.points_are != "ball_centre":
+        return associated, covariance
+    tip = source.tip.radius if source.tip is not None else None
+    moved = None
+    if tip is not None and associated.material_side is not None:
+        distance = -tip if associated.material_side == "inside" else tip
+        try:
+            moved = associated.offset(distance)
+        except ParameterError:  # a shaft smaller than the ball that touched it: the declaration is wrong, the data stay
+            moved = None
+    if moved is None:
+        notes.append("ball_centre_uncompensated")
+        return associated, covariance
+    settings["tip_radius"] = tip
+    settings["tip_offset"] = float(distance)
+    if row.kind == layout.CONE:  # the radius at the point changes with the angle: distance / cos(half_angle)
+        turn = np.eye(6)
+        angle = float(associated.parameters["half_angle"])
+        turn[4, 5] = distance * math.sin(angle) / math.cos(angle) ** 2
+        covariance = turn @ covariance @ turn.T
+    return moved, covariance

@@ -1,0 +1,116 @@
+"""From what the caller gave to what the kernels take: contiguous float64 points, weights, known parameters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from metrology_core.errors import ParameterError
+from metrology_core.features.base import Feature, direction, number
+from metrology_core.fitting.table import Row
+
+NO_WEIGHTS = np.empty(0)
+NO_WEIGHTS.setflags(write=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """The caller's points, checked: `array` (n, 2 or 3) float64 C-contiguous; `source` the PointSet, if it was one."""
+
+    array: np.ndarray
+    dimension: int
+    unit: str | None
+    source: Any
+
+
+def read_points(points: Any, unit: str | None) -> Given:
+    """Take an array or a PointSet; `ParameterError` for anything that is not (n, 2) or (n, 3) numbers."""
+    source = None
+    if hasattr(points, "points_are") and hasattr(points, "xyz"):
+        source = points
+        points = source.xyz
+        if unit is not None and unit != source.unit:
+            raise ParameterError(
+                "the unit contradicts the points",
+                expected=source.unit,
+                got=unit,
+                remedy="leave unit out: a PointSet carries its own; results can be converted",
+            )
+        unit = source.unit
+    array = np.asarray(points)
+    if array.dtype.kind not in "fiu" or array.ndim != 2 or array.shape[1] not in (2, 3):
+        raise ParameterError(
+            "not an array of points",
+            expected="real numbers of shape (n, 3), or (n, 2) for features of a plane",
+            got=f"{array.dtype} of shape {array.shape}",
+        )
+    return Given(np.ascontiguousarray(array, dtype=np.float64), array.shape[1], unit, source)
+
+
+def read_weights(weights: Any, n: int) -> np.ndarray:
+    """One weight per point (1 / variance, up to a common factor), finite and not negative; empty for none."""
+    if weights is None:
+        return NO_WEIGHTS
+    array = np.asarray(weights)
+    if array.dtype.kind not in "fiu" or array.shape != (n,):
+        raise ParameterError(
+            "weights do not fit the points", expected=f"shape ({n},)", got=f"{array.dtype} of shape {array.shape}"
+        )
+    array = np.ascontiguousarray(array, dtype=np.float64)
+    if not (np.isfinite(array).all() and (array >= 0.0).all()):
+        raise ParameterError("weights must be finite and not negative", expected="1 / variance of each point")
+    largest = float(array.max(initial=0.0))
+    if largest > 0.0:
+        array = array * 2.0 ** -math.frexp(largest)[1]  # an exact factor: nothing over- or underflows later
+    return array
+
+
+def read_fixed(fixed: Mapping[str, Any] | None, row: Row) -> dict[str, Any]:
+    """Known parameters by name, checked against what this feature can hold fixed."""
+    if not fixed:
+        return {}
+    allowed = [name for name in row.sizes if name] + ([row.axis] if row.axis else [])
+    result: dict[str, Any] = {}
+    for name, value in fixed.items():
+        if name not in allowed:
+            raise ParameterError(
+                f"{name!r} of a {row.dimension}-D {row.name} cannot be held fixed",
+                expected="one of " + ", ".join(allowed) if allowed else "no fixed parameters",
+            )
+        if name == row.axis:
+            result[name] = direction(value, name)
+        elif name == "half_angle":
+            angle = number(value, name)
+            if not 0.0 <= angle < 0.5 * math.pi:
+                raise ParameterError(
+                    "half_angle is not that of a cone", expected="0 <= half_angle < pi/2 rad", got=repr(value)
+                )
+            result[name] = angle
+        else:
+            result[name] = number(value, name, positive=True)
+    return result
+
+
+def refuse(name: str, value: Any) -> None:
+    """Typed error for an argument that no criterion in the table takes yet."""
+    if value is not None:
+        raise ParameterError(
+            f"{name} is not available for the criteria of this version",
+            expected="weights (one per point) or fixed (parameters held at a value)",
+            got=type(value).__name__,
+        )
+
+
+def read_start(start: Any, row: Row) -> Feature | None:
+    """A feature of the same kind to start from."""
+    if start is None:
+        return None
+    if not isinstance(start, Feature) or start.kind != row.name or start.dimension != row.dimension:
+        raise ParameterError(
+            "the start is of another kind", expected=f"a {row.dimension}-D {row.name}", got=type(start).__name__
+        )
+    return start

@@ -1,0 +1,1 @@
+"""Compiled kernels. Import the modules inside functions only: importing one imports Numba."""

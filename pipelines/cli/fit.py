@@ -1,0 +1,133 @@
+"""``abbe fit``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pipelines.cli.session import Session, json_option
+
+if TYPE_CHECKING:
+    from metrology_core.data import PointSet
+
+# spelled out here, since help must not load the fits; a test holds them equal to the table of the fits
+FEATURES = ("line", "plane", "circle", "sphere", "cylinder", "cone", "torus", "ellipse")
+
+
+@click.command("fit")
+@click.argument("feature", type=click.Choice(FEATURES))
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--unit", help="Unit of the coordinates, e.g. mm; only a file that states its own needs none.")
+@click.option("--criterion", default="least_squares", show_default=True, help="Association criterion.")
+@click.option(
+    "--points-are",
+    type=click.Choice(["surface", "ball_centre", "unknown"]),
+    help="Default: what the file says, else unknown (flagged).",
+)
+@click.option("--tip-radius", metavar="QUANTITY", help="Radius of the probe tip for ball centres, e.g. '1.5 mm'.")
+@click.option("--material", type=click.Choice(["inside", "outside"]), help="Side of the feature on which the part is.")
+@click.option("--label", help="Only the points with this label.")
+@json_option
+@click.pass_obj
+def fit_command(
+    session: Session,
+    feature: str,
+    file: Path,
+    unit: str | None,
+    criterion: str,
+    points_are: str | None,
+    tip_radius: str | None,
+    material: str | None,
+    label: str | None,
+) -> int:
+    """Fit FEATURE to the points of FILE.
+
+    Prints parameters with standard uncertainties (from the scatter of the points alone: no instrument is declared
+    here) and the form deviation about the fitted element.
+    """
+    from metrology_core import fit
+    from metrology_core._jit import compile_report
+    from pipelines.exit_codes import ExitCode
+
+    points = _read(file, unit, points_are, tip_radius, label)
+    with compile_report() as compiled:
+        watch = _CompileRemark(session, compiled)
+        result = fit(points, feature, criterion=criterion, material=material)
+        watch.done()
+    document = result.to_dict()
+    session.answer(document)
+    if not session.as_json:
+        _show(session, document)
+    return int(ExitCode.CONFORMING if result.status == "converged" else ExitCode.NOT_MEASURED)
+
+
+class _CompileRemark:
+    """Tells, once, that kernels had to be compiled: the only time that the command is slow."""
+
+    def __init__(self, session: Session, compiled: list[str]) -> None:
+        import time
+
+        self.session, self.compiled, self.clock = session, compiled, time.monotonic
+        self.began = self.clock()
+
+    def done(self) -> None:
+        if self.compiled:
+            seconds = self.clock() - self.began
+            self.session.remark(f"compiled {len(self.compiled)} kernels ({seconds:.1f} s); they are kept for next time")
+
+
+def _read(file: Path, unit: str | None, points_are: str | None, tip_radius: str | None, label: str | None) -> PointSet:
+    from metrology_core.data import ProbeTip
+    from metrology_core.errors import ParameterError, UnitError
+    from metrology_core.units import quantity
+    from pointcloud import read_points
+
+    tip = None
+    if tip_radius is not None:
+        if unit is None:
+            raise UnitError("a tip radius needs the unit of the points", remedy="give --unit")
+        tip = ProbeTip(quantity(tip_radius, "length").to(unit))
+    said: dict[str, Any] = {"unit": unit, "tip": tip, "feature": label}
+    if points_are is not None:
+        return read_points(file, points_are=points_are, **said)
+    try:
+        return read_points(file, points_are=None, **said)
+    except ParameterError as error:
+        if "points_are" not in (error.expected or ""):
+            raise
+        return read_points(file, points_are="unknown", **said)  # the file does not say it either: flagged
+
+
+def _show(session: Session, document: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    console = session.console
+    unit = document["unit"]
+    console.print(
+        f"{document['feature']}, {document['criterion']}, {document['n_points']} points: {document['status']}",
+        markup=False,
+    )
+    table = Table(box=None, pad_edge=False)
+    for title in ("parameter", "value", "standard uncertainty"):
+        table.add_column(title)
+    spread = document.get("standard_uncertainty") or {}
+    for name, value in (document.get("parameters") or {}).items():
+        table.add_row(name, _numbers(value), _numbers(spread.get(name)))
+    console.print(table)
+    form = document.get("form") or {}
+    if form.get("value") is not None:
+        console.print(f"form (peak to valley about the element): {form['value']:.6g} {unit}", markup=False)
+    if document.get("rms") is not None:
+        console.print(f"rms: {document['rms']:.6g} {unit}", markup=False)
+    if document["flags"]:
+        console.print(f"flags: {', '.join(document['flags'])}", markup=False)
+
+
+def _numbers(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_numbers(item) for item in value)
+    return f"{value:.9g}" if isinstance(value, float) else str(value)

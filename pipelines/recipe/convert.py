@@ -1,0 +1,107 @@
+"""From recipe models to the types of metrology_core: instrument, tolerance, decision rule, calibration validity."""
+
+from __future__ import annotations
+
+import datetime
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from pipelines.recipe.amounts import Amount
+from pipelines.recipe.models import (
+    DecisionSpec,
+    FeatureCharacteristicSpec,
+    InstrumentSpec,
+    Recipe,
+    SemCharacteristicSpec,
+)
+
+if TYPE_CHECKING:
+    from metrology_core.conformity import DecisionRule, Tolerance
+    from metrology_core.instrument import Instrument
+
+
+def decision_rule(spec: DecisionSpec) -> DecisionRule:
+    """The rule of `metrology_core.conformity`."""
+    from metrology_core.conformity import DecisionRule
+
+    if spec.rule == "simple_acceptance":
+        return DecisionRule.simple_acceptance()
+    if spec.rule == "guard_band":
+        return DecisionRule.guard_band(1.0 if spec.guard_factor is None else spec.guard_factor)
+    return DecisionRule.iso14253(spec.proving or "conformity", 0.95 if spec.probability is None else spec.probability)
+
+
+def tolerance(spec: FeatureCharacteristicSpec | SemCharacteristicSpec, unit: str) -> Tolerance | None:
+    """Limits of a characteristic as `Tolerance` in ``unit``; None where the recipe states no tolerance.
+
+    Deviations are added to the nominal exactly and rounded once.
+    """
+    from metrology_core.conformity import Tolerance
+    from metrology_core.units import unit as unit_row
+
+    limits = spec.tolerance
+    if limits is None:
+        return None
+    factor = Fraction(repr(unit_row(unit).factor))
+    nominal = None if spec.nominal is None else spec.nominal.to(unit)
+    lower: float | None = None
+    upper: float | None = None
+    if limits.about_nominal:
+        assert spec.nominal is not None  # the semantic check refuses the recipe otherwise
+        minus = limits.plus_minus if limits.plus_minus is not None else limits.minus
+        plus = limits.plus_minus if limits.plus_minus is not None else limits.plus
+        assert minus is not None and plus is not None  # the form was checked with the model
+        lower = float((spec.nominal.base - minus.base) / factor)
+        upper = float((spec.nominal.base + plus.base) / factor)
+    else:
+        low = limits.lower if limits.lower is not None else limits.min
+        high = limits.upper if limits.upper is not None else limits.max
+        lower = None if low is None else low.to(unit)
+        upper = None if high is None else high.to(unit)
+    return Tolerance(lower, upper, unit, nominal)
+
+
+def instrument(spec: InstrumentSpec | None, unit: str = "mm") -> Instrument | None:
+    """The instrument with its lengths in ``unit``; None stays None (repeatability only, provisional verdicts)."""
+    if spec is None:
+        return None
+    from metrology_core.instrument import Instrument
+
+    def length(value: Amount | None) -> float | None:
+        return None if value is None else value.to(unit)
+
+    return Instrument(
+        id=spec.id,
+        type=spec.type,
+        mpe_constant=length(spec.mpe.constant) if spec.mpe else None,
+        mpe_per_length=spec.mpe.per_length.to("1") if spec.mpe and spec.mpe.per_length else None,
+        noise=length(spec.noise),
+        correlation_length=length(spec.correlation_length),
+        tip_radius=length(spec.tip.value) if spec.tip else None,
+        tip_radius_u=length(spec.tip.u) if spec.tip else None,
+        temperature=spec.temperature.value.to("degC") if spec.temperature else None,
+        temperature_u=spec.temperature.u.to("K") if spec.temperature else None,
+        expansion=spec.expansion.value.to("1/K") if spec.expansion else None,
+        expansion_u=spec.expansion.u.to("1/K") if spec.expansion else None,
+        scale_u=spec.scale_u.to("1") if spec.scale_u else None,
+        edge_offset_u=length(spec.edge_offset_u),
+        certificate=spec.certificate,
+        valid_until=spec.valid_until,
+        unit=unit,
+    )
+
+
+def calibration_flags(recipe: Recipe, acquired: str | None) -> tuple[str, ...]:
+    """Flags about the calibration of a recipe's instrument: a pure function of two dates, no clock is asked.
+
+    ``acquired`` is the time of acquisition (ISO 8601), None where nobody stated it. Flags ``calibration_expired``,
+    ``calibration_date_unknown``.
+    """
+    made = instrument(recipe.instrument)
+    if made is None:
+        return ()
+    try:
+        time = None if acquired is None else datetime.datetime.fromisoformat(acquired)
+    except ValueError:
+        time = None
+    return made.calibration_flags(time)

@@ -1,0 +1,97 @@
+"""Recipes to start from (``abbe recipe init``): complete, commented, and checked by the tests."""
+
+from __future__ import annotations
+
+from metrology_core.errors import ParameterError
+
+FEATURES = """\
+# Abbe recipe: features of a point cloud. Check it with: abbe recipe check RECIPE
+schema: abbe/recipe/1
+name: my part
+seed: 1
+
+inputs:
+  files: ["parts/*.csv"]         # patterns under the data root (default: this folder)
+  format: auto                   # auto | text | ply | stl | obj | pcd | hdf5 | qif
+  unit: mm                       # unit of the coordinates in the files
+  points_are: surface            # surface | ball_centre (then tip_radius: 1.5 mm) | unknown
+  acquisition: {lot: "L1", drawing: "D-0001 A"}
+  # acquisition_from_name: "part-(?P<serial>[0-9]+)"
+
+# Without an instrument uncertainties hold repeatability only and verdicts are provisional.
+instrument:
+  id: CMM-01
+  type: cmm
+  mpe: {constant: 1.5 um, per_length: 3 um/m}
+  noise: 0.4 um
+  temperature: {value: 20.0 degC, u: 0.2 K}
+  expansion: {value: 11.5e-6 1/K, u: 1e-6 1/K}
+  # certificate: "..."
+  # valid_until: 2027-06-30
+
+decision: {rule: iso14253-1, proving: conformity, probability: 0.95}
+
+measure:
+  kind: features
+  features:
+    # material: on which side of the feature the part is (a bore has it outside, a shaft inside)
+    - {name: flange, feature: plane, select: {label: flange}, material: inside, direction: [0, 0, 1]}
+    - {name: bore, feature: cylinder, select: {label: bore}, material: outside}
+    - {name: hole, feature: cylinder, select: {label: hole}, material: outside}
+  datum_system: {name: AB, primary: flange, secondary: bore}
+  characteristics:
+    - {name: bore size, characteristic: iso14405.GG, of: bore, nominal: 60 mm, tolerance: {minus: 10 um, plus: 15 um}}
+    - {name: flange flatness (G), characteristic: form.G.peak_to_valley, of: flange, tolerance: {max: 20 um}}
+    - {name: bore squareness, characteristic: iso1101.perpendicularity.G, of: [bore, flange], tolerance: {max: 30 um}}
+    - name: hole position
+      characteristic: iso1101.position.G
+      of: hole
+      in: AB
+      at: [30 mm, 0 mm]          # theoretically exact location, in the datum system
+      tolerance: {max: 50 um}
+"""
+
+SEM_LINES = """\
+# Abbe recipe: lines and spaces in SEM images. Check it with: abbe recipe check RECIPE
+schema: abbe/recipe/1
+name: my wafer lot
+seed: 1
+
+inputs:
+  files: ["images/*.tif"]        # patterns under the data root (default: this folder)
+  format: image
+  acquisition: {lot: "W1"}
+  # acquisition_from_name: "w(?P<wafer>[0-9]+)_d(?P<die>[0-9]+)"
+
+# Without an instrument uncertainties hold repeatability only and verdicts are provisional.
+instrument:
+  id: SEM-01
+  type: cd-sem
+  scale_u: 0.5 %
+  edge_offset_u: 0.3 nm
+
+decision: {rule: iso14253-1, proving: conformity, probability: 0.95}
+
+measure:
+  kind: sem_lines
+  pixel: {x: 0.827 nm, y: 0.827 nm, u_relative: 0.5 %}
+  # rows: [0, 889]               # rows of the image that are measured, end exclusive
+  criterion: threshold           # threshold | max_gradient | sigmoid
+  level: 50 %
+  lines: bright                  # bright | dark: which stripe is the line
+  detrend: linear
+  characteristics:
+    - {name: CD, characteristic: sem.cd_line, nominal: 16 nm, tolerance: {plus_minus: 1.6 nm}}
+    - {name: pitch, characteristic: sem.pitch, nominal: 32 nm, tolerance: {plus_minus: 0.5 nm}}
+    - {name: LWR, characteristic: sem.lwr_biased_3s, tolerance: {max: 4 nm}}
+"""
+
+TEMPLATES = {"features": FEATURES, "sem_lines": SEM_LINES}
+
+
+def template(kind: str) -> str:
+    """Text of a starting recipe of a measure kind; raises `ParameterError` for an unknown kind."""
+    try:
+        return TEMPLATES[kind]
+    except KeyError:
+        raise ParameterError(f"there is no template {kind!r}", expected=" or ".join(TEMPLATES)) from None

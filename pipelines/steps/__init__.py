@@ -1,0 +1,33 @@
+"""The measuring steps: what turns one task of a plan into measurements. Adapters only: open, check, call, wrap."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from metrology_core.errors import RecipeError
+
+if TYPE_CHECKING:
+    from pipelines.plan import Task
+    from pipelines.recipe import Recipe
+    from pipelines.record import StepResult
+
+
+def measure_task(recipe: Recipe, task: Task, root: Path) -> StepResult:
+    """Measure one task; inputs are found under ``root``. Dispatches on ``recipe.measure.kind``.
+
+    Raises typed errors: `DataError` where the file cannot be used, `RecipeError` and other usage errors where the
+    recipe cannot be meant. The engine makes outcomes of them.
+    """
+    if recipe.measure.kind == "features":
+        from pipelines.steps.features import measure_features
+
+        return measure_features(recipe, task, root)
+    if recipe.measure.kind == "sem_lines":
+        from pipelines.steps.sem_lines import measure_sem_lines_task
+
+        return measure_sem_lines_task(recipe, task, root)
+    raise RecipeError(f"unknown kind of measurement {recipe.measure.kind!r}", expected="features or sem_lines")
+
+
+__all__ = ["measure_task"]

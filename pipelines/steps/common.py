@@ -1,0 +1,45 @@
+"""What the steps share: the input of a task, its acquisition, result units, and the decision rule."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from metrology_core.data import Acquisition
+from metrology_core.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from pipelines.plan import Task
+    from pipelines.recipe.models import FeatureCharacteristicSpec, SemCharacteristicSpec
+
+
+def single_input(task: Task, root: Path) -> Path:
+    """Path of the one input file of a task; raises `UsageError` for several."""
+    if len(task.inputs) != 1:
+        raise UsageError(f"part {task.part!r} has {len(task.inputs)} inputs", expected="one file for each part")
+    return root / task.inputs[0].path
+
+
+def digests(task: Task) -> tuple[str, ...]:
+    """SHA-256 of the inputs; raises `DataError` where a file could not be digested when the plan was made."""
+    found = tuple(ref.sha256 for ref in task.inputs if ref.sha256 is not None)
+    if len(found) != len(task.inputs):
+        raise DataError("an input could not be read", where=task.inputs[0].path, remedy="check the file")
+    return found
+
+
+def acquisition_of(task: Task) -> Acquisition:
+    """The acquisition that plan and recipe state for the task."""
+    known = {row.name for row in fields(Acquisition)}
+    facts: dict[str, Any] = {key: value for key, value in task.acquisition.items() if key in known}
+    return Acquisition(**facts)
+
+
+def result_unit(spec: FeatureCharacteristicSpec | SemCharacteristicSpec, default: str) -> str:
+    """Unit of a result: that of the nominal, else that of the tolerance, else ``default``."""
+    if spec.nominal is not None:
+        return spec.nominal.unit
+    if spec.tolerance is not None:
+        return next(iter(spec.tolerance.amounts().values())).unit
+    return default

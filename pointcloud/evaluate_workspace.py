@@ -1,0 +1,72 @@
+"""What the parts of one evaluation share: points, features, the datum frame as a function of features, words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from metrology_core.data import PointSet, Rigid
+from metrology_core.instrument import Instrument
+from metrology_core.provenance import digest_bytes
+from pointcloud.datums import frame_from_parent
+from pointcloud.evaluate_features import compensating_tip
+from pointcloud.evaluate_types import DatumRequest, EvaluatedFeature
+
+
+@dataclass(frozen=True, eq=False)
+class Workspace:
+    """What all characteristics of one evaluation share."""
+
+    points: PointSet
+    features: Mapping[str, EvaluatedFeature]
+    datum: DatumRequest | None
+    datum_problem: str | None
+    instrument: Instrument | None
+    scope: str
+    seed: int
+
+    def motion(self, geometries: Mapping[str, Any]) -> Rigid:
+        """Into the datum frame, from feature geometries by name. Raises `FrameError`."""
+        if self.datum is None:
+            return Rigid.identity()
+        names = (self.datum.primary, self.datum.secondary, self.datum.tertiary)
+        return frame_from_parent(*(None if name is None else geometries[name] for name in names))
+
+    def datum_words(self) -> str:
+        if self.datum is None:
+            return f"frame {self.points.frame.name} of the file"
+        letters = ", ".join(f"{letter} {name}" for letter, name in zip("ABC", self.datum.features, strict=False))
+        return f"datum system {self.datum.name} ({letters}; associated by least squares)"
+
+    def keyed(self, name: str) -> int:
+        """A seed that depends on the run's seed, the data and the characteristic, and on nothing else."""
+        return int(digest_bytes(f"{self.seed}/{self.scope}/{name}".encode())[:12], 16)
+
+
+def feature_words(feature: EvaluatedFeature) -> str:
+    """One feature in words: criterion, kind, number of points, compensation, point errors."""
+    request, n = feature.request, feature.points.n_points
+    if request.kind == "points":
+        return f"{request.name}: {n} points"
+    letter = {"least_squares": "least squares (G)"}.get(request.criterion, request.criterion.replace("_", " "))
+    words = f"{request.name}: {letter} {request.kind}, {n} points"
+    if "direction" in request.fixed:
+        words += ", evaluated in its projection along the stated direction"
+    tip = compensating_tip(feature)
+    if tip:
+        words += f", ball centres compensated on the feature by {tip:.6g} {feature.points.unit}"
+    elif feature.points.points_are == "ball_centre":
+        words += ", ball centres not compensated"
+    if feature.sigma is not None:
+        size = float(np.sqrt(np.mean(np.square(feature.sigma))))
+        residual = feature.uncertain is not None and feature.uncertain.kind == "A"
+        source = "residual standard deviation" if residual else "declared noise"
+        words += f", {source} {size:.3g} {feature.points.unit}"
+        if feature.length is not None:
+            words += f" correlated over {feature.length:.3g} {feature.points.unit} (exponential)"
+        if "correlation_subsampled" in feature.flags:
+            words += " (pairs of a regular subset)"
+    return words

@@ -1,0 +1,1 @@
+"""Nominal geometry: meshes and curves to which points are compared."""

@@ -1,0 +1,30 @@
+"""Wafer microscopy: sub-pixel edges, linewidth and roughness with uncertainty. Importing it loads no heavy library."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from wafer.edges import EdgeSet, find_edges
+    from wafer.evaluate import SemLineResult, SemLineSettings, measure_sem_lines
+    from wafer.readers import read_image
+
+_HOME = {
+    "EdgeSet": "wafer.edges",
+    "find_edges": "wafer.edges",
+    "SemLineResult": "wafer.evaluate",
+    "SemLineSettings": "wafer.evaluate",
+    "measure_sem_lines": "wafer.evaluate",
+    "read_image": "wafer.readers",
+}
+
+__all__ = ["EdgeSet", "SemLineResult", "SemLineSettings", "find_edges", "measure_sem_lines", "read_image"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from its module on first use."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'wafer' has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_HOME[name]), name)

@@ -1,0 +1,43 @@
+"""Simulated SEM images and lots with known truth: for tests, demos, and for users who validate their own recipes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from wafer.simulate.lot import LotPlan, LotTruth, write_sem_lot
+    from wafer.simulate.roughness import rough_edges, rough_lines
+    from wafer.simulate.sem import SemImage, SemModel, simulate_blank, simulate_lines
+
+_HOME = {
+    "LotPlan": "lot",
+    "LotTruth": "lot",
+    "write_sem_lot": "lot",
+    "rough_edges": "roughness",
+    "rough_lines": "roughness",
+    "SemImage": "sem",
+    "SemModel": "sem",
+    "simulate_blank": "sem",
+    "simulate_lines": "sem",
+}
+
+__all__ = [
+    "LotPlan",
+    "LotTruth",
+    "SemImage",
+    "SemModel",
+    "rough_edges",
+    "rough_lines",
+    "simulate_blank",
+    "simulate_lines",
+    "write_sem_lot",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from its module on first use."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'wafer.simulate' has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(f"wafer.simulate.{_HOME[name]}"), name)
