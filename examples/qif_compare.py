@@ -45,15 +45,15 @@ def measured(path: Path) -> Evaluation:
     ]
     ask = CharacteristicRequest
     characteristics = [
-        ask("FLATA", "form.G.peak_to_valley", ("DATUMA",)),
+        ask("FLATA", "iso1101.flatness", ("DATUMA",)),
         ask("DIA_", "iso14405.GG", ("DATUMB",)),
         *(ask(f"{a.upper()}_CIRCLE{i}", f"coordinate.{a}", (f"CIRCLE{i}",)) for i in (1, 2) for a in "xyz"),
         ask("DIA_CIRCLE1", "iso14405.GG", ("CIRCLE1",)),
         ask("DIA_2", "iso14405.GG", ("CIRCLE2",)),
         ask("TP_CIRCLE1", "iso1101.position.G", ("CIRCLE1",), at=(-33.05, -4.35)),
         ask("TP_2", "iso1101.position.G", ("CIRCLE2",), at=(-33.05, 43.05)),
-        ask("RND_CIRCLE1", "form.G.peak_to_valley", ("CIRCLE1",)),
-        ask("RND_2", "form.G.peak_to_valley", ("CIRCLE2",)),
+        ask("RND_CIRCLE1", "iso1101.roundness", ("CIRCLE1",)),
+        ask("RND_2", "iso1101.roundness", ("CIRCLE2",)),
         ask("DIA_CYL", "iso14405.GG", ("CYL_1",)),
         ask("PERP1", "iso1101.perpendicularity.G", ("CYL_1", "DATUMA")),
     ]
@@ -61,9 +61,9 @@ def measured(path: Path) -> Evaluation:
 
 
 REMARKS = {
-    "FLATA": "file: minimum zone of all 8 points; ours: peak to valley about the least-squares plane",
-    "RND_CIRCLE1": "file: minimum zone; ours: peak to valley about the least-squares circle",
-    "RND_2": "file: minimum zone; ours: peak to valley about the least-squares circle",
+    "FLATA": "minimum zone of all 8 points",
+    "RND_CIRCLE1": "minimum zone",
+    "RND_2": "minimum zone",
     "PERP1": "file: length x (1 - cos(tilt)) against z; ours: length x sin(tilt) against the least-squares plane",
 }
 

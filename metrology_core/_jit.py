@@ -26,6 +26,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 _LOCK_PATIENCE_S = 120.0
@@ -69,10 +70,11 @@ def _imported_kernels(path: Path) -> tuple[Path, ...]:
     """Source files of the kernel modules that a kernel module imports by name."""
     found = []
     for name in _IMPORT.findall(path.read_text(encoding="utf-8")):
-        package, *rest = name.split(".")
-        source = (Path(__file__).parent.parent / package).joinpath(*rest).with_suffix(".py")
-        if source.is_file():
-            found.append(source)
+        for root in (path.parents[2], Path(__file__).parents[1]):  # its own package, then ours
+            source = root.joinpath(*name.split(".")).with_suffix(".py")
+            if source.is_file():
+                found.append(source)
+                break
     return tuple(found)
 
 
@@ -173,7 +175,7 @@ def _cache_class() -> type:
     from numba.core.caching import CompileResultCacheImpl as Impl
     from numba.core.caching import FunctionCache, _CacheLocator
 
-    class Locator(_CacheLocator):
+    class Locator(_CacheLocator):  # type: ignore[misc]
         def __init__(self, folder: str, lineno: int, py_file: str) -> None:
             self._folder, self._lineno, self._py_file = folder, lineno, py_file
             self._digest = _source_digest(Path(py_file))
@@ -304,6 +306,19 @@ def _compile_lazily(function: Callable[..., Any], **options: bool) -> Any:
 
     compiled.get_call_template = without_literals
     return compiled
+
+
+def compiler_parts() -> SimpleNamespace | None:
+    """What a kernel module needs to write vector instructions itself (ir, cgutils, types, intrinsic), or None where
+    kernels run as plain Python (``NUMBA_DISABLE_JIT``)."""
+    import numba
+    from llvmlite import ir
+    from numba.core import cgutils, types
+    from numba.extending import intrinsic
+
+    if numba.config.DISABLE_JIT:
+        return None
+    return SimpleNamespace(ir=ir, cgutils=cgutils, types=types, intrinsic=intrinsic)
 
 
 @contextlib.contextmanager

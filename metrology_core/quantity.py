@@ -364,7 +364,7 @@ def round_pair(value: float, u: float, digits: int = 2) -> tuple[str, str]:
     if digits < 1:
         raise ParameterError("at least one digit of the uncertainty is printed", got=repr(digits))
     if u == 0.0:
-        return repr(value), ""
+        return f"{value:.15g}", ""  # 15 digits: all that decimal text and binary arithmetic share
     exact = Decimal(repr(abs(u)))
     place = exact.adjusted() - digits + 1
     rounded = exact.quantize(Decimal(1).scaleb(place), rounding=ROUND_HALF_EVEN)

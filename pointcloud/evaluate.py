@@ -8,6 +8,7 @@ sensitivities (tip radius, relative scale, length error within the MPE).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,7 @@ from pointcloud.evaluate_types import (
 )
 from pointcloud.evaluate_uncertainty import extremes_of
 from pointcloud.evaluate_workspace import Workspace, feature_words
+from pointcloud.evaluate_zone import by_criterion, is_zone, zone_spread
 from pointcloud.prepare import to_reference_temperature
 
 FloatArray = NDArray[np.float64]
@@ -71,7 +73,8 @@ def evaluate(
     _check_instrument(points, instrument)
     prepared = to_reference_temperature(points)
     scope = (inputs[0] if inputs else digest_bytes(np.ascontiguousarray(points.xyz).tobytes()))[:16]
-    found = {request.name: evaluate_feature(request, prepared, instrument, scope) for request in features}
+    requested, further = by_criterion(characteristics, features)
+    found = {request.name: evaluate_feature(request, prepared, instrument, scope) for request in (*features, *further)}
     if not any(row.points.n_points and "no_usable_points" not in row.flags for row in found.values()):
         raise DataError(
             "no requested feature has a usable point",
@@ -81,13 +84,13 @@ def evaluate(
         )
     system, problem = _datum_system(datum, found, prepared)
     space = Workspace(prepared, found, datum, problem, instrument, scope, seed)
-    measurements = tuple(
-        _measure(request, space, rule or DecisionRule.iso14253(), inputs) for request in characteristics
-    )
+    measurements = tuple(_measure(request, space, rule or DecisionRule.iso14253(), inputs) for request in requested)
     flags = _flags.merge(prepared.flags, *(row.flags for row in found.values()), *(m.flags for m in measurements))
     if any(m.measured is None for m in measurements) and any(m.measured is not None for m in measurements):
         flags = _flags.merge(flags, ["partial_result"])
-    shown = deviation_map(space, characteristics, max_shown)
+    # one map per feature: about the association that the recipe names
+    mapped = {request.name: found[request.name] for request in features}
+    shown = deviation_map(replace(space, features=mapped), characteristics, max_shown)
     return Evaluation(prepared, tuple(found.values()), measurements, system, shown, flags)
 
 
@@ -309,6 +312,9 @@ def _of_form(
     effect = extremes_of(
         values, feature.points.xyz, feature.sigma, feature.length, both=True, seed=space.keyed(request.name)
     )
+    if is_zone(feature.fit):
+        spread = zone_spread(feature.fit, feature.points.xyz, feature.sigma, feature.length)
+        effect = replace(effect, spread=spread)
     value = float(values.max() - values.min()) if feature.fit.form is None else float(feature.fit.form)
     parts = noise_influences(space.scope, request.name, effect, 1.0, feature.uncertain)
     flags = ("form_not_resolved",) if value <= effect.floor else ()

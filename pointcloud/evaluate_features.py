@@ -16,6 +16,7 @@ from metrology_core.instrument import Instrument
 from metrology_core.propagation import UncertainFeature, is_angle
 from pointcloud.evaluate_types import FITTED, EvaluatedFeature, FeatureRequest
 from pointcloud.evaluate_uncertainty import PointErrors, design, fit_covariance, offset_into_material, point_errors
+from pointcloud.evaluate_zone import is_zone, zone_covariance, zone_flags
 
 FloatArray = NDArray[np.float64]
 
@@ -48,7 +49,7 @@ def evaluate_feature(
     else:
         fit, geometry = _spatial(request, usable)
         free = None
-    flags += fit.flags
+    flags += zone_flags(fit, errors.sigma)
     if geometry is None or fit.status in ("degenerate", "insufficient", "not_converged"):
         return EvaluatedFeature(request, usable, fit, flags=_flags.merge(flags))
     if request.material is not None:
@@ -83,7 +84,8 @@ def _select(request: FeatureRequest, points: PointSet) -> PointSet:
 def _spatial(request: FeatureRequest, points: PointSet) -> tuple[Any, Any]:
     from metrology_core import fit
 
-    found = fit(points.xyz, request.kind, criterion=request.criterion, unit=points.unit)
+    material = request.material if request.criterion != "least_squares" else None
+    found = fit(points.xyz, request.kind, criterion=request.criterion, material=material, unit=points.unit)
     geometry = found.feature
     if geometry is not None and request.direction is not None and request.kind != "cone":
         # a cone's axis already has a meaning: it points to where the cone widens
@@ -94,16 +96,9 @@ def _spatial(request: FeatureRequest, points: PointSet) -> tuple[Any, Any]:
 def _planar_circle(request: FeatureRequest, points: PointSet) -> tuple[Any, Any, NDArray[np.bool_]]:
     """A circle of known normal: 2-D fit in the projection, carried back into space at the mean height of the points."""
     from metrology_core import fit
-    from metrology_core.features import Circle, basis
+    from metrology_core.features import Circle
 
-    w = np.asarray(request.direction, dtype=np.float64)
-    w = w / np.linalg.norm(w)
-    if np.count_nonzero(w) == 1:
-        # along a coordinate axis the other two coordinates are taken as they are: not one bit is lost
-        k = int(np.argmax(np.abs(w)))
-        u, v = np.eye(3)[(k + 1) % 3], np.eye(3)[(k + 2) % 3]
-    else:
-        u, v = basis(w)
+    u, v, w = _plane_axes(request)
     flat = np.stack([points.xyz @ u, points.xyz @ v], axis=1)
     found = fit(flat, "circle", criterion=request.criterion, unit=points.unit)
     # chart of a circle in space: shift_u, shift_v, shift_w, tilt_u, tilt_v, radius; the tilts are known
@@ -114,6 +109,19 @@ def _planar_circle(request: FeatureRequest, points: PointSet) -> tuple[Any, Any,
     x, y = np.asarray(flat_circle.center)
     height = math.fsum((points.xyz @ w).tolist()) / points.n_points
     return found, Circle(x * u + y * v + height * w, w, flat_circle.radius), free
+
+
+def _plane_axes(request: FeatureRequest) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Directions u, v of the projection along the stated normal w."""
+    from metrology_core.features import basis
+
+    w = np.asarray(request.direction, dtype=np.float64)
+    w = w / np.linalg.norm(w)
+    if np.count_nonzero(w) == 1:
+        # along a coordinate axis the other two coordinates are taken as they are: not one bit is lost
+        k = int(np.argmax(np.abs(w)))
+        return np.eye(3)[(k + 1) % 3], np.eye(3)[(k + 2) % 3], w
+    return *basis(w), w
 
 
 def _uncertain(
@@ -147,6 +155,9 @@ def _uncertain(
             covariance[np.ix_(free, free)] = part
     except np.linalg.LinAlgError:
         return None, None, ["degenerate"]
+    if is_zone(fit):
+        plane = None if free is None else _plane_axes(request)[:2]
+        covariance = zone_covariance(fit, geometry, plane, covariance, points.xyz, sigma, errors.length)
     if subset:
         flags.append("correlation_subsampled")
     # small steps: zones of a few um bend over the lengths that 1e-4 of the reach would span

@@ -24,7 +24,8 @@ What can be measured. A recipe names the id: a size names its ISO 14405-1 operat
 ## Features of a point cloud
 
 *of*: the features it takes, in this order. *datum*: `in:` names the datum system in which it is evaluated; `at:` is its
-theoretically exact location. *length error acts on*: what the instrument's MPE is applied to.
+theoretically exact location. *criterion*: the association that the characteristic demands; `own`: that of the feature
+in the recipe. *length error acts on*: what the instrument's MPE is applied to.
 """
 SEVERITIES = {
     "invalid": "The number must not be used for a decision.",
@@ -71,14 +72,24 @@ def characteristics_page() -> str:
 
     rows = list(available().values())
     text = f"# Characteristics\n\n{NOTE}\n{ABOUT_CHARACTERISTICS}\n"
-    text += _table("id", "characteristic", "standard", "of", "datum", "unit", "length error acts on", "how")
+    text += _table(
+        "id", "characteristic", "standard", "of", "criterion", "datum", "unit", "length error acts on", "how"
+    )
     for row in rows:
         if row.needs == "image":
             continue
         of = "; ".join(", ".join(kind for kind in kinds if not kind.endswith("_2d")) for kinds in row.inputs)
         keys = " ".join(key for key, used in (("`in:`", row.uses_datum_system), ("`at:`", row.uses_position)) if used)
         text += _row(
-            f"`{row.id}`", row.title, row.standard, of, keys, row.dimension, LENGTH_OF[row.length_of], row.words
+            f"`{row.id}`",
+            row.title,
+            row.standard,
+            of,
+            row.criterion or "`own`",
+            keys,
+            row.dimension,
+            LENGTH_OF[row.length_of],
+            row.words,
         )
     text += "\n## Lines in an SEM image\n\n" + _table("id", "characteristic", "source", "unit", "how")
     for row in rows:

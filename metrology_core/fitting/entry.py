@@ -143,8 +143,8 @@ def _failed(
     p = sum(row.free)
     return Fit(
         feature=None, associated=None, criterion=criterion, unit=given.unit, status=status,
-        flags=_flags.merge([*notes, status]), n_points=n, n_used=m, dof=max(0, m * row.rows_per_point - p), rms=math.nan,
-        sigma=math.nan, form=math.nan, form_kind=_form_words(row), covariance=np.full((p, p), math.nan),
+        flags=_flags.merge([*notes, status]), n_points=n, n_used=m, dof=max(0, m * row.rows_per_point - p),
+        rms=math.nan, sigma=math.nan, form=math.nan, form_kind=_form_words(row), covariance=np.full((p, p), math.nan),
         optimality={"reason": answer.reason}, settings=settings, extent=None, reach=math.nan, kind=row.name,
     )  # fmt: skip
 
@@ -179,7 +179,8 @@ def _finish(
     rms = math.sqrt(total / m) / scale
     covariance = _covariance(row, answer, turn, sigma)
     columns = chart_columns(row)
-    covariance = covariance[np.ix_(columns, columns)]
+    if len(columns) < p:
+        covariance = covariance[np.ix_(columns, columns)]
 
     status = answer.outcome
     if status == "not_converged":
@@ -247,25 +248,15 @@ def _span_2d_line(evidence: Evidence, answer: Answer) -> float:
 
 def _covariance(row: Row, answer: Answer, turn: np.ndarray, sigma: float) -> np.ndarray:
     """(p, p) of the kernel chart in canonical axes: sigma^2 (J'WJ)^-1, lengths in the data's unit."""
+    from metrology_core.kernels import fitmain as k
+
     p = layout.N_PARAMETERS[row.kind]
-    full = np.zeros((p, p))
-    upper = np.triu_indices(p + 1)
-    gram = np.zeros((p + 1, p + 1))
-    gram[upper] = answer.sums[: (p + 1) * (p + 2) // 2]
-    free = np.flatnonzero(answer.free[:p])
-    normal = gram[np.ix_(free, free)]
-    normal = normal + np.triu(normal, 1).T
-    size = np.sqrt(np.diag(normal))
-    try:
-        inverse = np.linalg.inv(normal / np.outer(size, size)) / np.outer(size, size)
-    except np.linalg.LinAlgError:
-        inverse = np.full(normal.shape, math.nan)
-    full[np.ix_(free, free)] = inverse
+    result = np.empty((p, p))
     unit = np.where(lengths(row), 1.0 / answer.scale, 1.0)
-    full = turn @ full @ turn.T
     # sums are in scaled lengths: (J'J)^-1 carries 1 for a length per length, scale for an angle per length
-    full *= np.outer(unit, unit) * (sigma * answer.scale) ** 2
-    return np.asarray(0.5 * (full + full.T))
+    if not k.covariance(row.kind, answer.free, answer.sums, turn, unit, (sigma * answer.scale) ** 2, result):
+        result[:] = math.nan
+    return result
 
 
 def _compensate(

@@ -15,4 +15,5 @@ def warm_up_kernels() -> None:
     angle = np.linspace(0.0, 2.0 * math.pi, 24, endpoint=False)
     xyz = np.column_stack((np.cos(angle), np.sin(angle), np.sin(3.0 * angle)))
     fit(xyz, "cylinder").design()
+    fit(xyz, "cylinder", criterion="minimum_zone")
     fit(np.tile(xyz, (THREADED_FROM // len(xyz) + 1, 1)), "sphere")

@@ -17,6 +17,8 @@ from metrology_core.kernels.layout import (
     BLOCK,
     CHUNK,
     CIRCLE,
+    COLUMNS,
+    COLUMNS2,
     CONE,
     CYLINDER,
     ELLIPSE,
@@ -97,12 +99,19 @@ def feature_rows(kind, q, m, pose, foot, j):  # type: ignore[no-untyped-def]
 
 
 @inner
-def gram(j, first, q1, m, out):  # type: ignore[no-untyped-def]
-    """Add the packed upper triangle of the q1 rows j[first:first+q1, :m] times their transpose to out."""
+def gram(j, first, q1, columns, m, out):  # type: ignore[no-untyped-def]
+    """Add the packed upper triangle of the q1 rows j[first:first+q1, :m] times their transpose to out.
+
+    `columns` has a bit for each row that is not zero throughout.
+    """
     k = 0
     for a in range(q1):
+        if not (columns >> a) & 1:
+            k += q1 - a
+            continue
         for b in range(a, q1):
-            out[k] += dot_rows(j, (first + a) * BLOCK, (first + b) * BLOCK, m)
+            if (columns >> b) & 1:
+                out[k] += dot_rows(j, (first + a) * BLOCK, (first + b) * BLOCK, m)
             k += 1
 
 
@@ -166,9 +175,9 @@ def accumulate(kind, flat, weights, centre, scale, pose, start, stop, out):  # t
                     for i in range(m, padded):
                         j[a * BLOCK + i] = 0.0
                         j[(ROWS2 + a) * BLOCK + i] = 0.0
-            gram(j, 0, p + 1, padded, sums)
+            gram(j, 0, p + 1, COLUMNS[kind], padded, sums)
             if two:
-                gram(j, ROWS2, p + 1, padded, sums)
+                gram(j, ROWS2, p + 1, COLUMNS2[kind], padded, sums)
 
 
 @kernel

@@ -8,7 +8,7 @@ import numpy as np
 
 from metrology_core._jit import inner, kernel
 from metrology_core.kernels.accumulate import accumulate, design_rows, extremes, fold, moments
-from metrology_core.kernels.dense import copy_into, fill, frame_from, jacobi
+from metrology_core.kernels.dense import cholesky, cholesky_solve, copy_into, fill, frame_from, jacobi
 from metrology_core.kernels.descent import advance, packed, slide, solve, start_state
 from metrology_core.kernels.layout import (
     BAD_POINTS,
@@ -42,6 +42,7 @@ from metrology_core.kernels.layout import (
     POSE,
     READY,
     SAMPLE,
+    SCORED,
     SEARCH,
     SMALLEST,
 )
@@ -110,26 +111,36 @@ def principal_start(kind, cov, centroid, planar, pose):  # type: ignore[no-untyp
 
 @inner
 def sample(flat, centre, scale, sub):  # type: ignore[no-untyped-def]
-    """A deterministic spread of points in centred, scaled coordinates (golden-ratio sequence over the order of the
-    points)."""
+    """A deterministic spread of distinct points in centred, scaled coordinates, of which every beginning is spread too.
+
+    Steps of about the golden section of n, coprime to n, through the points taken as a ring.
+    """
     n = flat.shape[0] // 3
     m = sub.shape[0] // 3
+    step = max(1, int(0.6180339887498949 * n))
+    while True:
+        a, b = step, n
+        while b > 0:
+            a, b = b, a % b
+        if a == 1:
+            break
+        step += 1
+    k = 0
     for i in range(m):
-        k = i
-        if m < n:
-            t = (i + 0.5) * 0.6180339887498949
-            k = min(n - 1, int((t - math.floor(t)) * n))
         for a in range(3):
             sub[3 * i + a] = (flat[3 * k + a] - centre[a]) * scale
+        k += step
+        if k >= n:
+            k -= n
 
 
 @kernel
 def search_and_solve(kind, free, given, flat, weights, search, whole, info, pose, sums, state):  # type: ignore[no-untyped-def]
     """Search a start on a sample (`search`), then solve with all points on this thread (`whole`).
 
-    given: known axis (3) and sizes (2), NaN where free; info: centre, scale, centroid of the data. One call site of
-    the solver serves every stage, which keeps the compiled code small: 0 scores the candidates, 1 refines the best a
-    little, 2 the best of those fully, 3 is the solution.
+    given: known axis (3) and sizes (2), NaN where free; info: centre, scale, centroid of the data. One call site of the
+    solver serves every stage, which keeps the compiled code small: 0 scores the candidates and 1 refines the best a
+    little, both on the first SCORED points of the sample; 2 refines the best of those on all of it; 3 is the solution.
     """
     n = flat.shape[0] // 3
     centre = info[I_CENTRE : I_CENTRE + 3]
@@ -139,6 +150,7 @@ def search_and_solve(kind, free, given, flat, weights, search, whole, info, pose
     ee = packed(p, p, p)
     m = min(n, SAMPLE) if search else 1
     sub = np.empty(3 * m)
+    few = sub[: 3 * min(m, SCORED)]
     poses = np.zeros((MAX_CANDIDATES if search else 1, POSE))
     count = 1
     stage = 3
@@ -173,8 +185,8 @@ def search_and_solve(kind, free, given, flat, weights, search, whole, info, pose
         full = stage == 3
         index = order[item]
         solve(
-            kind, free, flat if full else sub, weights if full else none, centre if full else origin,
-            scale if full else 1.0, centroid, pose if full else poses[index], sums, state,
+            kind, free, flat if full else (sub if stage == 2 else few), weights if full else none,
+            centre if full else origin, scale if full else 1.0, centroid, pose if full else poses[index], sums, state,
             LIMITS[stage], full,
         )  # fmt: skip
         if full:
@@ -284,6 +296,52 @@ def prepare_pose(kind, planar, given, started, cov, info, pose):  # type: ignore
 
 
 @kernel
+def covariance(kind, free, sums, turn, unit, factor, out):  # type: ignore[no-untyped-def]
+    """out (p, p) = factor * D T (J'WJ)^-1 T' D over the free columns, zero elsewhere; D = diag(unit). False where
+    singular."""
+    p = N_PARAMETERS[kind]
+    matrix = np.empty((9, 9))
+    length = np.empty(9)
+    index = np.empty(9, np.int64)
+    column = np.empty(9)
+    half = np.empty((9, 9))
+    n = 0
+    for a in range(p):
+        if free[a]:
+            index[n] = a
+            length[n] = math.sqrt(sums[packed(a, a, p)])
+            if not length[n] > 0.0:
+                return False
+            n += 1
+    for a in range(n):
+        for b in range(a + 1):
+            matrix[a, b] = sums[packed(index[b], index[a], p)] / (length[a] * length[b])
+    if not cholesky(matrix, n):
+        return False
+    # half = T times the inverse, column by column of the inverse
+    for a in range(p):
+        fill(half[a], 0, 9, 0.0)
+        fill(out[a], 0, p, 0.0)
+    for k in range(n):
+        fill(column, 0, n, 0.0)
+        column[k] = 1.0
+        cholesky_solve(matrix, n, column)
+        for a in range(p):
+            for b in range(n):
+                half[a, index[k]] += turn[a, index[b]] * column[b] / (length[b] * length[k])
+    for a in range(p):
+        for b in range(p):
+            for k in range(p):
+                out[a, b] += half[a, k] * turn[b, k]
+    for a in range(p):
+        for b in range(a + 1):
+            value = 0.5 * (out[a, b] + out[b, a]) * (unit[a] * unit[b]) * factor
+            out[a, b] = value
+            out[b, a] = value
+    return True
+
+
+@kernel
 def conditioning(kind, free, sums, rows, out):  # type: ignore[no-untyped-def]
     """Into out[I_LEAST..]: smallest eigenvalue of J'J / rows, condition of J with unit columns, largest cosine of
     residual and column, number of columns without length."""
@@ -333,6 +391,7 @@ __all__ = [
     "advance",
     "begin",
     "conditioning",
+    "covariance",
     "design_rows",
     "extremes",
     "fold",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from metrology_core._jit import compiler_parts, inner
 from metrology_core.kernels.layout import LANES
 
 _WIDTH = 8
@@ -35,13 +36,10 @@ def _widen_plain(scratch: Any, row: int, m: int, padded: int, sums: Any, low: in
 
 
 def _build() -> tuple[Any, Any]:
-    import numba
-    from llvmlite import ir
-    from numba.core import cgutils, types
-    from numba.extending import intrinsic
-
-    if numba.config.DISABLE_JIT:
+    parts = compiler_parts()
+    if parts is None:
         return _dot_plain, _widen_plain
+    ir, cgutils, types, intrinsic = parts.ir, parts.cgutils, parts.types, parts.intrinsic
 
     double = ir.DoubleType()
     vector = ir.VectorType(double, _WIDTH)
@@ -111,8 +109,6 @@ def _build() -> tuple[Any, Any]:
         if not isinstance(largest, types.Literal):
             return None
         return types.float64(scratch, types.intp, types.intp, largest), codegen
-
-    from metrology_core._jit import inner
 
     @inner
     def widen(scratch, row, m, padded, sums, low, high):  # type: ignore[no-untyped-def]

@@ -10,6 +10,11 @@ N_PARAMETERS = (4, 3, 6, 4, 5, 6, 7, 8)
 N_ROWS = (2, 1, 2, 1, 1, 1, 1, 2)
 N_SIZES = (0, 0, 1, 1, 1, 2, 2, 2)
 
+# Rows of the scratch (columns of the Jacobian, then the residual) that are not zero throughout, one bit each; the
+# second residual of line, circle and ellipse apart.
+COLUMNS = (0b10101, 0b1111, 0b1111011, 0b11111, 0b111111, 0b1111111, 0b11111111, 0b111111011)
+COLUMNS2 = (0b11010, 0, 0b1011100, 0, 0, 0, 0, 0b100011100)
+
 # A pose is 14 numbers in centred, scaled coordinates: origin c, axes u, v, w (rows), sizes s0, s1.
 POSE = 14
 # cylinder: s0 = radius; cone: s0 = radius at c, s1 = half-angle; torus: s0 = major, s1 = minor; ellipse: s0, s1 =
@@ -38,7 +43,8 @@ READY, SEARCH, BAD_POINTS, NO_EXTENT, COLLINEAR, COPLANAR = 0, 1, 2, 3, 4, 5
 FLAT_BELOW = 1e-14
 
 SAMPLE = 256  # points that the search for a start looks at
-LIMITS = (1, 6, 60, 200)  # passes allowed in each stage of the search, the last with all points
+SCORED = 64  # points of it that rank candidates
+LIMITS = (1, 6, 60, 80)  # passes allowed in each stage of the search, the last with all points
 KEEP = (0, 12, 4, 1)  # candidates that enter each stage
 
 # Beyond LARGEST the squares of lengths come near overflow, below SMALLEST near underflow; points whose spread is below

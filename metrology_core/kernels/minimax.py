@@ -201,7 +201,43 @@ def finish(kind, law, xyz, touch, k, signs, lam, pose, centroid, columns, nf, pl
     info[I_H] = worst
     info[I_EXCESS] = worst - h
     # the step must be small against what the contacts can tell, the multipliers those of a minimum
-    return least > -1e-9 and worst - h <= 1e-12 * zone + 8.0 * _EPS * ref
+    return least > -1e-9 and worst - h <= 1e-12 * zone + 4.0 * _EPS * ref
+
+
+@kernel
+def least_push(rows):  # type: ignore[no-untyped-def]
+    """min over y with |y|_max = 1 of max_i (rows y)_i, rows (m, q): positive where no direction leaves all rows at
+    rest.
+    """
+    m, q = rows.shape
+    at = np.empty((q, m))
+    c = np.empty(m)
+    t = np.empty(m)
+    box = np.ones(q)
+    basis = np.zeros(q, np.int64)
+    mult = np.empty(q)
+    z = np.empty(q)
+    least = np.inf
+    for a in range(q):
+        for side in range(2):
+            for i in range(m):
+                c[i] = rows[i, a] if side == 0 else -rows[i, a]
+            k = 0
+            for b in range(q):
+                if b != a:
+                    for i in range(m):
+                        at[k, i] = rows[i, b]
+                    k += 1
+            if q == 1:
+                worst = -np.inf
+                for i in range(m):
+                    worst = max(worst, c[i])
+            else:
+                if lp_exchange(at, c, m, q - 1, True, False, box, basis, mult, z, t) == LP_SINGULAR:
+                    return -1.0
+                worst = z[q - 1]
+            least = min(least, worst)
+    return least
 
 
 @kernel
@@ -234,7 +270,7 @@ def minimise(kind, law, xyz, pose, centroid, columns, nf, plus, minus, trust, id
     subset_rows(kind, law, xyz, pose, columns, nf, c, at)
     h = worst_side(c, m, plus, minus)
     radius = trust
-    for _ in range(6):
+    for attempt in range(6):
         fails = 0
         k = 0
         for _it in range(80):
@@ -371,11 +407,30 @@ def minimise(kind, law, xyz, pose, centroid, columns, nf, plus, minus, trust, id
                 at_trial,
                 info,
             )
-            if ok and info[I_H] <= h + 1e-9 * zone + 8.0 * _EPS * ref:
+            if ok and info[I_H] <= h + 1e-13 * zone + 2.0 * _EPS * ref:
                 info[I_CONTACTS] = k
                 info[I_STATUS] = MM_CONVERGED
                 return
             pose[:] = second
+        # More points touch than hold the solution (symmetric parts): Newton on a part of them may leave in a
+        # direction that the others block. The linear program itself then says that the pose is optimal.
+        tight = max(1e-3 * zone, 256.0 * _EPS * ref)
+        for i in range(m):
+            cn[i] = c[i] / zone
+        for j in range(nf):
+            largest = 0.0
+            line = at[j]
+            for i in range(m):
+                largest = max(largest, abs(line[i]))
+            box[j] = tight / (zone * max(largest, 1e-6))
+        if lp_exchange(at, cn, m, nf, plus, minus, box, basis, mult, z, t) != LP_SINGULAR:
+            k = gather(basis, mult, size, xyz, ids, signs, lam, touch)
+            slack = 0.5 if attempt < 3 else 4.0  # first ask for all that rounding allows, then for what it grants
+            if h - z[nf] * zone <= 0.2 * slack * 1e-12 * zone + slack * _EPS * ref:
+                info[I_H] = h
+                info[I_CONTACTS] = k
+                info[I_STATUS] = MM_CONVERGED
+                return
         info[I_CONTACTS] = k
         radius = max(1e-3 * zone, 1e-12)
     info[I_H] = h
@@ -386,6 +441,7 @@ __all__ = [
     "N_INFO",
     "all_distances",
     "extremes_by_cell",
+    "least_push",
     "lagrangian_hessian",
     "minimise",
     "moved_pose",

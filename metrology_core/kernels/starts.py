@@ -4,8 +4,8 @@ All work happens on a small deterministic sample in centred, scaled coordinates 
 scored by its true sum of squared distances, the best are refined, and the winner goes to the solver with all the
 points.
 
-Sources: algebraic circle and sphere with gradient normalisation after G. Taubin, IEEE PAMI 13 (1991) 1115; direct
-ellipse after R. Halir and J. Flusser, WSCG (1998); the rest is worked out here.
+Source: algebraic circle and sphere with gradient normalisation after G. Taubin, IEEE PAMI 13 (1991) 1115; the rest is
+worked out here.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 
 from metrology_core._jit import inner
 from metrology_core.kernels.bent import elbow_candidate, sector_candidates
+from metrology_core.kernels.conic import FLATTEST, direct_ellipse
 from metrology_core.kernels.dense import cholesky, cholesky_solve, fill, frame_from, jacobi, smallest
 from metrology_core.kernels.layout import (
     CIRCLE,
@@ -24,6 +25,7 @@ from metrology_core.kernels.layout import (
     ELLIPSE,
     LINE,
     PLANE,
+    SCORED,
     SPHERE,
     TORUS,
 )
@@ -31,7 +33,6 @@ from metrology_core.kernels.normals import revolution_axes
 
 MAX_CANDIDATES = 320
 _DIRECTIONS = 110  # half a sphere at about 13 degrees
-_FLATTEST = 1e4  # largest radius tried, in extents of the data
 
 
 @inner
@@ -83,7 +84,7 @@ def taubin_circle(x, y, m, out):  # type: ignore[no-untyped-def]
     value = smallest(a, 3, vectors, v) / m
     bend = v[0] * half  # half the algebraic curvature
     slope = math.sqrt(v[1] * v[1] + v[2] * v[2])
-    least = max(slope / (2.0 * _FLATTEST), 1e-12)
+    least = max(slope / (2.0 * FLATTEST), 1e-12)
     if abs(bend) < least:
         bend = least if bend >= 0.0 else -least
     cx, cy = -0.5 * v[1] / bend, -0.5 * v[2] / bend
@@ -116,7 +117,7 @@ def _taubin_sphere(sub, m, mean, pose):  # type: ignore[no-untyped-def]
     smallest(a, 4, vectors, v)
     bend = v[0] * half
     slope = math.sqrt(v[1] * v[1] + v[2] * v[2] + v[3] * v[3])
-    least = max(slope / (2.0 * _FLATTEST), 1e-12)
+    least = max(slope / (2.0 * FLATTEST), 1e-12)
     if abs(bend) < least:
         bend = least if bend >= 0.0 else -least
     s = 0.0
@@ -306,8 +307,8 @@ def _patch_candidates(kind, patch, poses, count):  # type: ignore[no-untyped-def
         bent = 6 + 3 * which  # direction in which the patch is curved
         other = 9 - 3 * which
         k = patch[12 + which]
-        if abs(k) < 1.0 / _FLATTEST:
-            k = 1.0 / _FLATTEST if k >= 0.0 else -1.0 / _FLATTEST
+        if abs(k) < 1.0 / FLATTEST:
+            k = 1.0 / FLATTEST if k >= 0.0 else -1.0 / FLATTEST
         s = 1.0 if k > 0.0 else -1.0  # the axis lies on this side of the normal
         radius = 1.0 / abs(k)
         if kind == CYLINDER:
@@ -344,7 +345,7 @@ def _patch_candidates(kind, patch, poses, count):  # type: ignore[no-untyped-def
                 theta = (step + 0.5) * math.pi / 12.0 - math.pi
                 c = math.cos(theta)
                 major = c / ratio - radius * c if ratio != 0.0 else -1.0
-                if not (major > 0.02 * radius and major < _FLATTEST):
+                if not (major > 0.02 * radius and major < FLATTEST):
                     if abs(c) > 0.3:
                         continue
                     major = radius * (1.5 if step % 2 == 0 else 5.0)
@@ -363,101 +364,6 @@ def _patch_candidates(kind, patch, poses, count):  # type: ignore[no-untyped-def
 
 
 @inner
-def _direct_ellipse(x, y, m, pose_sizes):  # type: ignore[no-untyped-def]
-    """Ellipse-only algebraic conic: centre x, y, angle, semi-axes to pose_sizes[0:5]; False when there is none."""
-    scatter = np.zeros((6, 6))
-    row = np.empty(6)
-    for i in range(m):
-        row[0], row[1], row[2] = x[i] * x[i], x[i] * y[i], y[i] * y[i]
-        row[3], row[4], row[5] = x[i], y[i], 1.0
-        for a in range(6):
-            for b in range(6):
-                scatter[a, b] += row[a] * row[b] / m
-    # Schur complement of the linear part
-    s3 = np.empty((3, 3))
-    for a in range(3):
-        for b in range(3):
-            s3[a, b] = scatter[3 + a, 3 + b]
-        s3[a, a] = s3[a, a] * (1.0 + 1e-13) + 1e-15
-    if not cholesky(s3, 3):
-        return False
-    linear = np.empty((3, 3))  # linear[:, k] = S3^-1 S2' e_k
-    column = np.empty(3)
-    for k in range(3):
-        for a in range(3):
-            column[a] = scatter[k, 3 + a]
-        cholesky_solve(s3, 3, column)
-        for a in range(3):
-            linear[a, k] = column[a]
-    reduced = np.empty((3, 3))
-    for a in range(3):
-        for b in range(3):
-            t = scatter[a, b]
-            for k in range(3):
-                t -= scatter[a, 3 + k] * linear[k, b]
-            reduced[a, b] = t
-    trace = scatter[0, 0] + scatter[1, 1] + scatter[2, 2]
-    for a in range(3):
-        for b in range(a):
-            t = 0.5 * (reduced[a, b] + reduced[b, a])
-            reduced[a, b] = reduced[b, a] = t
-        reduced[a, a] += 1e-13 * trace
-    if not cholesky(reduced, 3):
-        return False
-    # L^-1 C L^-T with C = 4ac - b^2, its positive eigenvalue marks the ellipse
-    c = np.zeros((3, 3))
-    c[0, 2] = c[2, 0] = 2.0
-    c[1, 1] = -1.0
-    for _ in range(2):
-        for k in range(3):
-            for a in range(3):
-                t = c[a, k]
-                for b in range(a):
-                    t -= reduced[a, b] * c[b, k]
-                c[a, k] = t / reduced[a, a]
-        for a in range(3):
-            for b in range(a):
-                c[a, b], c[b, a] = c[b, a], c[a, b]
-    vectors = np.empty((3, 3))
-    jacobi(c, 3, vectors)
-    best = 0
-    for k in range(1, 3):
-        if c[k, k] > c[best, best]:
-            best = k
-    if not c[best, best] > 0.0:
-        return False
-    v = np.empty(3)
-    for a in range(3):
-        v[a] = vectors[a, best]
-    for a in range(2, -1, -1):  # L' v = vector
-        t = v[a]
-        for b in range(a + 1, 3):
-            t -= reduced[b, a] * v[b]
-        v[a] = t / reduced[a, a]
-    d = e = f = 0.0
-    for k in range(3):
-        d -= linear[0, k] * v[k]
-        e -= linear[1, k] * v[k]
-        f -= linear[2, k] * v[k]
-    det = 4.0 * v[0] * v[2] - v[1] * v[1]
-    if not det > 0.0:
-        return False
-    cx = (v[1] * e - 2.0 * v[2] * d) / det
-    cy = (v[1] * d - 2.0 * v[0] * e) / det
-    value = f + 0.5 * (d * cx + e * cy)
-    angle = 0.5 * math.atan2(v[1], v[0] - v[2])
-    root = math.sqrt((v[0] - v[2]) ** 2 + v[1] ** 2)
-    l0 = 0.5 * (v[0] + v[2] + root)
-    l1 = 0.5 * (v[0] + v[2] - root)
-    if not (-value / l0 > 0.0 and -value / l1 > 0.0):
-        return False
-    pose_sizes[0], pose_sizes[1], pose_sizes[2] = cx, cy, angle
-    pose_sizes[3] = math.sqrt(-value / l0)
-    pose_sizes[4] = math.sqrt(-value / l1)
-    return pose_sizes[3] < _FLATTEST and pose_sizes[4] < _FLATTEST
-
-
-@inner
 def _ellipse_candidates(sub, m, mean, axes, work, known, poses, count):  # type: ignore[no-untyped-def]
     frame = np.empty(9)
     sizes = np.empty(5)
@@ -469,7 +375,7 @@ def _ellipse_candidates(sub, m, mean, axes, work, known, poses, count):  # type:
             frame[3 + k] = axes[3 * (1 + which) + k]
             frame[6 + k] = axes[3 * (2 - which) + k]
         _project(sub, m, mean, frame, x, y, g)
-        if _direct_ellipse(x, y, m, sizes):
+        if direct_ellipse(x, y, m, sizes):
             pose = poses[count]
             _place(mean, frame, sizes[0], sizes[1], 0.0, pose)
             c, s = math.cos(sizes[2]), math.sin(sizes[2])
@@ -580,6 +486,7 @@ def candidates(kind, sub, m, given, poses):  # type: ignore[no-untyped-def]
         count = _ellipse_candidates(sub, m, mean, axes, work, known, poses, 0)
         _right_handed(poses, count)
         return count
+    few = min(m, SCORED)
     golden = math.pi * (3.0 - math.sqrt(5.0))
     tries = 3 if kind == CIRCLE else 3 + _DIRECTIONS
     count = 0
@@ -592,8 +499,8 @@ def candidates(kind, sub, m, given, poses):  # type: ignore[no-untyped-def]
         for t in range(3):
             frame_from(lines[t], frame)
             x, y, g, f = work[0], work[1], work[2], work[3]
-            _project(sub, m, places[t], frame, x, y, g)
-            if _profile(kind, x, y, g, f, m, 0.0, 0.0, places[t], frame, poses[count]) < np.inf:
+            _project(sub, few, places[t], frame, x, y, g)
+            if _profile(kind, x, y, g, f, few, 0.0, 0.0, places[t], frame, poses[count]) < np.inf:
                 count += 1
         tries += 3
         if kind == TORUS:
@@ -606,8 +513,8 @@ def candidates(kind, sub, m, given, poses):  # type: ignore[no-untyped-def]
         if kind == CONE and _axis_from_apex(sub, m, apex, direction, cov, vectors):
             frame_from(direction, frame)
             x, y, g, f = work[0], work[1], work[2], work[3]
-            _project(sub, m, apex, frame, x, y, g)
-            if _profile(kind, x, y, g, f, m, 0.0, 0.0, apex, frame, poses[count]) < np.inf:
+            _project(sub, few, apex, frame, x, y, g)
+            if _profile(kind, x, y, g, f, few, 0.0, 0.0, apex, frame, poses[count]) < np.inf:
                 count += 1
     for t in range(1 if known else tries):
         if turned and t >= tries - 3:
@@ -622,7 +529,7 @@ def candidates(kind, sub, m, given, poses):  # type: ignore[no-untyped-def]
             c, s = r * math.cos(golden * t), r * math.sin(golden * t)
             for k in range(3):
                 direction[k] = c * axes[k] + s * axes[3 + k] + z * axes[6 + k]
-        if _from_direction(kind, sub, m, mean, direction, work, poses[count]) < np.inf:
+        if _from_direction(kind, sub, few, mean, direction, work, poses[count]) < np.inf:
             count += 1
     patch = np.empty(14)
     if not known and kind != CIRCLE and _patch(sub, m, mean, axes, patch):

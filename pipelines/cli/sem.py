@@ -32,6 +32,13 @@ def sem() -> None:
 @click.option("--level", default="50 %", show_default=True, metavar="RATIO", help="Level of the threshold criterion.")
 @click.option("--lines", type=click.Choice(["bright", "dark"]), default="bright", show_default=True)
 @click.option("--detrend", type=click.Choice(["linear", "mean"]), default="linear", show_default=True)
+@click.option(
+    "--orientation",
+    type=click.Choice(["vertical", "horizontal"]),
+    default="vertical",
+    show_default=True,
+    help="How the lines run in the image.",
+)
 @json_option
 @click.pass_obj
 def lines(
@@ -44,6 +51,7 @@ def lines(
     level: str,
     lines: str,
     detrend: str,
+    orientation: str,
 ) -> int:
     """Pitch, widths and roughness of the lines in IMAGE, with their uncertainties."""
     from metrology_core.units import quantity
@@ -61,6 +69,7 @@ def lines(
         rows=_rows(rows),
         lines=lines,  # type: ignore[arg-type]
         detrend=detrend,  # type: ignore[arg-type]
+        orientation=orientation,  # type: ignore[arg-type]
     )
     result = measure_sem_lines(read_image(image, pixel=size, pixel_u=spread, unit=unit), settings)
     session.answer(_document(result))

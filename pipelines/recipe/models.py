@@ -385,6 +385,22 @@ class FeatureSpec(Strict):
             raise PydanticCustomError(
                 "contradiction", "'points' are not fitted: material, direction and criterion do not apply"
             )
+        if self.feature != "points":
+            # the published table of the fits is the one truth; importing it compiles nothing
+            from metrology_core.fitting.table import ROWS
+
+            known = ROWS[self.feature, 2 if self.fixed and self.feature == "circle" else 3].criteria
+            if self.criterion not in known:
+                raise PydanticCustomError(
+                    "bad_value",
+                    "a {feature} is not fitted with {criterion}; it takes {known}",
+                    {
+                        "feature": self.feature,
+                        "criterion": self.criterion,
+                        "known": ", ".join(known),
+                        "key": "criterion",
+                    },
+                )
         if self.fixed and self.direction is None:
             raise PydanticCustomError("contradiction", "fixed: [direction] needs a direction", {"key": "fixed"})
         if self.direction is not None and not any(self.direction):

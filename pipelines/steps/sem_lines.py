@@ -69,6 +69,7 @@ def _settings(measure: SemLinesMeasure, seed: int) -> Any:
         level=0.5 if measure.level is None else measure.level.to("1"),
         rows=None if measure.rows is None else (measure.rows[0], measure.rows[1]),
         lines=measure.lines,
+        orientation=measure.orientation,
         detrend=measure.detrend,
         nominal_cd=None if cd is None else cd.to(UNIT),
         nominal_pitch=None if pitch is None else pitch.to(UNIT),

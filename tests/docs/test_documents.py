@@ -85,6 +85,38 @@ def test_code_prints_what_is_shown(name: str, demo_files: Path, monkeypatch: pyt
         assert printed.getvalue() == (block.shown or ""), f"{name}, line {block.line}"
 
 
+def _abbe(*words: str) -> str:
+    """stdout and stderr of a command, as a reader sees them."""
+    shown = io.StringIO()
+    with contextlib.redirect_stdout(shown), contextlib.redirect_stderr(shown):
+        from pipelines.cli import main
+
+        main(list(words))
+    return shown.getvalue()
+
+
+def test_recipe_check_prints_what_is_shown(demo_files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tutorial's faulty recipe is the demo's with three faults; each fault is shown as it is printed."""
+    monkeypatch.chdir(demo_files)
+    name = "docs/tutorials/process-engineer.md"
+    recipe = Path("demo-run/blades/data/recipe.yaml")
+    (good,) = [block for block in blocks(name, "sh") if block.body == f"abbe recipe check {recipe.as_posix()}\n"]
+    assert _abbe("recipe", "check", recipe.as_posix()) == good.shown
+    text = recipe.read_text(encoding="utf-8")
+    for right, wrong in (
+        ("tip_radius_u", "tip_radus_u"),
+        ("iso14405.GG, of: bore,", "diameter, of: bore,"),
+        ("plus_minus: 15 um", "plus_minus: 15"),
+    ):
+        assert right in text
+        text = text.replace(right, wrong)
+    recipe.with_name("wrong.yaml").write_text(text, encoding="utf-8")
+    printed = _abbe("recipe", "check", recipe.with_name("wrong.yaml").as_posix())
+    (shown,) = [block.body for block in blocks(name, "text") if block.body.startswith("error[recipe/")]
+    for fault in shown.strip().split("\n\n"):
+        assert fault in printed
+
+
 def test_readme_first_screen() -> None:
     """One sentence, two commands, a picture, about eight lines of Python whose value is printed with one digit of u."""
     readme = text_of("README.md")

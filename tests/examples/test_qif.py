@@ -72,11 +72,13 @@ def test_answers_equal_the_files_own(qif: Path, document: dict) -> None:  # type
     assert 2.0 * np.hypot(x + 33.05, y + 4.35) == pytest.approx(file["TP_CIRCLE1"], abs=1e-12)
 
 
-def test_form_about_the_least_squares_element_is_not_below_the_minimum_zone(qif: Path, document: dict) -> None:  # type: ignore[type-arg]
+def test_minimum_zone_forms_equal_the_files_own(qif: Path, document: dict) -> None:  # type: ignore[type-arg]
     ours = {m["name"]: m["value"] for m in document["measurements"]}
     file = {c.name: c.measured for c in read_qif(qif).characteristics}
     for name in ("RND_CIRCLE1", "RND_2", "FLATA"):
-        assert file[name] < ours[f"{name} (G)"] < 1.2 * file[name], name  # the two elements differ little
+        assert ours[name] == pytest.approx(file[name], abs=1e-11), name  # printed to 11 or 12 decimals
+        # about the least-squares element the spread is never below the minimum zone, and here within a fifth of it
+        assert file[name] < ours[f"{name} (G)"] < 1.2 * file[name], name
 
 
 def test_cylinder_axis(qif: Path, document: dict) -> None:  # type: ignore[type-arg]

@@ -1,7 +1,8 @@
 """A slow, independent least-squares fitter: its own distance formulas, global parameters, SciPy's trust-region solver.
 
-It shares nothing with `metrology_core`: axes are unconstrained vectors, distances come from cross products, derivatives from
-complex or finite differences inside SciPy. It needs a start, and is polished by Gauss-Newton steps on the numeric Jacobian.
+It shares nothing with `metrology_core`: axes are unconstrained vectors, distances come from cross products,
+derivatives from complex or finite differences inside SciPy. It needs a start, and is polished by Gauss-Newton steps
+on the numeric Jacobian.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ sensitivities.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,8 @@ from metrology_core.fitting.zone.problem import ZoneProblem
 _EPS = 2.220446049250313e-16
 # Residual of the optimality condition, relative, up to which a fit counts as converged.
 RESIDUAL_LIMIT = 1e-10
+# Derivatives (of order one) below this tell nothing: a direction held by curvature is known to the root of rounding.
+RANK = 1e-6
 
 
 @dataclass(eq=False)
@@ -32,8 +35,18 @@ class Certificate:
     response: np.ndarray
 
 
-def certify(problem: ZoneProblem, answer: ZoneAnswer, centroid: np.ndarray, normals: np.ndarray) -> Certificate:
-    """Judge an answer; `normals` (k, 3): directions in which the contacts' distances grow."""
+def certify(
+    problem: ZoneProblem,
+    answer: ZoneAnswer,
+    centroid: np.ndarray,
+    normals: np.ndarray,
+    touching: Callable[[], tuple[np.ndarray, np.ndarray]],
+) -> Certificate:
+    """Judge an answer.
+
+    normals (k, 3): directions in which the contacts' distances grow; touching: gives all points on the borders (m, 3,
+    scaled) and their sides, asked for only where the contacts alone do not prove the solution unique.
+    """
     from metrology_core.kernels import minimax as kernels
 
     k, nf = len(answer.contacts), len(problem.columns)
@@ -43,6 +56,8 @@ def certify(problem: ZoneProblem, answer: ZoneAnswer, centroid: np.ndarray, norm
     rows = _rows(problem, touch, answer.pose)
     gradient = np.abs((rows * (lam * signs)) @ np.ones(k)).max(initial=0.0)
     stationarity = float(gradient / max(float(np.abs(rows).max(initial=0.0)), 1e-300))
+    if problem.law == 1:  # the direction from the axis to a contact is known to rounding over its length
+        stationarity = max(0.0, stationarity - 16.0 * _EPS * answer.reference / max(abs(answer.h), 1e-300))
     distance = np.empty(k)
     kernels.all_distances(problem.row.kind, problem.law, touch, np.zeros(3), 1.0, answer.pose, distance)
     scatter = float(np.ptp(signs * distance))
@@ -54,7 +69,14 @@ def certify(problem: ZoneProblem, answer: ZoneAnswer, centroid: np.ndarray, norm
         problem.row.kind, problem.law, touch, k, signs, lam, answer.pose, centroid, problem.columns, nf,
         max(abs(answer.h), 1e-12), hess,
     )  # fmt: skip
-    curvature, unique = _second_order(rows, hess)
+    curvature, unique, free = _second_order(rows, hess)
+    if not unique:
+        points, sides = touching()
+        if len(points) > k:
+            # points that touch without pressing may block every direction that the contacts leave free
+            pressing = _rows(problem, points, answer.pose) * sides
+            unique = bool(kernels.least_push(np.ascontiguousarray(pressing.T @ free.T)) > 1e-9)
+            unique = unique or _curved_by_all(problem, answer, centroid, points, sides, pressing)
     response = _response(problem, answer, rows, hess, normals, vertex=curvature is None)
     return Certificate(max(stationarity, scatter, negative), curvature, unique, response)
 
@@ -69,20 +91,48 @@ def _rows(problem: ZoneProblem, touch: np.ndarray, pose: np.ndarray) -> np.ndarr
     return at
 
 
-def _second_order(rows: np.ndarray, hess: np.ndarray) -> tuple[float | None, bool]:
-    """Smallest curvature in the null space of the contacts' derivatives, and whether the solution is strict."""
-    size = np.abs(rows).max(axis=1)
-    size[size == 0.0] = 1.0
-    scaled = (rows / size[:, None]).T
-    _, values, vectors = np.linalg.svd(scaled)
-    rank = int((values > 1e-9 * max(float(values[0]), 1e-300)).sum())
-    if rank == len(size):
-        return None, True
+def _second_order(rows: np.ndarray, hess: np.ndarray) -> tuple[float | None, bool, np.ndarray]:
+    """Smallest curvature in the null space of the contacts' derivatives, whether it is positive, and that space (q,
+    nf).
+    """
+    # scaled coordinates: derivatives are of order one, so such as curvature alone holds (to the root of rounding) count
+    # as none
+    _, values, vectors = np.linalg.svd(rows.T)
+    rank = int((values > RANK).sum())
+    if rank == len(rows):
+        return None, True, np.empty((0, len(rows)))
     free = vectors[rank:]
-    reduced = free @ (hess / np.outer(size, size)) @ free.T
-    least = float(np.linalg.eigvalsh(reduced)[0])
+    least = float(np.linalg.eigvalsh(free @ hess @ free.T)[0])
     # rounding of the second differences is about 1e-11; a flat direction is not a strict minimum
-    return least, least > 1e-8
+    return least, least > 1e-8, free
+
+
+def _curved_by_all(
+    problem: ZoneProblem,
+    answer: ZoneAnswer,
+    centroid: np.ndarray,
+    points: np.ndarray,
+    sides: np.ndarray,
+    pressing: np.ndarray,
+) -> bool:
+    """Whether the load shared by all touching points gives positive curvature where it leaves directions free.
+
+    With more touching points than unknowns the multipliers are not unique; any valid ones may serve as proof. Those
+    of least norm spread the load evenly.
+    """
+    from metrology_core.kernels import minimax as kernels
+
+    nf, m = pressing.shape
+    system = np.vstack((pressing, np.ones(m)))
+    lam = np.linalg.pinv(system, rcond=RANK) @ np.append(np.zeros(nf), 1.0)
+    if not (lam.min() >= -1e-12 and np.abs(system @ lam - np.append(np.zeros(nf), 1.0)).max() <= RANK):
+        return False
+    hess = np.empty((nf, nf))
+    kernels.lagrangian_hessian(
+        problem.row.kind, problem.law, points, m, sides, np.maximum(lam, 0.0), answer.pose, centroid, problem.columns,
+        nf, max(abs(answer.h), 1e-12), hess,
+    )  # fmt: skip
+    return _second_order(pressing[:, lam > 1e-9], hess)[1]
 
 
 def _response(

@@ -238,6 +238,27 @@ def solve(
     )
 
 
+def touching_points(
+    problem: ZoneProblem, xyz: np.ndarray, centre: np.ndarray, scale: float, answer: ZoneAnswer
+) -> tuple[np.ndarray, np.ndarray]:
+    """Points on the borders of the zone (m, 3, scaled) and their sides (m,); of many points, one per cell and side."""
+    from metrology_core.kernels import minimax as k
+
+    near = 1e-9 * abs(answer.h) + 8.0 * _EPS * answer.reference
+    above = answer.h - near if problem.plus else np.inf
+    below = near - answer.h if problem.minus else -np.inf
+    if len(xyz) <= ALL_POINTS:
+        distance = np.empty(len(xyz))
+        k.all_distances(problem.row.kind, problem.law, xyz, centre, scale, answer.pose, distance)
+        high, low = np.flatnonzero(distance > above), np.flatnonzero(distance < below)
+    else:
+        _, index, _ = _pass(problem, xyz, centre, scale, answer.pose, above, below, np.empty(0, np.int64))
+        high, low = index[0][index[0] >= 0], index[1][index[1] >= 0]
+    rows = np.concatenate((high, low))
+    sides = np.concatenate((np.ones(len(high)), -np.ones(len(low))))
+    return np.ascontiguousarray((xyz[rows] - centre) * scale), sides
+
+
 def _choose(found: list[_Local], start: np.ndarray, spread: float) -> tuple[_Local, int]:
     """The smallest zone; among ties the one nearest to the least-squares element. Also counts the ties that differ."""
     good = [f for f in found if int(f.info[1]) in (0, 1)] or found[:1]

@@ -17,7 +17,7 @@ from metrology_core.fitting.result import Evidence
 from metrology_core.fitting.solver import Answer
 from metrology_core.fitting.table import CRITERIA, Row
 from metrology_core.fitting.zone.certificate import RESIDUAL_LIMIT, Certificate, certify
-from metrology_core.fitting.zone.exchange import ZoneAnswer, size_of, solve
+from metrology_core.fitting.zone.exchange import ZoneAnswer, size_of, solve, touching_points
 from metrology_core.fitting.zone.problem import ZoneProblem, pose_problem
 from metrology_core.fitting.zone.result import ZoneFit
 from metrology_core.kernels import layout
@@ -72,7 +72,7 @@ def zone_fit(
     normals = np.zeros((len(found.contacts), 3))
     if len(found.contacts):
         normals[:, :d] = middle.normals(points[found.contacts, :d])
-    proof = certify(problem, found, centroid, normals)
+    proof = certify(problem, found, centroid, normals, lambda: touching_points(problem, points, centre, scale, found))
 
     dof = len(points) * row.rows_per_point - n_free
     sigma = _sigma(answer, p, dof)
@@ -117,7 +117,8 @@ def zone_fit(
         feature=result, associated=associated, criterion=criterion, unit=unit, status=status, flags=_flags.merge(notes),
         n_points=len(xyz), n_used=len(points), dof=dof, rms=rms, sigma=sigma, form=form,
         form_kind=_form_words(row, criterion, fixed), covariance=covariance,
-        optimality=_optimality(problem, found, proof, original, scale), settings=settings, extent=extent, reach=reach, kind=row.name,
+        optimality=_optimality(problem, found, proof, original, scale), settings=settings,
+        extent=extent, reach=reach, kind=row.name,
         _evidence=Evidence(row, xyz, np.empty(0), used, shown, centre, scale, fixed_columns),
         contacts=original[found.contacts], contact_sensitivities=response[columns][:, :, :d],
         form_points=original[form_points], form_sensitivities=form_response[:, :d],

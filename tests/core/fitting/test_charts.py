@@ -59,9 +59,12 @@ def test_line_rows_are_derivatives() -> None:
     for column in range(4):
         delta = np.zeros(4)
         delta[column] = STEP
-        slope = (feature.moved(delta).distance(points) ** 2 - feature.moved(-delta).distance(points) ** 2) / (4.0 * STEP)
+        slope = (feature.moved(delta).distance(points) ** 2 - feature.moved(-delta).distance(points) ** 2) / (
+            4.0 * STEP
+        )
         expected = residuals[:30] * design[:30, column] + residuals[30:] * design[30:, column]
-        # second-order rule on a quadratic (shifts) or near-quadratic (tilts: g^2 STEP^2 terms up to 30^2 * 1e-6) function
+        # second-order rule on a quadratic (shifts) or near-quadratic (tilts: g^2 STEP^2 terms up to 30^2 * 1e-6)
+        # function
         assert np.abs(slope - expected).max() <= 1e-3 * (1.0 if column < 2 else 30.0)
 
 

@@ -10,8 +10,9 @@ from metrology_core.features import Feature
 from tests.core.fitting.parts import FEATURES, surface
 
 TRIALS = 800
-# The relative standard error of a standard deviation from T trials is 1 / sqrt(2 T) = 2.5 %; with eight features of up to eight
-# parameters 51 numbers are compared, so 4.5 standard errors (11.3 %) leave a false alarm in 3e-4 of seeds; the seed is fixed.
+# The relative standard error of a standard deviation from T trials is 1 / sqrt(2 T) = 2.5 %; with eight features of
+# up to eight parameters 51 numbers are compared, so 4.5 standard errors (11.3 %) leave a false alarm in 3e-4 of
+# seeds; the seed is fixed.
 LIMIT = 4.5 / np.sqrt(2.0 * TRIALS)
 
 
@@ -32,7 +33,8 @@ def coordinates(base: Feature, other: Feature) -> np.ndarray:
 
 
 def sampled(feature: Feature, base: Feature) -> np.ndarray:
-    """Numbers that fix a feature: direction, sizes, and the place measured across the directions in which it may slide."""
+    """Numbers that fix a feature: direction, sizes, and the place measured across the directions in which it may
+    slide."""
     values = feature.parameters
     w = next((base.parameters[k] for k in ("axis", "direction", "normal") if k in values), None)
     own = next((values[k] for k in ("axis", "direction", "normal") if k in values), None)

@@ -51,8 +51,8 @@ def test_full(name: str, feature: Feature, n: int) -> None:
     known = known_least_squares(feature, n, sigma=3e-3, seed=seed)
     found = fit(known.points, feature.kind).require()
     errors = distance_between(found.feature, feature)
-    # The points are rounded to an ulp (1.1e-13 at 1e3 mm), which moves the exact answer by about that much; directions by it
-    # over the half-length of the part (10 mm and more).
+    # The points are rounded to an ulp (1.1e-13 at 1e3 mm), which moves the exact answer by about that much;
+    # directions by it over the half-length of the part (10 mm and more).
     assert max(v for k, v in errors.items() if k not in ("direction", "half_angle")) <= 1e-12, errors
     assert max([v for k, v in errors.items() if k in ("direction", "half_angle")] or [0.0]) <= 1e-13, errors
     assert found.sigma == pytest.approx(3e-3, rel=1e-9)  # set by construction to rounding of the points

@@ -43,7 +43,7 @@ def test_scale(kind: str) -> None:
     for factor in (2.0**-20, 2.0**30):  # powers of two round nothing: the same bits must come out
         there = fit(points * factor, kind).require()
         for name, value in here.parameters.items():
-            length = np.ndim(value) == 0 and name != "half_angle" or name in ("point", "center")
+            length = (np.ndim(value) == 0 and name != "half_angle") or name in ("point", "center")
             assert np.array_equal(np.asarray(value) * (factor if length else 1.0), there.parameters[name]), name
         assert there.form == here.form * factor
     inch = fit(points / 25.4, kind).require()
@@ -73,7 +73,9 @@ def test_duplicates_change_only_the_degrees_of_freedom(kind: str) -> None:
 def test_plane_and_space_agree(kind: str) -> None:
     rng = np.random.default_rng(15)
     t = rng.uniform(0.0, 2.0 * np.pi, 80)
-    flat = np.column_stack([40.0 * np.cos(t), (40.0 if kind == "circle" else 23.0) * np.sin(t)]) + (300.0, -80.0)
+    flat = np.array((300.0, -80.0)) + np.column_stack(
+        [40.0 * np.cos(t), (40.0 if kind == "circle" else 23.0) * np.sin(t)]
+    )
     flat += 2e-3 * rng.standard_normal(flat.shape)
     here = fit(flat, kind).require()
     there = fit(np.column_stack([flat, np.full(80, 55.5)]), kind).require()

@@ -21,7 +21,13 @@ from tests.core.fitting.parts import same_direction
 LIMIT = 1e-12
 SETS = [
     (shape, f"{prefix}{number}")
-    for shape, prefix in (("Plane", "pla"), ("Sphere", "sph"), ("Cylinder", "cyl"), ("Cone", "con"), ("Circle2d", "cir2d"))
+    for shape, prefix in (
+        ("Plane", "pla"),
+        ("Sphere", "sph"),
+        ("Cylinder", "cyl"),
+        ("Cone", "con"),
+        ("Circle2d", "cir2d"),
+    )
     for number in range(1, 21)
 ]
 

@@ -21,7 +21,8 @@ def test_same_optimum(kind: str, seed: int) -> None:
     mine = float(np.sum(RESIDUALS[kind](ours, points) ** 2))
     # Both sums round to about n eps relative; the twin's solver stops on its objective, so ours may only be lower.
     assert mine <= cost * (1.0 + 1e-12)
-    # An objective flat to eps leaves the twin's parameters free to sqrt(eps): sizes agree to 1e-6 of the noise or better.
+    # An objective flat to eps leaves the twin's parameters free to sqrt(eps): sizes agree to 1e-6 of the noise or
+    # better.
     sizes = [i for i, v in enumerate(packed(found.parameters)) if i >= len(ours) - 1]
     if kind not in ("line", "plane"):
         assert np.abs(q[sizes] - ours[sizes]).max() <= 1e-6

@@ -146,7 +146,7 @@ CASES: list[tuple[str, str, str, str, str]] = [
         "valley",
     ),
     ("iso14405.GG", "diameter", "recipe/ambiguous-characteristic", "diameter", "iso14405.GG"),
-    ("iso14405.GG", "iso14405.GX", "recipe/ambiguous-characteristic", "iso14405.GX", "maximum inscribed"),
+    ("iso14405.GG", "iso14405.LP", "recipe/ambiguous-characteristic", "iso14405.LP", "two-point"),
     ("form.G.peak_to_valley", "flatness", "recipe/ambiguous-characteristic", "flatness", "form.G"),
     ("of: bore, nominal", "of: flange, nominal", "recipe/wrong-feature", "flange, nominal", "plane"),
     ("of: [bore, flange]", "of: bore", "recipe/wrong-feature", "bore, tolerance: {max: 30", "2 features"),
