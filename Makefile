@@ -34,13 +34,13 @@ format: setup  ## write the format that `make check` asks for
 accuracy: setup  ## compare with reference values and check the coverage of uncertainties (long)
 	@for script in benchmarks/accuracy/[a-z]*.py; do \
 	    [ -e "$$script" ] || { echo "no accuracy runs in benchmarks/accuracy"; exit 1; }; \
-	    echo "== $$script"; $(PY) "$$script" || exit 1; \
+	    echo "== $$script"; $(PY) -m "$$(echo "$${script%.py}" | tr / .)" || exit 1; \
 	done
 
 bench: setup  ## measure speed (prints the machine it ran on)
 	@for script in benchmarks/startup.py benchmarks/speed/[a-z]*.py; do \
 	    [ -e "$$script" ] || continue; \
-	    echo "== $$script"; $(PY) "$$script" || exit 1; \
+	    echo "== $$script"; $(PY) -m "$$(echo "$${script%.py}" | tr / .)" || exit 1; \
 	done
 
 doctor:  ## say what is missing on this machine and how to mend it

@@ -252,13 +252,13 @@ _ROWS = (
     Flag(
         "scan_nonlinear",
         "warning",
-        "The local pitch varies over the field by more than 0.5 %: the scan is not linear, or the pitch is not constant.",
+        "The local pitch varies over the field by more than 0.5 %: the scan is not linear, or the pitch not constant.",
         "Calibrate the scan of this mode; compare widths only at the same place of the field.",
     ),
     Flag(
         "pitch_conflict",
         "warning",
-        "The measured pitch differs from the nominal pitch by more than any calibration error: the pixel size is suspect.",
+        "The measured pitch differs from the nominal by more than a calibration error: the pixel size is suspect.",
         "Check the pixel size, the magnification, and the nominal pitch of the recipe.",
     ),
     # --- pipelines

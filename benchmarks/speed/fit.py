@@ -1,4 +1,4 @@
-"""Speed of our own fits: `python -m benchmarks.speed_fit`.
+"""Speed of our own fits: `python -m benchmarks.speed.fit`.
 
 One Gauss-Newton pass over 1e6 points against one reading of them, whole fits from raw points at 1e3 and 1e6, fits
 with a start, and the first fit of a new process with a warm cache.

@@ -1,6 +1,6 @@
 """Time of zone fits, warm, whole public `fit` from raw points; least squares beside it.
 
-Run: python -m benchmarks.speed_zone
+Run: python -m benchmarks.speed.zone
 """
 
 from __future__ import annotations
