@@ -199,7 +199,7 @@ def decide(measured: Measured, tolerance: Tolerance, rule: DecisionRule, *, prov
         verdict = "conforming" if limits.contains(measured.value) else "nonconforming"
     elif rule.kind == "guard_band":
         guard = rule.factor * measured.expanded(2.0)
-        verdict = "conforming" if _drawn_in(limits, guard, measured.value) else "nonconforming"
+        verdict = "conforming" if _drawn_in(limits, guard, measured) else "nonconforming"
     else:
         guard = one_sided_factor(rule.probability, measured.dof) * measured.u
         if probability >= rule.probability:
@@ -209,10 +209,7 @@ def decide(measured: Measured, tolerance: Tolerance, rule: DecisionRule, *, prov
         else:
             verdict = "indeterminate"
     accepted = verdict == "conforming" if rule.proving == "conformity" else verdict != "nonconforming"
-    # A form deviation has its lower limit at the physical bound: no guard band belongs there.
-    lower = limits.lower
-    if lower is not None and (measured.lower_bound is None or lower > measured.lower_bound):
-        lower += guard
+    lower, upper = _acceptance(limits, guard, measured)
     return Decision(
         verdict,
         accepted,
@@ -221,12 +218,20 @@ def decide(measured: Measured, tolerance: Tolerance, rule: DecisionRule, *, prov
         probability,
         guard,
         lower,
-        None if limits.upper is None else limits.upper - guard,
+        upper,
         provisional,
     )
 
 
-def _drawn_in(limits: Tolerance, guard: float, value: float) -> bool:
-    above = limits.lower is None or value >= limits.lower + guard
-    below = limits.upper is None or value <= limits.upper - guard
-    return above and below
+def _acceptance(limits: Tolerance, guard: float, measured: Measured) -> tuple[float | None, float | None]:
+    """Limits drawn in by the guard band. A lower limit at the physical bound (a form deviation is never below 0) stays:
+    nothing can lie beyond it, so there is nothing to guard against."""
+    lower = limits.lower
+    if lower is not None and (measured.lower_bound is None or lower > measured.lower_bound):
+        lower += guard
+    return lower, None if limits.upper is None else limits.upper - guard
+
+
+def _drawn_in(limits: Tolerance, guard: float, measured: Measured) -> bool:
+    lower, upper = _acceptance(limits, guard, measured)
+    return (lower is None or measured.value >= lower) and (upper is None or measured.value <= upper)

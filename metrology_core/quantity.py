@@ -126,8 +126,15 @@ class Measured:
     # --- uncertainty
     @property
     def u(self) -> float:
-        """Combined standard uncertainty in ``unit`` (JCGM 100 5.1.2; correlation is in the shared ids)."""
-        return math.hypot(*self.contributions.values()) if self.contributions else 0.0
+        """Combined standard uncertainty in ``unit`` (JCGM 100 5.1.2; correlation is in the shared ids).
+
+        A value that has samples and no contributions has the standard deviation of its samples (JCGM 101 7.6).
+        """
+        if self.contributions:
+            return math.hypot(*self.contributions.values())
+        if self.samples is not None and self.samples.size > 1:
+            return float(self.samples.std(ddof=1))
+        return 0.0
 
     @property
     def dof(self) -> float:
@@ -213,7 +220,11 @@ class Measured:
             raise ParameterError(
                 "only measured values can be added", got=type(other).__name__, remedy="use Measured.exact(value, unit)"
             )
+        if unit(self.unit).offset or unit(other.unit).offset:
+            return self._temperature_difference(other, sign)
         right = other.to(self.unit)
+        if self.samples is not None or right.samples is not None:
+            return self._shifted(right, sign)
         parts = dict(self.contributions)
         for key, part in right.contributions.items():
             parts[key] = parts.get(key, 0.0) + sign * part
@@ -224,6 +235,35 @@ class Measured:
             merge_influences(self.influences, right.influences),
             flags=_flags.merge(self.flags, right.flags),
         )
+
+    def _shifted(self, right: Measured, sign: float) -> Measured:
+        """Sum where one side has samples: only an exact number can be added without a joint simulation."""
+        drawn, plain, factor = (self, right, 1.0) if self.samples is not None else (right, self, sign)
+        if drawn.samples is None or plain.samples is not None or plain.contributions:
+            raise ParameterError(
+                "samples of two values cannot be combined after the fact", remedy="simulate the sum itself"
+            )
+        return Measured(
+            self.value + sign * right.value,
+            self.unit,
+            {key: factor * part for key, part in drawn.contributions.items()},
+            drawn.influences,
+            samples=factor * drawn.samples + (sign * plain.value if drawn is self else plain.value),
+            flags=_flags.merge(self.flags, right.flags),
+        )
+
+    def _temperature_difference(self, other: Measured, sign: float) -> Measured:
+        """Two temperatures on a scale have a difference, in K, and no sum."""
+        if sign > 0.0 or unit(self.unit) != unit(other.unit):
+            raise UnitError(
+                f"{self.unit} and {other.unit} cannot be combined",
+                remedy="only a difference of two temperatures exists",
+            )
+
+        def on_kelvin(m: Measured) -> Measured:
+            return Measured(m.value, "K", m.contributions, m.influences, None, m.samples, m.flags)
+
+        return on_kelvin(self) - on_kelvin(other)
 
     def __add__(self, other: object) -> Measured:
         return self._combine(other, 1.0)
@@ -259,7 +299,12 @@ class Measured:
     def with_contributions(
         self, extra: Mapping[str, float], influences: Mapping[str, Influence], flags: tuple[str, ...] = ()
     ) -> Measured:
-        """The same value with further contributions (in ``unit``); a known id adds linearly, as shared causes do."""
+        """The same value with further contributions (in ``unit``); a known id adds linearly, as shared causes do.
+
+        Raises `ParameterError` for a value with samples: they would no longer hold all causes.
+        """
+        if self.samples is not None:
+            raise ParameterError("a value with samples takes no further contributions", remedy="simulate them too")
         parts = dict(self.contributions)
         for key, part in extra.items():
             parts[key] = parts.get(key, 0.0) + part
@@ -359,17 +404,18 @@ def round_pair(value: float, u: float, digits: int = 2) -> tuple[str, str]:
     Decimal arithmetic on the shortest exact text of the floats, halves to even, so that the printed digits never
     depend on binary rounding.
     """
-    from decimal import ROUND_HALF_EVEN, Decimal
+    from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
 
     if digits < 1:
         raise ParameterError("at least one digit of the uncertainty is printed", got=repr(digits))
     if u == 0.0:
         return f"{value:.15g}", ""  # 15 digits: all that decimal text and binary arithmetic share
-    exact = Decimal(repr(abs(u)))
-    place = exact.adjusted() - digits + 1
-    rounded = exact.quantize(Decimal(1).scaleb(place), rounding=ROUND_HALF_EVEN)
-    if rounded.adjusted() > exact.adjusted():  # 0.0996 -> 0.10: one place fewer keeps the number of digits
-        place += 1
+    with localcontext(Context(prec=700)):  # any two doubles fit, however far apart
+        exact = Decimal(repr(abs(u)))
+        place = exact.adjusted() - digits + 1
         rounded = exact.quantize(Decimal(1).scaleb(place), rounding=ROUND_HALF_EVEN)
-    number = Decimal(repr(value)).quantize(Decimal(1).scaleb(place), rounding=ROUND_HALF_EVEN)
-    return f"{number:f}", f"{rounded:f}"
+        if rounded.adjusted() > exact.adjusted():  # 0.0996 -> 0.10: one place fewer keeps the number of digits
+            place += 1
+            rounded = exact.quantize(Decimal(1).scaleb(place), rounding=ROUND_HALF_EVEN)
+        number = Decimal(repr(value)).quantize(Decimal(1).scaleb(place), rounding=ROUND_HALF_EVEN)
+        return f"{number:f}", f"{rounded:f}"

@@ -1,7 +1,8 @@
 """What the pages show, gathered from a run folder: plan, outcomes and committed records; nothing else.
 
-Counts, extremes and means of recorded values are the only arithmetic. A record that is missing or unreadable makes
-its part's row say so.
+No measured value, uncertainty or verdict is made here. The only arithmetic is on recorded values: counts, extremes,
+mean and standard deviation of a lot, the share of a tolerance that a value uses, sums of small budget rows; the maps
+add directions for shading. A record that is missing or unreadable makes its part's row say so.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Numbers as text: two digits of uncertainty, the value to the same place. Decisions never use these."""
+"""Numbers as text: two digits of the expanded uncertainty U, the value to the same place. Decisions never use these."""
 
 from __future__ import annotations
 

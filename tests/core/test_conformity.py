@@ -127,3 +127,19 @@ def test_impossible_rules_are_refused(make: object) -> None:
 def test_a_length_is_not_decided_against_an_angle() -> None:
     with pytest.raises(UnitError, match="cannot be decided"):
         decide(value(1.0, 0.1), Tolerance(0.0, 1.0, "deg"), DecisionRule.iso14253())
+
+
+def test_guarded_acceptance_guards_nothing_at_a_physical_bound() -> None:
+    small = value(1e-3, 1e-3, bound=0.0)
+    for limits in (Tolerance(0.0, 0.05, "mm"), Tolerance(None, 0.05, "mm")):
+        decision = decide(small, limits, DecisionRule.guard_band())
+        assert decision.verdict == "conforming"
+        assert decision.probability == pytest.approx(1.0, abs=1e-12)  # 49 standard uncertainties inside
+
+
+def test_samples_are_decided_by_their_own_spread() -> None:
+    samples = np.random.default_rng(5).normal(10.0, 1.0, 20_000)
+    drawn = Measured(10.0, "mm", samples=samples)
+    decision = decide(drawn, Tolerance(None, 10.5, "mm"), DecisionRule.guard_band())
+    assert decision.verdict == "nonconforming"
+    assert decision.probability == pytest.approx(0.6915, abs=4 * math.sqrt(0.69 * 0.31 / 20_000))  # 4 standard errors

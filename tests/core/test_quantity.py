@@ -158,3 +158,34 @@ def test_products_of_measured_values_are_refused() -> None:
 def test_it_survives_pickling() -> None:
     m = pickle.loads(pickle.dumps(measured(1.5, noise_a=1e-3, scale=2e-3)))
     assert (m.value, m.u, m.dof) == (1.5, measured(1.5, noise_a=1e-3, scale=2e-3).u, m.dof)
+
+
+def test_samples_alone_make_an_uncertainty() -> None:
+    samples = np.random.default_rng(3).normal(10.0, 1.0, 10_000)
+    m = Measured(10.0, "mm", samples=samples)
+    assert m.u == pytest.approx(1.0, abs=4 / math.sqrt(2 * 10_000))  # 4 standard errors of a standard deviation
+    shifted = m - Measured.exact(4.0, "mm")
+    assert shifted.samples is not None
+    assert shifted.samples == pytest.approx(samples - 4.0, abs=1e-15)
+    mirrored = Measured.exact(4.0, "mm") - m
+    assert mirrored.samples == pytest.approx(4.0 - samples, abs=1e-15)
+    with pytest.raises(ParameterError, match="simulate"):
+        _ = m + measured(1.0, scale=1e-3)
+    with pytest.raises(ParameterError, match="simulate"):
+        m.with_contributions({"scale": 1.0}, {"scale": SCALE})
+
+
+@pytest.mark.parametrize(("value", "u"), [(60.0, 1e-30), (1e-300, 1e300), (1e300, 1e-300), (0.0, 5e-324)])
+def test_extreme_ratios_are_printed_not_crashed(value: float, u: float) -> None:
+    text, u_text = round_pair(value, u)
+    # halves of the last printed digit are far below these
+    assert float(u_text) == pytest.approx(u, rel=0.06)
+    assert abs(float(text) - value) <= 0.6 * u
+
+
+def test_temperatures_have_a_difference_in_kelvin_and_no_sum() -> None:
+    a = Measured(21.5, "degC", {"scale": 0.1}, {"scale": SCALE})
+    b = Measured(20.0, "degC", {"scale": 0.1}, {"scale": SCALE})
+    assert ((a - b).value, (a - b).unit, (a - b).u) == (1.5, "K", 0.0)
+    with pytest.raises(UnitError, match="difference"):
+        _ = a + b
