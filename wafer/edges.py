@@ -17,7 +17,7 @@ from metrology_core.errors import DataError, ParameterError
 from wafer import linescan
 from wafer.kernels import edges as _k
 from wafer.kernels.linescan import edge_spread, stripe_means
-from wafer.noise import EdgeNoise, EdgeProfile, NoiseModel, edge_profile, photon_transfer, resample_edge
+from wafer.noise import EdgeNoise, EdgeProfile, NoiseModel, edge_profile, grey_step, photon_transfer, resample_edge
 
 Criterion = Literal["threshold", "max_gradient", "sigmoid"]
 CRITERIA: tuple[str, ...] = get_args(Criterion)
@@ -34,7 +34,8 @@ class EdgeSet:
     the edge was not found; ``state`` holds the codes of `STATES` (spikes keep their place). ``rows`` are the rows of
     the image, ``polarity`` is +1 from dark to bright. ``slope`` is dx/dy of the lines, ``seed`` the edge of the
     averaged linescan at row ``middle``; ``level``, ``low``, ``high`` the grey levels each edge was measured with.
-    ``profiles`` and ``noise_sd`` (the estimator resampled) are by polarity, +1 and -1.
+    ``profiles``, ``noise_sd`` (the estimator resampled) and ``level_u`` (standard uncertainty of the place of all edges
+    through the grey levels of the plateaus, 0 for criteria that use none) are by polarity, +1 and -1.
     """
 
     x: np.ndarray
@@ -53,6 +54,7 @@ class EdgeSet:
     noise: NoiseModel
     profiles: dict[int, EdgeProfile]
     noise_sd: dict[int, EdgeNoise]
+    level_u: dict[int, float]
     linescan: np.ndarray
     straightness: float
     dropped_at_border: int
@@ -88,8 +90,8 @@ def find_edges(
 
     Bias: all three are unbiased for a point-symmetric edge at ``level`` 0.5. Linear interpolation between pixels adds
     at most 0.016/s^2 px for an edge of blur s px, of either sign over the sub-pixel phase, hence nothing on average.
-    Noise adds what `EdgeSet.noise_sd` reports. Asymmetric edges (bloom) shift every criterion: the offset of the
-    criterion is a matter of calibration.
+    Noise scatters and, where it is stronger on one side, shifts edges by what `EdgeSet.noise_sd` reports. Asymmetric
+    edges (bloom) shift every criterion: the offset of the criterion is a matter of calibration.
     """
     area, first_row = _area(pixels, criterion, level, rows)
     slope, straightness = _orientation(area)
@@ -110,7 +112,7 @@ def find_edges(
     low, high = seeds.low[keep].copy(), seeds.high[keep].copy()
     levels = low + level * (high - low)
     centres, half, bright = _stripes(x0, polarity, reach_left[keep], reach_right[keep])
-    noise = photon_transfer(area, slope, centres[~bright], centres[bright])
+    noise = photon_transfer(area, slope, centres[~bright], centres[bright], grey_step(area))
 
     code = CRITERIA.index(criterion)
     out_x = np.empty((n_edges, ny))
@@ -141,15 +143,20 @@ def find_edges(
             remedy="look at the image; raise the dose",
         )
     profiles: dict[int, EdgeProfile] = {}
-    for sign, (distance, grey) in spread.items():
+    level_u: dict[int, float] = {}
+    for sign, (distance, grey, halves) in spread.items():
         mine = polarity == sign
         # Roughness smears the averaged linescan and lowers its extremes; the aligned profile has the true ones. What
         # differs from edge to edge (illumination, charging) stays.
-        low[mine] += float(grey.min()) - float(np.median(low[mine]))
-        high[mine] += float(grey.max()) - float(np.median(high[mine]))
+        (dark, dark_u), (brightest, bright_u) = plateaus(halves, noise)
+        low[mine] += dark - float(np.mean(low[mine]))
+        high[mine] += brightest - float(np.mean(high[mine]))
         levels[mine] = low[mine] + level * (high[mine] - low[mine])
         profile = edge_profile(distance, grey, float(np.median(levels[mine])), noise)
         profiles[sign] = profile
+        # Both edges of a stripe move by it together: no number of rows averages it out.
+        here = math.hypot((1.0 - level) * dark_u, level * bright_u) / profile.slope
+        level_u[sign] = here if code == _k.THRESHOLD else 0.0
         steepness[mine] = profile.slope if code != _k.MAX_GRADIENT else profile.curvature
         width[mine] = profile.width
         radius[mine] = max(2.0, 2.0 * profile.width)
@@ -181,7 +188,7 @@ def find_edges(
         x=out_x, u=out_u, state=state, rows=np.arange(first_row, first_row + ny), polarity=polarity, seed=x0,
         slope=slope, middle=first_row + middle, level=levels, low=low, high=high, criterion=criterion,
         criterion_text=_criterion_text(criterion, level, profiles), noise=noise, profiles=profiles,
-        noise_sd=noise_sd, linescan=scan, straightness=straightness,
+        noise_sd=noise_sd, level_u=level_u, linescan=scan, straightness=straightness,
         dropped_at_border=int(seeds.x.size - n_edges), flags=tuple(sorted(set(flags))),
         details={"saturated_share": saturated},
     )  # fmt: skip
@@ -307,8 +314,11 @@ def _stripes(
 
 def _spread_functions(
     area: np.ndarray, x: np.ndarray, polarity: np.ndarray, left: np.ndarray, right: np.ndarray
-) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-    """Mean edge spread function (distance, grey) of rising (+1) and falling (-1) edges, dark side first."""
+) -> dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Mean edge spread function (distance, grey) of rising (+1) and falling (-1) edges, dark side first.
+
+    The third part holds sums and counts of two halves of the rows (2, 2, bins), for `plateaus`.
+    """
     half = float(math.ceil(np.median(np.concatenate([left, right])))) + 1.0
     bins = int(2 * half * _FINE)
     result = {}
@@ -316,22 +326,79 @@ def _spread_functions(
         mine = np.flatnonzero(polarity == sign)
         if mine.size == 0:
             continue
-        total, count = np.zeros(bins), np.zeros(bins)
-        edge_spread(
-            area, 0, area.shape[0], 0, np.ascontiguousarray(x[mine]), left[mine], right[mine], 3, _FINE, half,
-            total, count,
-        )  # fmt: skip
+        halves = np.zeros((2, 2, bins))
+        places = np.ascontiguousarray(x[mine])
+        ny = area.shape[0]
+        # Halves interleaved in blocks of rows: drift and charging along the scan fall on both alike.
+        block = max(8, ny // 16)
+        for number, start in enumerate(range(0, ny, block)):
+            part = halves[number % 2]
+            edge_spread(
+                area, start, min(start + block, ny), 0, places, left[mine], right[mine], 3, _FINE, half,
+                part[0], part[1],
+            )  # fmt: skip
+        total, count = halves.sum(axis=0)
         good = count >= max(8.0, 0.2 * float(np.median(count[count > 0]))) if np.any(count > 0) else count > 0
         if np.count_nonzero(good) < 4 * _FINE:
             continue
         distance = (np.arange(bins) + 0.5) / _FINE - half
         first, last = np.flatnonzero(good)[[0, -1]]
-        distance = distance[first : last + 1]
+        distance, halves = distance[first : last + 1], halves[:, :, first : last + 1]
         grey = np.interp(distance, distance[good[first : last + 1]], total[good] / count[good])
         if sign < 0:
-            distance, grey = -distance[::-1], grey[::-1]
-        result[sign] = (distance, linescan.flatten(linescan.flatten(grey)))
+            distance, grey, halves = -distance[::-1], grey[::-1], halves[:, :, ::-1]
+        result[sign] = (distance, linescan.flatten(linescan.flatten(grey)), halves)
     return result
+
+
+def plateaus(halves: np.ndarray, noise: NoiseModel) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Grey level of the dark and bright extreme of the mean edge profile, each with its standard uncertainty.
+
+    The extreme of a noisy curve lies beyond that of the true one, the further the wider the plateau. So one half of
+    the rows says *where* the extreme is (neighbouring bins within four standard errors of it: a plateau as a whole, of
+    a bloom peak its top; therein the vertex of a parabola) and the other half, a parabola over the same bins, gives
+    the grey there, and the other way round: noise of the place and noise of the grey are independent.
+    """
+    result = []
+    inflation = max((1.0 + noise.correlation) / (1.0 - noise.correlation), 1.0)
+    for sign in (-1.0, 1.0):
+        parts = []
+        for one, other in ((0, 1), (1, 0)):
+            total, count = halves[one]
+            seen = count > 0.0
+            index = np.arange(count.size)
+            raw = sign * np.interp(index, index[seen], total[seen] / count[seen])
+            curve = linescan.flatten(linescan.flatten(raw))
+            top = int(np.argmax(curve))
+            typical = float(np.median(count[seen]))
+            error = math.sqrt(float(noise.variance(sign * curve[top])) * inflation / typical)
+            inside = curve >= curve[top] - 4.0 * error
+            first = last = top
+            while first > 0 and inside[first - 1]:
+                first -= 1
+            while last < curve.size - 1 and inside[last + 1]:
+                last += 1
+            # five bins at least, little more than a pixel: three numbers are fitted
+            first, last = max(min(first, top - 2), 0), min(max(last, top + 2), curve.size - 1)
+            t = np.linspace(-1.0, 1.0, last - first + 1)
+            basis = np.column_stack([np.ones_like(t), t, t * t])
+            fits = []
+            for half in (one, other):
+                s, n = halves[half][:, first : last + 1]
+                normal = basis.T @ (n[:, None] * basis)
+                if np.count_nonzero(n) >= 4 and np.linalg.cond(normal) < 1e8:
+                    fits.append((np.linalg.solve(normal, basis.T @ s), np.linalg.inv(normal)))
+            if len(fits) == 2:
+                at = basis[int(np.argmax(sign * (basis @ fits[0][0])))]
+                there = float(at @ fits[1][0])
+                parts.append((there, math.sqrt(float(noise.variance(there)) * inflation * float(at @ fits[1][1] @ at))))
+        if not parts:
+            total, count = halves.sum(axis=0)
+            grey = sign * total[count > 0] / count[count > 0]
+            parts = [(sign * float(grey.max()), float(grey.std()))]
+        level = sum(p[0] for p in parts) / len(parts)
+        result.append((float(level), math.hypot(*(p[1] for p in parts)) / len(parts)))
+    return result[0], result[1]
 
 
 def _mark_defects(
@@ -417,7 +484,7 @@ def _saturated(pixels: np.ndarray, area: np.ndarray, level: float | None) -> flo
 
 def _criterion_text(criterion: str, level: float, profiles: dict[int, EdgeProfile]) -> str:
     if criterion == "threshold":
-        return f"threshold at {100.0 * level:g} % between the extremes of the averaged edge profile"
+        return f"threshold at {100.0 * level:g} % between dark and bright extreme of the averaged edge profile"
     if criterion == "max_gradient":
         return "largest central difference, parabola through three gradients"
     widths = "/".join(f"{p.width:.2f}" for p in profiles.values())

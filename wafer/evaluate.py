@@ -13,10 +13,14 @@ from metrology_core import flags as _flags
 from metrology_core.data import Image
 from metrology_core.errors import DataError, ParameterError
 from metrology_core.instrument import Instrument
+from metrology_core.provenance import digest_bytes
 from metrology_core.quantity import Influence, Measured
 from metrology_core.units import convert
 
 PITCH_CONFLICT = 0.02  # relative: no honest calibration error of a CD-SEM is larger
+
+NOISE = "noise of the edges in single rows"
+SAMPLING = "scatter between lines (roughness, local variation)"
 
 SCALE_VARIATION = 0.005  # range of the local pitch over the field that flags pitch and widths
 
@@ -85,10 +89,14 @@ def measure_sem_lines(
     """Measure pitch, widths and biased roughness of lines and spaces.
 
     The unit is that of ``image``; widths and roughness are normal to the lines (horizontal times cos of the tilt).
-    Influences: pixel size (relative, shared by all characteristics and, with an ``instrument``, by all its images),
-    edge criterion (``edge_offset_u`` per edge: widths of lines and spaces with opposite signs, pitch none), image
-    noise, and sampling of the roughness (scatter between lines). Without a declared uncertainty of the pixel size the
-    results carry ``repeatability_only``.
+    Influences of noise and sampling carry the digest of the image (`_scope`): two images share none of them. Pitch,
+    line and space come from the same edges; their common causes are kept, so that line plus space is as certain as
+    the pitch. Pitch walk and roughness have causes of their own (their correlation with the widths is left out), and
+    two criteria on one image count as one cause. Further influences: grey levels of the plateaus and the plateau that
+    narrow stripes miss (lines and spaces with opposite signs), pixel size (relative, shared by all characteristics
+    and, with an ``instrument``, by all its images), edge criterion (``edge_offset_u`` per edge: widths of lines and
+    spaces with opposite signs, pitch none). Without a declared uncertainty of the pixel size the results carry
+    ``repeatability_only``.
 
     Flags: those of `wafer.edges.find_edges`, of the image, ``few_lines``, ``biased_roughness``, ``pitch_conflict``,
     ``inverted_contrast``, ``scan_nonlinear``. Raises `ParameterError` for an image without pixel size, `DataError` for
@@ -124,7 +132,10 @@ def measure_sem_lines(
     scale = px / math.hypot(1.0, found.slope * px / py)
     lines = _lines.table(found, line_polarity, settings.detrend)
     spaces = _lines.table(found, -line_polarity, settings.detrend)
-    budget = _Budget(image.unit, scale, px, _scale(image, instrument, axis, px, pixel_u), instrument, found.criterion)
+    budget = _Budget(
+        image.unit, scale, px, _scale(image, instrument, axis, px, pixel_u), instrument, found.criterion,
+        _scope(image, settings.rows),
+    )  # fmt: skip
 
     measurements: dict[str, Measured] = {}
     methods: dict[str, str] = {}
@@ -134,6 +145,7 @@ def measure_sem_lines(
     common = f"edges: {found.criterion_text}; unfiltered image; {found.rows.size} rows"
     facts: dict[str, Any] = {}
 
+    linear: dict[str, _lines.Estimate] = {}
     fit: _lines.PitchFit | None = None
     try:
         fit = _lines.pitch(found, line_polarity)
@@ -141,7 +153,7 @@ def measure_sem_lines(
         missing["sem.pitch"] = missing["sem.pitch_walk"] = str(error)
     if fit is not None:
         count = int(np.count_nonzero(np.isfinite(fit.residual)))
-        measurements["sem.pitch"] = budget.length("sem.pitch", fit.pitch, edges=0)
+        linear["sem.pitch"] = fit.pitch
         methods["sem.pitch"] = f"regression of {count} edges of {fit.lines} lines, both polarities; {common}"
         facts["pitch_residual_rms"] = float(np.sqrt(np.nanmean(fit.residual**2))) * scale
         varied, varied_u = _lines.scale_variation(fit.residual, fit)
@@ -156,18 +168,25 @@ def measure_sem_lines(
                 f"absolute difference of even and odd distances of {fit.walk.count} line centres (mean alternating "
                 f"second difference); noise makes a small value too large; {common}"
             )
+    short = _lines.plateau_not_reached(found, settings.level)
+    facts["plateau_not_reached"] = short * scale
     for name, rows, sign in (("sem.cd_line", lines, 2), ("sem.cd_space", spaces, -2)):
         word = "lines" if sign > 0 else "spaces"
         if not np.isfinite(rows.width).any():
             missing[name] = f"no complete {word[:-1]} in the image"
             continue
         estimate = _lines.mean_width(found, rows)
-        measurements[name] = budget.length(name, estimate, edges=sign, bound=0.0)
-        shift = _lines.width_correction(found, line_polarity if sign > 0 else -line_polarity)[0] * scale
-        methods[name] = (
-            f"mean of {estimate.count} complete {word}, corrected by {shift:+.3g} {image.unit} for the shift of "
-            f"the edges by noise; {common}"
-        )
+        linear[name] = estimate
+        methods[name] = f"mean of {estimate.count} complete {word}; {common}"
+        correction = _lines.width_correction(found, line_polarity if sign > 0 else -line_polarity) * scale
+        if correction:
+            methods[name] += f"; corrected by {correction:+.2g} {image.unit} for noise stronger on one side"
+        if abs(short) > 1e-3 * estimate.value:
+            methods[name] += (
+                f"; narrow stripes do not reach their plateau: against full plateaus the width changes by up to "
+                f"{short * scale * line_polarity * (1 if sign > 0 else -1):+.2g} {image.unit}, not corrected"
+            )
+    measurements.update(budget.from_edges(linear, found, fit, line_polarity, short))
     both = np.concatenate([lines.left_variance, lines.right_variance])
     for stem, variances, what in (("lwr", lines.variance, "line widths"), ("ler", both, "edges of complete lines")):
         rough = _lines.roughness(variances)
@@ -207,6 +226,15 @@ def measure_sem_lines(
     return SemLineResult(image.unit, carried, methods, missing, all_flags, per_line, view, arrays, facts)
 
 
+def _scope(image: Image, rows: tuple[int, int] | None) -> str:
+    """Prefix of the influences that belong to this image alone: its digest, and the rows that were used."""
+    if image.source is not None and image.source.sha256:
+        digest = image.source.sha256
+    else:
+        digest = digest_bytes(f"{image.pixels.dtype.str}{image.pixels.shape}".encode() + image.pixels.tobytes())
+    return f"image/{digest[:16]}" + ("" if rows is None else f"/rows-{rows[0]}-{rows[1]}")
+
+
 @dataclass(frozen=True)
 class _Scale:
     influence: Influence
@@ -239,7 +267,9 @@ class _Budget:
         scale_row: _Scale | None,
         instrument: Instrument | None,
         criterion: str,
+        scope: str,
     ) -> None:
+        self.scope = scope
         self.unit, self.scale, self.px, self.scale_row = unit, scale, px, scale_row
         self.edge: tuple[Influence, float] | None = None
         if instrument is not None and instrument.edge_offset_u:
@@ -249,7 +279,14 @@ class _Budget:
             self.edge = (row, convert(instrument.edge_offset_u, instrument.unit, unit))
 
     def length(
-        self, name: str, estimate: Any, *, edges: int, bound: float | None = None, factor: float = 1.0
+        self,
+        name: str,
+        estimate: Any,
+        *,
+        edges: int,
+        bound: float | None = None,
+        factor: float = 1.0,
+        given: list[tuple[Influence, float]] | None = None,
     ) -> Measured:
         """``edges``: how many times the offset of one edge enters (+2 line, -2 space, 0 where it cancels)."""
         unit_length = self.scale * factor
@@ -263,17 +300,48 @@ class _Budget:
                 parts[row.id] = contribution
 
         # 1 s and 3 s of one roughness are one measurement: they share their influences.
-        stem = name.removesuffix("_1s").removesuffix("_3s")
-        add(Influence(f"{stem}/noise", "noise of the edges in single rows", "A"), estimate.noise * unit_length)
-        add(
-            Influence(f"{stem}/sampling", "scatter between lines (roughness, local variation)", "A", estimate.dof),
-            estimate.sampling * unit_length,
-        )
+        stem = f"{self.scope}/{name.removesuffix('_1s').removesuffix('_3s')}"
+        if given is None:
+            given = [
+                (Influence(f"{stem}/noise", NOISE, "A"), estimate.noise),
+                (Influence(f"{stem}/sampling", SAMPLING, "A", estimate.dof), estimate.sampling),
+            ]
+        for row, contribution in given:
+            add(row, contribution * unit_length)
         if self.scale_row is not None:
             add(self.scale_row.influence, value * self.scale_row.relative)
         if self.edge is not None and edges:
             add(self.edge[0], edges * self.edge[1])
         return Measured(value, self.unit, parts, rows, bound)
+
+    def from_edges(
+        self, linear: Mapping[str, Any], found: Any, fit: Any, line_polarity: int, short: float
+    ) -> dict[str, Measured]:
+        """Pitch, line and space from the same edges: contributions in pixels that keep their covariances."""
+        from wafer import lines as _lines
+
+        if not linear:
+            return {}
+        weights = np.array([estimate.weights for estimate in linear.values()])
+        noise = _lines.causes(weights, _lines.noise_covariance(found))
+        sampled = None if fit is None else _lines.sampling_covariance(found, fit, line_polarity)
+        scatter = None if sampled is None else _lines.causes(weights, sampled[0])
+        level = Influence(f"{self.scope}/level", "grey levels of the plateaus, shift by noise", "A")
+        missed = Influence(f"{self.scope}/plateau", "plateau not reached by narrow stripes", "B")
+        out = {}
+        for i, (name, estimate) in enumerate(linear.items()):
+            given = [(Influence(f"{self.scope}/edges/noise/{j}", NOISE, "A"), float(c)) for j, c in enumerate(noise[i])]
+            if scatter is None or sampled is None:
+                row = Influence(f"{self.scope}/{name}/sampling", SAMPLING, "A", estimate.dof)
+                given.append((row, estimate.sampling))
+            else:
+                for j, c in enumerate(scatter[i]):
+                    given.append((Influence(f"{self.scope}/edges/sampling/{j}", SAMPLING, "A", sampled[1]), float(c)))
+            sign = {"sem.cd_line": line_polarity, "sem.cd_space": -line_polarity}.get(name, 0)
+            given += [(level, sign * _lines.common_shift(found)), (missed, sign * short)]
+            edges = {"sem.cd_line": 2, "sem.cd_space": -2}.get(name, 0)
+            out[name] = self.length(name, estimate, edges=edges, bound=0.0 if sign else None, given=given)
+        return out
 
 
 def _checks(settings: SemLineSettings, measurements: Mapping[str, Measured]) -> set[str]:
@@ -328,7 +396,6 @@ def _facts(found: Any, lines: Any, scale: float, px: float, unit: str) -> dict[s
     for sign, word in ((1, "rising"), (-1, "falling")):
         if sign in found.noise_sd:
             facts[f"edge_noise_{word}"] = found.noise_sd[sign].sd * scale
-            facts[f"edge_noise_bias_{word}"] = found.noise_sd[sign].bias * scale
             facts[f"cramer_rao_{word}"] = found.profiles[sign].crb * scale
     return facts
 

@@ -28,6 +28,7 @@ class Estimate:
     noise: float
     dof: float
     count: int
+    weights: np.ndarray | None = None  # value = weights @ places of all edges, where it is linear in them
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,16 +87,95 @@ def noise_of_edges(edges: EdgeSet) -> np.ndarray:
     return np.array([edges.noise_sd[int(p)].sd if int(p) in edges.noise_sd else fallback for p in edges.polarity])
 
 
-def width_correction(edges: EdgeSet, polarity: int) -> tuple[float, float]:
-    """What to add to the widths of stripes that begin with ``polarity`` for the shift of their edges by noise.
+def width_correction(edges: EdgeSet, polarity: int) -> float:
+    """What to add, in pixels, to the widths of stripes that begin with ``polarity`` for noise stronger on one side.
 
-    Noise moves noisy edges toward one side (Poisson noise: toward the bright one) by an amount that resampling of the
-    estimator tells; pixels, with its standard uncertainty.
+    Zero for equal noise on both sides; see `wafer.noise.noise_shift`.
     """
-    shifts = edges.noise_sd.values()
-    if len(edges.noise_sd) < 2:
-        return 0.0, 0.0
-    return polarity * sum(s.bias for s in shifts), math.hypot(*(s.bias_u for s in shifts))
+    return polarity * sum(s.bias for s in edges.noise_sd.values()) if len(edges.noise_sd) == 2 else 0.0
+
+
+def common_shift(edges: EdgeSet) -> float:
+    """Standard uncertainty in pixels of what makes all lines wider and all spaces narrower together: grey levels of
+    the plateaus, and the correction of `width_correction`."""
+    return math.hypot(*edges.level_u.values(), *(s.bias_u for s in edges.noise_sd.values()))
+
+
+def plateau_not_reached(edges: EdgeSet, level: float) -> float:
+    """Change of the width of bright stripes, in pixels, because blur keeps narrow stripes from their plateau.
+
+    The extreme of a stripe of half width h blurred with s misses its plateau by ``erfc(h / (s sqrt 2))`` of the step;
+    the threshold follows. s from the slope of the edge (Gaussian edge). The centre of ``sigmoid`` lies
+    at half the step, and its levels are tied to the extremes: the same change bounds its own. 0 for ``max_gradient``.
+    """
+    if edges.criterion == "max_gradient" or not edges.profiles:
+        return 0.0
+    level = level if edges.criterion == "threshold" else 0.5
+    slope = float(np.mean([p.slope for p in edges.profiles.values()]))
+    step = float(np.median(edges.high - edges.low))
+    blur = step / (slope * math.sqrt(2.0 * math.pi))
+    change = 0.0
+    for polarity, share in ((1, level), (-1, level - 1.0)):
+        left = stripes(edges, polarity)
+        if left.size:
+            half = 0.5 * float(np.median(edges.seed[left + 1] - edges.seed[left]))
+            change += 2.0 * share * step * math.erfc(half / (blur * math.sqrt(2.0))) / slope
+    return change
+
+
+def noise_covariance(edges: EdgeSet) -> np.ndarray:
+    """Variances of the places of all edges (means over rows) from the noise of the image, in squared pixels."""
+    rows = np.maximum(np.count_nonzero(np.isfinite(edges.x), axis=1), 1)
+    return np.diag(noise_of_edges(edges) ** 2 / rows)
+
+
+def sampling_covariance(edges: EdgeSet, fit: PitchFit, line_polarity: int) -> tuple[np.ndarray, float] | None:
+    """Covariance (n_edges, n_edges) of the places of edges about their lattice, noise taken off, and its freedom.
+
+    One variance for all edges, one covariance for the two edges of a line and one for the two edges of a space, from
+    the residuals of the pitch and the scatter of the widths. Lines that vary make neighbouring spaces vary together,
+    so the scatter of the spaces alone tells too little about their mean. None for less than four lines.
+    """
+    index = np.flatnonzero(np.isfinite(fit.residual))
+    begins = edges.polarity == line_polarity
+    number = np.cumsum(begins)
+    sign = np.where(number % 2 == 0, 1.0, -1.0)
+    rest = fit.residual.copy()
+    amplitude, dof = 0.0, index.size - 3
+    if fit.lines >= 6:
+        # Pitch walk is no scatter: it moves both edges of a line together and leaves the widths.
+        amplitude = float(sign[index] @ rest[index]) / index.size
+        rest, dof = rest - amplitude * sign, dof - 1
+    between = np.diff(rest)
+    across = [between[begins[:-1]], between[~begins[:-1]]]
+    across = [d[np.isfinite(d)] for d in across]
+    if fit.lines < 4 or dof < 3 or min(d.size for d in across) < 3:
+        return None
+    noise = np.diag(noise_covariance(edges))
+    variance = float(rest[index] @ rest[index]) / dof
+    joint = [variance - 0.5 * float(d.var(ddof=1)) for d in across]
+    variance = max(variance - float(noise[index].mean()), 0.0)
+    # Diagonal dominance keeps the matrix positive.
+    total = abs(joint[0]) + abs(joint[1])
+    if total > 0.98 * variance:
+        joint = [c * 0.98 * variance / total for c in joint]
+    off = np.where(begins[:-1], joint[0], joint[1])
+    matrix = np.diag(np.full(begins.size, variance)) + np.diag(off, 1) + np.diag(off, -1)
+    return matrix + amplitude**2 * np.outer(sign, sign), max(2.0, 0.6 * (fit.lines - 1))
+
+
+def causes(weights: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+    """Lower triangle L (m, m) with ``L L' = weights covariance weights'``: row i are the contributions of m
+    independent causes to quantity i (Cholesky; a quantity that the others fix adds no cause)."""
+    target = weights @ covariance @ weights.T
+    out = np.zeros_like(target)
+    for i in range(target.shape[0]):
+        for j in range(i):
+            if out[j, j] > 0.0:
+                out[i, j] = (target[i, j] - out[i, :j] @ out[j, :j]) / out[j, j]
+        left = target[i, i] - float(out[i, :i] @ out[i, :i])
+        out[i, i] = math.sqrt(left) if left > 1e-12 * target[i, i] else 0.0
+    return out
 
 
 def stripes(edges: EdgeSet, polarity: int) -> np.ndarray:
@@ -106,13 +186,13 @@ def stripes(edges: EdgeSet, polarity: int) -> np.ndarray:
 def table(edges: EdgeSet, polarity: int, detrend: Detrend) -> LineTable:
     """Widths and variances of the complete stripes that begin with ``polarity``; in pixels and squared pixels.
 
-    Widths are corrected for the shift of the edges by noise (`width_correction`).
+    Widths are corrected for noise that is stronger on one side (`width_correction`).
     """
     if detrend not in DETRENDS:
         raise ParameterError(f"unknown detrending {detrend!r}", expected=" | ".join(DETRENDS), got=repr(detrend))
     left = stripes(edges, polarity)
     y = edges.rows - edges.middle
-    correction, _ = width_correction(edges, polarity)
+    correction = width_correction(edges, polarity)
     begin, end = edges.x[left], edges.x[left + 1]
     widths = end - begin
     good = np.isfinite(widths)
@@ -148,8 +228,7 @@ def mean_width(edges: EdgeSet, rows: LineTable) -> Estimate:
         )
     sd = noise_of_edges(edges)
     per_stripe = (sd[rows.left[good]] ** 2 + sd[rows.left[good] + 1] ** 2) / np.maximum(rows.rows[good], 1)
-    _, correction_u = width_correction(edges, int(edges.polarity[rows.left[0]]))
-    noise = math.hypot(math.sqrt(float(per_stripe.sum())) / n, correction_u)
+    noise = math.sqrt(float(per_stripe.sum())) / n
     if n >= 2:
         scatter = float(widths.std(ddof=1)) / math.sqrt(n)
         dof = float(n - 1)
@@ -159,7 +238,10 @@ def mean_width(edges: EdgeSet, rows: LineTable) -> Estimate:
         means = np.array([p.mean() for p in pieces if p.size])
         scatter = float(means.std(ddof=1)) / math.sqrt(means.size) if means.size > 1 else 0.0
         dof = float(max(means.size - 1, 1))
-    return Estimate(float(widths.mean()), math.sqrt(max(scatter**2 - noise**2, 0.0)), noise, dof, n)
+    weights = np.zeros(edges.polarity.size)
+    weights[rows.left[good]] -= 1.0 / n
+    weights[rows.left[good] + 1] += 1.0 / n
+    return Estimate(float(widths.mean()), math.sqrt(max(scatter**2 - noise**2, 0.0)), noise, dof, n, weights)
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,8 +295,10 @@ def pitch(edges: EdgeSet, line_polarity: int) -> PitchFit:
     sd = noise_of_edges(edges)[good] / np.sqrt(np.maximum(np.count_nonzero(np.isfinite(edges.x), axis=1)[good], 1))
     weights = (normal @ design.T)[2]
     noise = math.sqrt(float(np.sum((weights * sd) ** 2)))
+    over_all = np.zeros(place.size)
+    over_all[good] = weights
     slope = Estimate(
-        float(solution[2]), math.sqrt(max(scatter**2 - noise**2, 0.0)), noise, float(max(lines - 2, 1)), lines
+        float(solution[2]), math.sqrt(max(scatter**2 - noise**2, 0.0)), noise, float(max(lines - 2, 1)), lines, over_all
     )
     residual = np.full(place.shape, np.nan)
     residual[good] = rest

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from collections.abc import Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from metrology_core import flags as _flags
 from metrology_core.data import Acquisition
 from metrology_core.errors import DataError, UsageError
 
 if TYPE_CHECKING:
+    from metrology_core.measurement import Measurement
     from pipelines.plan import Task
     from pipelines.recipe.models import FeatureCharacteristicSpec, SemCharacteristicSpec
 
@@ -27,6 +30,24 @@ def digests(task: Task) -> tuple[str, ...]:
     if len(found) != len(task.inputs):
         raise DataError("an input could not be read", where=task.inputs[0].path, remedy="check the file")
     return found
+
+
+def under_calibration(measurements: Sequence[Measurement], flags: Sequence[str]) -> tuple[Measurement, ...]:
+    """The measurements with the state of the calibration on each: an expired one makes every verdict provisional.
+
+    "Not known" is said for the part, not on each value: most files carry no time, and the verdict stands.
+    """
+    if "calibration_expired" not in flags:
+        return tuple(measurements)
+    names = ("calibration_expired", "provisional_verdict")
+    return tuple(
+        replace(
+            row,
+            flags=_flags.merge(row.flags, names if row.decision is not None else names[:1]),
+            decision=None if row.decision is None else replace(row.decision, provisional=True),
+        )
+        for row in measurements
+    )
 
 
 def acquisition_of(task: Task) -> Acquisition:

@@ -13,7 +13,7 @@ from metrology_core.data import Box, PointSet, ProbeTip, Selection, ThermalState
 from metrology_core.errors import RecipeError
 from pipelines.recipe.convert import calibration_flags, decision_rule, instrument, tolerance
 from pipelines.record import StepResult
-from pipelines.steps.common import acquisition_of, digests, result_unit, single_input
+from pipelines.steps.common import acquisition_of, digests, result_unit, single_input, under_calibration
 
 if TYPE_CHECKING:
     from pipelines.plan import Task
@@ -49,10 +49,11 @@ def measure_features(recipe: Recipe, task: Task, root: Path) -> StepResult:
     arrays: dict[str, np.ndarray] = {}
     if found.deviations is not None:
         views, arrays = deviation_view(found.deviations)
-    flags = _flags.merge(found.flags, calibration_flags(recipe, task.acquisition.get("time")))
+    calibration = calibration_flags(recipe, task.acquisition.get("time"))
+    flags = _flags.merge(found.flags, calibration)
     declared = instrument(recipe.instrument, unit)
     return StepResult(
-        measurements=found.measurements,
+        measurements=under_calibration(found.measurements, calibration),
         features=tuple(row.to_dict() for row in found.features),
         views=views,
         arrays=arrays,

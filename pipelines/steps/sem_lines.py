@@ -12,7 +12,7 @@ from metrology_core.errors import RecipeError
 from metrology_core.measurement import Measurement
 from pipelines.recipe.convert import calibration_flags, decision_rule, instrument, tolerance
 from pipelines.record import StepResult
-from pipelines.steps.common import acquisition_of, digests, result_unit, single_input
+from pipelines.steps.common import acquisition_of, digests, result_unit, single_input, under_calibration
 
 if TYPE_CHECKING:
     from pipelines.plan import Task
@@ -46,12 +46,13 @@ def measure_sem_lines_task(recipe: Recipe, task: Task, root: Path) -> StepResult
     found = measure_sem_lines(image, _settings(measure, recipe.seed), instrument=declared)
     inputs = digests(task)
     rows = tuple(_measurement(spec, found, recipe, inputs) for spec in measure.characteristics)
+    calibration = calibration_flags(recipe, task.acquisition.get("time"))
     return StepResult(
-        measurements=rows,
+        measurements=under_calibration(rows, calibration),
         features=(),
         views=(found.view,),
         arrays=dict(found.arrays),
-        flags=_flags.merge(found.flags, calibration_flags(recipe, task.acquisition.get("time"))),
+        flags=_flags.merge(found.flags, calibration),
         acquisition=image.acquisition.to_dict(),
         datum_system=None,
         instrument=None if declared is None else declared.to_dict(),

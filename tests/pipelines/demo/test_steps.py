@@ -86,3 +86,15 @@ def test_tasks_that_cannot_be_meant(tmp_path: Path) -> None:
         single_input(two, tmp_path)
     with pytest.raises(DataError):
         digests(Task("id", "p", (InputRef("a", None, None),)))
+
+
+@pytest.mark.parametrize(("day", "provisional"), [("2025-06-30", True), ("2027-06-30", False)])
+def test_an_expired_calibration_makes_every_verdict_provisional(tmp_path: Path, day: str, provisional: bool) -> None:
+    more = 'frame: part\n  acquisition: {time: "2026-05-04T10:20:30+02:00"}\ninstrument: '
+    more += f'{{id: CMM, mpe: {{constant: 0.1 um}}, noise: 0.6 um, valid_until: "{day}"}}'
+    found = measure(tmp_path, more)
+    m = found.measurements[0]
+    assert m.decision is not None
+    assert m.decision.provisional is provisional
+    assert ("calibration_expired" in m.flags) is provisional
+    assert ("calibration_expired" in found.flags) is provisional
