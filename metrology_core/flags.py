@@ -70,6 +70,18 @@ _ROWS = (
         "The effect of correlated errors was evaluated on a regular subset of the points.",
         "None needed; the subset is stated in the method.",
     ),
+    Flag(
+        "zone_not_resolved",
+        "info",
+        "The zone is not distinguishable from zero: it is the size of a vector that the point errors alone explain.",
+        "Read the upper end of the interval; use more points or a better probe.",
+    ),
+    Flag(
+        "residuals_exceed_noise",
+        "info",
+        "The points scatter about the feature by more than three times the declared noise: form, or a wrong noise.",
+        "Check the noise of the instrument, the label of the points and the kind of feature.",
+    ),
     # --- points
     Flag(
         "non_finite_points",
@@ -181,6 +193,12 @@ _ROWS = (
         "Measure more points.",
     ),
     Flag("non_unique", "warning", "Several different features fit these points equally well.", "Measure more points."),
+    Flag(
+        "other_minima",
+        "warning",
+        "A clearly different feature of the same kind fits these points nearly as well.",
+        "Measure more points, or give a start near the feature.",
+    ),
     Flag(
         "contacts_unstable",
         "warning",

@@ -261,32 +261,46 @@ def note_report(journal: Journal, run: Path, index: Path) -> None:
 @contextlib.contextmanager
 def open_driver(run: Path, loaded: LoadedRecipe, plan: Plan, *, resume: bool) -> Iterator[Driver]:
     """Take a run folder: make it, or reopen it with ``resume``. Raises `UsageError` where plan and folder disagree."""
-    run.mkdir(parents=True, exist_ok=True)
-    with RunLock(run / LOCK):
-        if is_started(run):
-            if not resume:
-                raise UsageError(
-                    f"{str(run)!r} already holds a run", remedy="add --resume to go on, or give a new folder with --out"
-                )
-            old = Plan.from_bytes((run / PLAN).read_bytes())
-            changes = difference(old, plan)
-            plan = old  # what is on disk counts, also where the same recipe is now written otherwise
-            if changes:
-                raise UsageError(
-                    "this run cannot be resumed: " + "; ".join(changes),
-                    remedy="restore what changed, or start a new run with another --out",
-                )
-        else:
-            create(run, loaded, plan)
-        files.sweep(run)
-        files.sweep(run / MEASUREMENTS)
-        with Journal(run / JOURNAL) as journal:
+    with contextlib.ExitStack() as held:
+        with files.writing(run, "give a folder that can be written with --out, on a disk with space"):
+            run.mkdir(parents=True, exist_ok=True)
+            held.enter_context(RunLock(run / LOCK))
+            plan = _lay_out(run, loaded, plan, resume=resume)
+            files.sweep(run)
+            files.sweep(run / MEASUREMENTS)
+            journal = held.enter_context(Journal(run / JOURNAL))
             catalogue = Catalogue(run, plan)
-            try:
-                fill(catalogue, RunFolder(run))
-                yield Driver(run, plan, journal, catalogue)
-            finally:
-                catalogue.close()
+            held.callback(catalogue.close)
+            fill(catalogue, RunFolder(run))
+        yield Driver(run, plan, journal, catalogue)
+
+
+def _lay_out(run: Path, loaded: LoadedRecipe, plan: Plan, *, resume: bool) -> Plan:
+    """Make the run, or check that the one on disk is this one; returns the plan that counts."""
+    started = is_started(run)
+    orphans = not read_journal(run / JOURNAL).good_bytes and any((run / MEASUREMENTS).glob("*.h5"))
+    if orphans and read_journal(run / JOURNAL).fault is None:
+        # the journal is opened before the first record is written, so nothing but a loss explains this
+        raise IntegrityError(
+            "the run holds records, but its journal is gone: nothing says what they were when they were written",
+            where=str(run / JOURNAL),
+            remedy="keep the folder as evidence, and start a new run with another --out",
+        )
+    if not started:
+        create(run, loaded, plan)
+        return plan
+    if not resume:
+        raise UsageError(
+            f"{str(run)!r} already holds a run", remedy="add --resume to go on, or give a new folder with --out"
+        )
+    old = Plan.from_bytes((run / PLAN).read_bytes())
+    changes = difference(old, plan)
+    if changes:
+        raise UsageError(
+            "this run cannot be resumed: " + "; ".join(changes),
+            remedy="restore what changed, or start a new run with another --out",
+        )
+    return old  # what is on disk counts, also where the same recipe is now written otherwise
 
 
 def _damage(path: Path, sha256: str) -> str | None:

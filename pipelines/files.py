@@ -6,14 +6,24 @@ import contextlib
 import errno
 import os
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from metrology_core.errors import IntegrityError
+from metrology_core.errors import IntegrityError, UsageError
 from metrology_core.provenance import digest_bytes, digest_file
 
 TEMPORARY = ".tmp"
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES}
+
+
+@contextlib.contextmanager
+def writing(folder: Path, remedy: str) -> Iterator[None]:
+    """Turn what the system says against writing in ``folder`` into a `UsageError` with a remedy."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f"cannot write in {str(folder)!r}: {error.strerror or error}", remedy=remedy) from None
 
 
 def sync_folder(folder: Path) -> None:

@@ -85,6 +85,7 @@ def run_recipe(
     retry_crashed: bool = False,
     progress: Callable[[Progress], None] | None = None,
     on_interrupt: Callable[[], None] | None = None,
+    remark: Callable[[str], None] | None = None,
     measure: str = STEP,
     report: bool = True,
 ) -> RunSummary:
@@ -94,7 +95,8 @@ def run_recipe(
     ``resume`` goes on with a run that was interrupted: records are verified, the rest is measured, crashed parts stay
     quarantined unless ``retry_crashed``. ``measure`` names the step as ``module:function`` with the signature
     ``(recipe, task, root) -> StepResult``. ``progress`` is called after every part; ``on_interrupt``
-    once, from the signal handler, when the first interrupt came.
+    once, from the signal handler, when the first interrupt came; ``remark`` with a line of text before something that
+    takes long (also from another thread).
 
     In the main thread the first SIGINT or SIGTERM lets the parts in flight end (``interrupted``, resumable), the second
     stops at once. Raises `RecipeError`, `UsageError`, and `IntegrityError`.
@@ -133,14 +135,19 @@ def run_recipe(
         )
         queue = driver.queue(retry_crashed=retry_crashed)
         watch = _Watch(driver, len(plan.tasks), began, progress)
-        interrupted = _work(driver, executor, queue, root.resolve(), measure, stop, loaded, watch)
+        interrupted = _work(driver, executor, queue, root.resolve(), measure, stop, loaded, watch, remark)
         problems: list[str] = []
         index: Path | None = None
+        if report and not interrupted:
+            if remark is not None:
+                remark("building the report")
+            try:
+                index = _report(driver, problems)
+            except StopNow:
+                interrupted = True
         if interrupted:
             driver.journal.append("interrupted", outcomes=count_outcomes(driver.outcomes()))
         else:
-            if report:
-                index = _report(driver, problems)
             driver.closed()
         rows = driver.outcomes()
     codes = [
@@ -153,7 +160,7 @@ def run_recipe(
         problems.append("an input changed while the run was going on")
     if any(text.startswith("report:") for text in problems):
         codes.append(ExitCode.INTERNAL)
-    gaps = any(row.outcome == "not_run" for row in rows)
+    gaps = interrupted or any(row.outcome == "not_run" for row in rows)
     again = resume_command(recipe_path, named, run, data_root, workers, scheduler) if gaps else None
     reasons: dict[str, int] = {}
     for item in queue:
@@ -238,21 +245,28 @@ def _work(
     stop: Stop,
     loaded: LoadedRecipe,
     watch: _Watch,
+    remark: Callable[[str], None] | None,
 ) -> bool:
     """Run the queue; returns whether it was interrupted before its end."""
     if not queue:
         return False
-    if measure == STEP:
-        _warm_up(loaded)
     sha, run = driver.plan.sha256, str(driver.run.resolve())
     jobs = [Job(run, str(root), sha, measure, item.task.id) for item in queue]
     parts = {item.task.id: item.task.part for item in queue}
     ended: set[str] = set()
+    compiling: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
+    if measure == STEP and remark is not None:
+        from pipelines.execute.compiling import compile_notice
+
+        compiling = compile_notice(remark)
     try:
-        for finished in executor.run(jobs, stop):
-            outcome = driver.note(finished)
-            ended.add(finished.task_id)
-            watch.ended(outcome, parts[finished.task_id], stop)
+        with compiling:
+            if measure == STEP:
+                _warm_up(loaded)
+            for finished in executor.run(jobs, stop):
+                outcome = driver.note(finished)
+                ended.add(finished.task_id)
+                watch.ended(outcome, parts[finished.task_id], stop)
     except StopNow:
         return True
     return stop.requested and len(ended) < len(jobs)

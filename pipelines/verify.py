@@ -107,6 +107,29 @@ def verify_run(path: str | Path, *, data_root: str | Path | None = None) -> Veri
     )
 
 
+def evidence_findings(run: RunFolder) -> list[Finding]:
+    """What speaks against using the records: journal, plan, and every record that the journal names; nothing else."""
+    journal = run.journal()
+    found = [] if journal.fault is None else [Finding(JOURNAL, journal.fault)]
+    if not (run.path / JOURNAL).is_file():
+        return [Finding(JOURNAL, "the journal is missing")]
+    plan = run.plan()
+    rows = outcomes_of(plan, journal)
+    return [*found, *_plan(run, plan, journal), *_named_records(run, rows), *_closing(journal, rows)]
+
+
+def require_evidence(run: RunFolder) -> None:
+    """Raise `IntegrityError`, naming the first mismatch, where journal, plan and records do not belong together."""
+    found = evidence_findings(run)
+    if found:
+        more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+        raise IntegrityError(
+            f"{found[0].message}{more}",
+            where=found[0].where,
+            remedy="keep the folder as it is; 'abbe verify' lists every mismatch, a new run gives sound records",
+        )
+
+
 def _digest(path: Path) -> str | None:
     try:
         return digest_file(path)
@@ -142,11 +165,19 @@ def _plan(run: RunFolder, plan: Plan, journal: JournalText) -> list[Finding]:
 
 
 def _records(run: RunFolder, rows: list[TaskOutcome]) -> list[Finding]:
+    found = _named_records(run, rows)
+    known = {run.record_path(row.task_id).name for row in rows}
+    folder = run.path / MEASUREMENTS
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        if path.name not in known and not path.name.endswith(TEMPORARY):
+            found.append(Finding(f"{MEASUREMENTS}/{path.name}", "a file that the plan does not know"))
+    return found
+
+
+def _named_records(run: RunFolder, rows: list[TaskOutcome]) -> list[Finding]:
     found: list[Finding] = []
-    known = set()
     for row in rows:
         path = run.record_path(row.task_id)
-        known.add(path.name)
         where = f"{MEASUREMENTS}/{path.name} ({row.part})"
         if row.record_sha256 is None:
             if row.outcome == "crashed" and path.exists():
@@ -157,10 +188,6 @@ def _records(run: RunFolder, rows: list[TaskOutcome]) -> list[Finding]:
             found.append(Finding(where, "the record is missing"))
         elif actual != row.record_sha256:
             found.append(Finding(where, f"SHA-256 is {actual[:16]}..., the journal says {row.record_sha256[:16]}..."))
-    folder = run.path / MEASUREMENTS
-    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if path.name not in known and not path.name.endswith(TEMPORARY):
-            found.append(Finding(f"{MEASUREMENTS}/{path.name}", "a file that the plan does not know"))
     return found
 
 

@@ -7,6 +7,7 @@ sensitivities (tip radius, relative scale, length error within the MPE).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -26,7 +27,9 @@ from metrology_core.measurement import Measurement
 from metrology_core.propagation import UncertainFeature, propagate
 from metrology_core.provenance import digest_bytes
 from metrology_core.quantity import Measured
+from metrology_core.units import convert
 from pointcloud.datums import DatumFeature, datum_system
+from pointcloud.evaluate_bound import at_the_bound
 from pointcloud.evaluate_deviations import deviation_map
 from pointcloud.evaluate_features import deviations, evaluate_feature
 from pointcloud.evaluate_influences import instrument_influences, noise_influences
@@ -44,7 +47,8 @@ from pointcloud.evaluate_zone import by_criterion, is_zone, zone_spread
 from pointcloud.prepare import to_reference_temperature
 
 FloatArray = NDArray[np.float64]
-_PROVISIONAL = ("repeatability_only", "thermal_raw", "points_are_unknown", "ball_centre_uncompensated")
+ONE_SIDED = ("maximum_inscribed", "minimum_circumscribed")
+_PROVISIONAL = ("repeatability_only", "thermal_raw", "points_are_unknown", "ball_centre_uncompensated", "non_unique")
 
 
 def evaluate(
@@ -156,6 +160,7 @@ def _measure(
             raise ParameterError(f"{row.id} is not a characteristic of points", where=request.name)
     except FrameError as error:
         return _not_evaluated(request, row, unit, flags, str(error), inputs)
+    details = _details(details, space.points.unit, unit if row.dimension == "length" else space.points.unit)
     measured = measured.to(unit)
     flags = _flags.merge(flags, measured.flags)
     decision = None
@@ -178,6 +183,17 @@ def _measure(
         inputs,
         details,
     )
+
+
+def _details(details: Mapping[str, Any], given: str, unit: str) -> dict[str, Any]:
+    """Details, all of them lengths, in ``unit``, which they name."""
+    if not details:
+        return {}
+
+    def to(value: Any) -> Any:
+        return [to(item) for item in value] if isinstance(value, list) else convert(float(value), given, unit)
+
+    return {"unit": unit, **{key: to(value) for key, value in details.items()}}
 
 
 def _why_not(
@@ -249,12 +265,33 @@ def _of_features(
         " | ".join(sorted(request.of)),
     )
     unit = space.points.unit if row.dimension == "length" else "rad"
+    if row.criterion in ONE_SIDED:
+        extra |= _size_bias(request, row, space)
     measured = propagate(value, uncertain, unit=unit, lower_bound=row.lower_bound, extra=extra)
+    if row.lower_bound == 0.0:
+        upper = math.pi / 2.0 if row.id == "angle.between" else None
+        measured = at_the_bound(measured, value, uncertain, space.scope, request.name, upper)
     details: dict[str, Any] = {}
     if row.uses_position or row.id.startswith("coordinate."):
         motion = space.motion(plain) if request.in_datum else Rigid.identity()
         details["location"] = location(plain[request.of[0]].transform(motion)).tolist()
     return measured, _words(row.words, request, space, names), details
+
+
+def _size_bias(request: CharacteristicRequest, row: Characteristic, space: Workspace) -> dict[Any, float]:
+    """Noise makes an inscribed size smaller and a circumscribed one larger: one-sided, as for form, not corrected.
+
+    The spread is in the covariance of the contacts.
+    """
+    feature = space.features[request.of[0]]
+    assert feature.uncertain is not None and feature.sigma is not None  # usable features have both
+    distance = np.asarray(feature.uncertain.feature.distance(feature.points.xyz))  # type: ignore[attr-defined]
+    inscribed = row.criterion == "maximum_inscribed"
+    height = distance.max() - distance if inscribed else distance - distance.min()
+    effect = extremes_of(
+        height, feature.points.xyz, feature.sigma, feature.length, both=False, seed=space.keyed(request.name)
+    )
+    return noise_influences(space.scope, request.name, replace(effect, spread=0.0), 2.0, feature.uncertain)
 
 
 def _uncertain(space: Workspace, name: str) -> UncertainFeature:
@@ -316,7 +353,9 @@ def _of_form(
         spread = zone_spread(feature.fit, feature.points.xyz, feature.sigma, feature.length)
         effect = replace(effect, spread=spread)
     value = float(values.max() - values.min()) if feature.fit.form is None else float(feature.fit.form)
-    parts = noise_influences(space.scope, request.name, effect, 1.0, feature.uncertain)
+    # a declared noise is of type B, whatever form adds to the covariance of the feature
+    source = None if feature.form else feature.uncertain
+    parts = noise_influences(space.scope, request.name, effect, 1.0, source)
     flags = ("form_not_resolved",) if value <= effect.floor else ()
     measured = Measured(
         value,
@@ -337,6 +376,8 @@ def _of_form(
 
 # --- words
 def _words(what: str, request: CharacteristicRequest, space: Workspace, names: Sequence[str]) -> str:
+    if request.of and space.features[request.of[0]].request.criterion != "least_squares":
+        what = what.replace("least-squares ", "")
     parts = [what]
     for name in names:
         parts.append(feature_words(space.features[name]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,15 @@ from metrology_core.errors import ParameterError
 from metrology_core.instrument import Instrument
 from metrology_core.propagation import UncertainFeature, is_angle
 from pointcloud.evaluate_types import FITTED, EvaluatedFeature, FeatureRequest
-from pointcloud.evaluate_uncertainty import PointErrors, design, fit_covariance, offset_into_material, point_errors
+from pointcloud.evaluate_uncertainty import (
+    PointErrors,
+    design,
+    distinct,
+    excess,
+    fit_covariance,
+    offset_into_material,
+    point_errors,
+)
 from pointcloud.evaluate_zone import is_zone, zone_covariance, zone_flags
 
 FloatArray = NDArray[np.float64]
@@ -50,7 +58,14 @@ def evaluate_feature(
         fit, geometry = _spatial(request, usable)
         free = None
     flags += zone_flags(fit, errors.sigma)
+    places = distinct(usable.xyz)
+    if places is not None:
+        flags.append("duplicate_points")
     if geometry is None or fit.status in ("degenerate", "insufficient", "not_converged"):
+        return EvaluatedFeature(request, usable, fit, flags=_flags.merge(flags))
+    dof, more = _redundancy(request, fit, places)
+    flags += more
+    if "not_evaluated" in more:
         return EvaluatedFeature(request, usable, fit, flags=_flags.merge(flags))
     if request.material is not None:
         geometry = geometry.with_material(request.material)
@@ -60,7 +75,17 @@ def evaluate_feature(
             flags.append("ball_centre_uncompensated")
         else:
             geometry = moved
-    uncertain, sigma, more = _uncertain(request, usable, fit, geometry, errors, scope, free)
+    residual = _residual(fit, dof, places)
+    form = 0.0
+    if errors.sigma is not None:
+        declared = float(np.sqrt(np.mean(np.square(errors.sigma))))
+        # the chance that noise alone triples the residual standard deviation is 0.3 % with one degree of freedom,
+        # and less with more
+        if dof > 0.0 and residual > 3.0 * declared:
+            flags.append("residuals_exceed_noise")
+        form = 0.0 if is_zone(fit) else excess(residual, dof, declared)
+    scatter = _Scatter(dof, residual, form, places)
+    uncertain, sigma, more = _uncertain(request, usable, fit, geometry, errors, scope, free, scatter)
     return EvaluatedFeature(
         request,
         usable,
@@ -68,9 +93,55 @@ def evaluate_feature(
         uncertain,
         sigma,
         errors.length,
+        form,
         _flags.merge(flags, more),
         {} if uncertain is None else _parameter_uncertainty(uncertain),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Scatter:
+    """Residuals of a fit: degrees of freedom from distinct points, their standard deviation, the part beyond the
+    declared noise, and the place of each point where places repeat."""
+
+    dof: float
+    residual: float
+    form: float
+    places: NDArray[np.int64] | None
+
+
+def _redundancy(request: FeatureRequest, fit: Any, places: NDArray[np.int64] | None) -> tuple[float, list[str]]:
+    """Degrees of freedom from distinct points, and flags: a feature that is one of several is not evaluated.
+
+    Zones that tie keep their value (it is the same for all); as many points as parameters leave several features with
+    different values.
+    """
+    from metrology_core.fitting.table import ROWS
+
+    row = ROWS[request.kind, 2 if request.kind == "circle" and "direction" in request.fixed else 3]
+    dof = float(fit.dof)
+    flags: list[str] = []
+    if places is not None:
+        dof -= row.rows_per_point * (len(places) - (int(places.max()) + 1))
+        if dof <= 0.0:
+            flags.append("zero_redundancy")
+        if dof < 0.0:
+            flags += ["insufficient", "not_evaluated"]
+        elif dof == 0.0 and not row.exact_is_unique:
+            flags += ["non_unique", "not_evaluated"]
+    if fit.status == "non_unique" and (dof <= 0.0 or not is_zone(fit)):
+        flags += ["non_unique", "not_evaluated"]
+    return dof, flags
+
+
+def _residual(fit: Any, dof: float, places: NDArray[np.int64] | None) -> float:
+    """Residual standard deviation; what repeats itself counts once."""
+    if places is None:
+        return float(fit.sigma)
+    if dof <= 0.0:
+        return math.nan
+    share = (int(places.max()) + 1) / len(places)
+    return float(fit.sigma) * math.sqrt(float(fit.dof) * share / dof)
 
 
 def _select(request: FeatureRequest, points: PointSet) -> PointSet:
@@ -87,8 +158,7 @@ def _spatial(request: FeatureRequest, points: PointSet) -> tuple[Any, Any]:
     material = request.material if request.criterion != "least_squares" else None
     found = fit(points.xyz, request.kind, criterion=request.criterion, material=material, unit=points.unit)
     geometry = found.feature
-    if geometry is not None and request.direction is not None and request.kind != "cone":
-        # a cone's axis already has a meaning: it points to where the cone widens
+    if geometry is not None and request.direction is not None:
         geometry = geometry.with_material(None).oriented(request.direction)
     return found, geometry
 
@@ -132,6 +202,7 @@ def _uncertain(
     errors: PointErrors,
     scope: str,
     free: NDArray[np.bool_] | None,
+    scatter: _Scatter,
 ) -> tuple[UncertainFeature | None, float | FloatArray | None, list[str]]:
     """The feature with its covariance, the point error behind it, and flags."""
     flags: list[str] = []
@@ -139,20 +210,23 @@ def _uncertain(
     sigma = errors.sigma
     dof, kind = math.inf, "B"
     if sigma is None:
-        sigma, dof, kind = float(fit.sigma), float(fit.dof), "A"
+        sigma, dof, kind = scatter.residual, scatter.dof, "A"
         if not (dof > 0.0 and math.isfinite(sigma)):
             # nothing checks the fit: its scatter is not known, so no uncertainty can be stated
             return None, None, ["zero_redundancy", "not_evaluated"]
     # residuals about the compensated feature differ by a constant, so this is the design in its own parameters
     blocks = design(geometry, points.xyz, reach)
     p = len(geometry.chart)
+    moving = np.ones(p, dtype=bool) if free is None else free
+    blocks = [block[:, moving] for block in blocks]
+    form = np.zeros((p, p))
     try:
-        if free is None:
-            covariance, subset = fit_covariance(blocks, points.xyz, sigma, errors.length)
-        else:
-            part, subset = fit_covariance([b[:, free] for b in blocks], points.xyz, sigma, errors.length)
-            covariance = np.zeros((p, p))
-            covariance[np.ix_(free, free)] = part
+        covariance = np.zeros((p, p))
+        part, subset = fit_covariance(blocks, points.xyz, sigma, errors.length, scatter.places)
+        covariance[np.ix_(moving, moving)] = part
+        if scatter.form:
+            part, _ = fit_covariance(blocks, points.xyz, scatter.form, None, scatter.places)
+            form[np.ix_(moving, moving)] = part
     except np.linalg.LinAlgError:
         return None, None, ["degenerate"]
     if is_zone(fit):
@@ -160,8 +234,16 @@ def _uncertain(
         covariance = zone_covariance(fit, geometry, plane, covariance, points.xyz, sigma, errors.length)
     if subset:
         flags.append("correlation_subsampled")
+    label = "point errors"
+    if scatter.form:
+        label, kind = "point errors and form", "A"
+        # Welch-Satterthwaite of the largest share that form has of any parameter: fewer degrees of freedom are safe
+        total = np.diag(covariance) + np.diag(form)
+        share = float(np.max(np.diag(form)[total > 0.0] / total[total > 0.0]))
+        dof = scatter.dof / share**2
+        covariance = covariance + form
     # small steps: zones of a few um bend over the lengths that 1e-4 of the reach would span
-    uncertain = UncertainFeature(request.name, geometry, covariance, dof, kind, reach, scope, step=1e-6)
+    uncertain = UncertainFeature(request.name, geometry, covariance, dof, kind, reach, scope, label, step=1e-6)
     return uncertain, sigma, flags
 
 

@@ -11,12 +11,18 @@ from numpy.typing import NDArray
 
 from metrology_core.conformity import Tolerance
 from metrology_core.data import DatumSystem, PointSet, Selection
+from metrology_core.errors import ParameterError
 from metrology_core.measurement import Measurement
 from metrology_core.propagation import UncertainFeature
 from pointcloud.nominal.curve import NominalCurve
 
 FloatArray = NDArray[np.float64]
 FITTED = ("line", "plane", "circle", "sphere", "cylinder", "cone", "torus", "ellipse")
+#: kinds whose sign nobody can choose, and why
+UNDIRECTED = {
+    "cone": "the axis of a cone points to where the cone widens, a direction would change nothing",
+    "sphere": "a sphere has no direction",
+}
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,16 @@ class FeatureRequest:
     direction: tuple[float, float, float] | None = None
     criterion: str = "least_squares"
     fixed: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.fixed and (self.kind != "circle" or self.direction is None or set(self.fixed) != {"direction"}):
+            raise ParameterError(
+                f"{self.name}: only the direction of a circle can be fixed, and it has to be stated",
+                expected='kind "circle", direction=(x, y, z), fixed=("direction",)',
+                got=f"{self.kind}, direction={self.direction}, fixed={self.fixed}",
+            )
+        if self.kind in UNDIRECTED and self.direction is not None:
+            raise ParameterError(f"{self.name}: {UNDIRECTED[self.kind]}", remedy="leave the direction out")
 
 
 @dataclass(frozen=True)
@@ -73,7 +89,8 @@ class DatumRequest:
 class EvaluatedFeature:
     """A requested feature with its points and its fit (None for point groups and where no fit was possible).
 
-    ``uncertain`` carries the covariance that is propagated; ``sigma`` is the point error behind it.
+    ``uncertain`` carries the covariance that is propagated; ``sigma`` is the point error behind it, ``form`` the
+    scatter beyond a declared ``sigma``, which is in the covariance too.
     """
 
     request: FeatureRequest
@@ -82,6 +99,7 @@ class EvaluatedFeature:
     uncertain: UncertainFeature | None = None
     sigma: float | FloatArray | None = None
     length: float | None = None
+    form: float = 0.0
     flags: tuple[str, ...] = ()
     standard_uncertainty: Mapping[str, Any] = field(default_factory=dict)
 

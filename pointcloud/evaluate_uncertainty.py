@@ -87,20 +87,57 @@ def design(feature: Any, xyz: FloatArray, reach: float) -> list[FloatArray]:
     return [np.stack([column[k] for column in columns], axis=1) for k in range(len(columns[0]))]
 
 
+def distinct(xyz: FloatArray) -> NDArray[np.int64] | None:
+    """Number (n,) of the distinct place of each point; None where no two points have identical coordinates."""
+    xyz = xyz + 0.0  # -0.0 is 0.0
+    x = np.sort(xyz[:, 0])
+    if not np.any(x[1:] == x[:-1]):
+        return None
+    places, which = np.unique(xyz, axis=0, return_inverse=True)
+    return None if len(places) == len(xyz) else np.asarray(which, dtype=np.int64).reshape(-1)
+
+
+def excess(residual: float, dof: float, sigma: float) -> float:
+    """Scatter of residuals beyond the declared noise: ``sqrt(residual^2 - sigma^2)``, or 0 where noise explains it.
+
+    Noise explains what lies below the 99 % quantile of chi square with ``dof`` degrees of freedom (approximation of
+    Wilson and Hilferty 1931, within 1 % from 3 degrees on).
+    """
+    if not (dof > 0.0 and math.isfinite(residual)):
+        return 0.0
+    quantile = dof * (1.0 - 2.0 / (9.0 * dof) + 2.326348 * math.sqrt(2.0 / (9.0 * dof))) ** 3
+    beyond = residual**2 - sigma**2
+    return math.sqrt(beyond) if beyond > 0.0 and residual**2 * dof > quantile * sigma**2 else 0.0
+
+
 def fit_covariance(
-    blocks: list[FloatArray], xyz: FloatArray, sigma: float | FloatArray, length: float | None
+    blocks: list[FloatArray],
+    xyz: FloatArray,
+    sigma: float | FloatArray,
+    length: float | None,
+    places: NDArray[np.int64] | None = None,
 ) -> tuple[FloatArray, bool]:
     """Covariance (p, p) of a least-squares fit for given point errors, and whether it rests on a subset of points.
 
     Independent, equal: ``sigma^2 (J'J)^-1``. Otherwise the sandwich ``A J' V J A`` with ``A = (J'J)^-1``: the fit is
     still unweighted least squares, only its errors are not independent. Errors in different blocks are independent.
     Beyond `MAX_CORRELATED` points the pairs are those of a regular subset, weighted up to all pairs; the diagonal is
-    that of all points. Raises `numpy.linalg.LinAlgError` for points that do not determine the feature.
+    that of all points. ``places`` (of `distinct`): points at one place have one error. Raises
+    `numpy.linalg.LinAlgError` for points that do not determine the feature.
     """
     scale = np.sqrt(sum(np.sum(block**2, axis=0) for block in blocks))
     scale = np.where(scale > 0.0, scale, 1.0)
     scaled_blocks = [block / scale for block in blocks]
     inverse = np.linalg.inv(sum(j.T @ j for j in scaled_blocks))
+    if length is None and places is not None:
+        s = np.broadcast_to(np.asarray(sigma, dtype=np.float64), (len(xyz),))
+        shared = np.zeros_like(inverse)
+        for j in scaled_blocks:
+            summed = np.zeros((int(places.max()) + 1, j.shape[1]))
+            np.add.at(summed, places, j * s[:, None])
+            shared += summed.T @ summed
+        whole = inverse @ shared @ inverse / np.outer(scale, scale)
+        return (whole + whole.T) / 2.0, False
     if length is None and np.ndim(sigma) == 0:
         plain: FloatArray = float(np.asarray(sigma)) ** 2 * inverse / np.outer(scale, scale)
         return plain, False

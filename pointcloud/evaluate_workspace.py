@@ -39,7 +39,9 @@ class Workspace:
         if self.datum is None:
             return f"frame {self.points.frame.name} of the file"
         letters = ", ".join(f"{letter} {name}" for letter, name in zip("ABC", self.datum.features, strict=False))
-        return f"datum system {self.datum.name} ({letters}; associated by least squares)"
+        criteria = {self.features[name].request.criterion for name in self.datum.features}
+        how = " and ".join(sorted(criterion.replace("_", " ") for criterion in criteria))
+        return f"datum system {self.datum.name} ({letters}; associated by {how})"
 
     def keyed(self, name: str) -> int:
         """A seed that depends on the run's seed, the data and the characteristic, and on nothing else."""
@@ -62,11 +64,16 @@ def feature_words(feature: EvaluatedFeature) -> str:
         words += ", ball centres not compensated"
     if feature.sigma is not None:
         size = float(np.sqrt(np.mean(np.square(feature.sigma))))
-        residual = feature.uncertain is not None and feature.uncertain.kind == "A"
+        residual = feature.uncertain is not None and feature.uncertain.kind == "A" and not feature.form
         source = "residual standard deviation" if residual else "declared noise"
         words += f", {source} {size:.3g} {feature.points.unit}"
         if feature.length is not None:
             words += f" correlated over {feature.length:.3g} {feature.points.unit} (exponential)"
         if "correlation_subsampled" in feature.flags:
             words += " (pairs of a regular subset)"
+        if feature.form:
+            words += (
+                f", and form: residuals beyond the declared noise, {feature.form:.3g} {feature.points.unit}, as "
+                "independent errors (form of long waves on a part of the feature moves the result by more)"
+            )
     return words

@@ -27,6 +27,8 @@ def by_criterion(
 ) -> tuple[tuple[CharacteristicRequest, ...], tuple[FeatureRequest, ...]]:
     """Characteristics that demand a criterion are asked of a further association of the same points.
 
+    What is least squares by its name (``iso14405.GG``, ``form.G...``, ``iso1101....G``) demands that, whatever the
+    feature is associated by for other purposes. A datum (the second feature) stays as the recipe associates it.
     Returns the characteristics, those pointing to it under the name ``"bore (minimum zone)"``, and the further
     features.
     """
@@ -34,11 +36,12 @@ def by_criterion(
     further: dict[str, FeatureRequest] = {}
     result = []
     for request in characteristics:
-        criterion = get_characteristic(request.characteristic).criterion
+        criterion = demanded(request.characteristic)
         names = []
-        for name in request.of:
+        for place, name in enumerate(request.of):
             feature = known.get(name)
-            if not criterion or feature is None or feature.kind not in FITTED or feature.criterion == criterion:
+            fitted = feature is not None and feature.kind in FITTED and place == 0
+            if not criterion or feature is None or not fitted or feature.criterion == criterion:
                 names.append(name)
                 continue
             title = f"{name} ({criterion.replace('_', ' ')})"
@@ -46,6 +49,13 @@ def by_criterion(
             names.append(title)
         result.append(replace(request, of=tuple(names)))
     return tuple(result), tuple(further.values())
+
+
+def demanded(characteristic: str) -> str:
+    """The criterion that a characteristic demands; empty where the feature's own is taken."""
+    criterion = get_characteristic(characteristic).criterion
+    gaussian = "G" in characteristic.split(".") or characteristic == "iso14405.GG"
+    return criterion or ("least_squares" if gaussian else "")
 
 
 def is_zone(fit: Any) -> bool:

@@ -105,4 +105,6 @@ else
     "$venv/bin/python" -m pip install --quiet --progress-bar off --no-input --disable-pip-version-check \
         --editable ".$extra" >&2
 fi
+say "Compiling the kernels for this machine (once, about a minute)."
+"$venv/bin/python" scripts/compile_kernels.py || say "The kernels will compile when they are first used."
 fingerprint >"$venv/.abbe-$level"

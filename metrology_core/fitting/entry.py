@@ -14,6 +14,7 @@ from metrology_core.features.base import Feature
 from metrology_core.fitting import problem as _problem
 from metrology_core.fitting.canonical import canonical_pose, chart_columns, feature_of, lengths
 from metrology_core.fitting.result import Evidence, Fit
+from metrology_core.fitting.search import ambiguous, tied
 from metrology_core.fitting.solver import Answer, least_squares
 from metrology_core.fitting.table import Row, find
 from metrology_core.kernels import layout
@@ -43,11 +44,12 @@ def fit(
     counted, flagged and left out. feature: line, plane, circle, sphere, cylinder, cone, torus or ellipse. criterion:
     see `metrology_core.fitting.available`. material: ``"inside"`` (shaft) or ``"outside"`` (bore); ball centres are
     compensated towards it. weights: (n,) 1 / variance. fixed: parameters held at a value (``{"radius": 5.0}``,
-    ``{"axis": (0, 0, 1)}``). start: a feature to start from instead of the search. unit: recorded with the result (a
-    `PointSet` carries its own).
+    ``{"axis": (0, 0, 1)}``). start: a feature to start from instead of the search. unit: a unit of length, recorded
+    with the result (a `PointSet` carries its own).
 
     Bad data never raise: see `Fit.status` and `Fit.flags` (non_finite_points, zero_redundancy, ill_conditioned,
-    curvature_not_significant, ball_centre_uncompensated). Wrong use raises `ParameterError` or `CriterionError`.
+    curvature_not_significant, other_minima, ball_centre_uncompensated). Wrong use raises `ParameterError`,
+    `CriterionError` or `UnitError`.
     Orthogonal distance regression; directions follow `features.sign_of`, a cone's axis points to its growing radius,
     the point of line, plane, cylinder and cone is the foot of the points' centroid.
     """
@@ -104,6 +106,8 @@ def fit(
         evidence = Evidence(row, xyz, all_weights, used, pose, answer.centre, answer.scale, fixed_columns)
     else:
         return _failed(row, criterion, given, n, m, answer, notes, settings)
+    if ambiguous(answer.rivals, m, m * row.rows_per_point - n_free, n_free):
+        notes.append("other_minima")
     if criterion != "least_squares":
         from metrology_core.fitting.zone.finish import zone_fit
 
@@ -190,6 +194,9 @@ def _finish(
         if status == "converged" and not row.exact_is_unique:
             status = "non_unique"
             notes.append("non_unique")
+    elif status == "converged" and tied(answer.rivals, m):
+        status = "non_unique"
+        notes.append("non_unique")
     if answer.condition > ILL_CONDITIONED:
         notes.append("ill_conditioned")
     half_radius = 0.5 * float(answer.pose[12]) / scale

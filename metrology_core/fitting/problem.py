@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from metrology_core.errors import ParameterError
+from metrology_core import units as _units
+from metrology_core.errors import ParameterError, UnitError
 from metrology_core.features.base import Feature, direction, number
 from metrology_core.fitting.table import Row
 
@@ -41,7 +42,17 @@ def read_points(points: Any, unit: str | None) -> Given:
                 remedy="leave unit out: a PointSet carries its own; results can be converted",
             )
         unit = source.unit
-    array = np.asarray(points)
+    if source is None and unit is not None:
+        _length_unit(unit)
+    try:
+        array = np.asarray(points)
+    except ValueError as error:  # rows of different lengths
+        raise ParameterError(
+            "not an array of points",
+            expected="real numbers of shape (n, 3), or (n, 2) for features of a plane",
+            got=_ragged(points),
+            remedy="give every point the same number of coordinates",
+        ) from error
     if array.dtype.kind not in "fiu" or array.ndim != 2 or array.shape[1] not in (2, 3):
         raise ParameterError(
             "not an array of points",
@@ -49,6 +60,26 @@ def read_points(points: Any, unit: str | None) -> Given:
             got=f"{array.dtype} of shape {array.shape}",
         )
     return Given(np.ascontiguousarray(array, dtype=np.float64), array.shape[1], unit, source)
+
+
+def _length_unit(unit: Any) -> None:
+    """`UnitError` unless this names a unit of length."""
+    found = _units.unit(unit) if isinstance(unit, str) else None
+    if found is None or found.dimension != "length":
+        raise UnitError(
+            "points have a unit of length",
+            expected="for example 'mm', 'um' or 'inch'",
+            got=repr(unit)[:80] if found is None else f"{unit} ({found.dimension})",
+        )
+
+
+def _ragged(points: Any) -> str:
+    """What a nested sequence that is no array looks like, in words."""
+    try:
+        lengths = sorted({len(point) for point in points})
+    except TypeError:
+        return f"{type(points).__name__} of mixed entries"
+    return f"{len(points)} rows with " + " or ".join(str(length) for length in lengths[:5]) + " entries"
 
 
 def read_weights(weights: Any, n: int) -> np.ndarray:

@@ -18,6 +18,11 @@ from metrology_core.kernels import layout
 
 _SLICE = 65536  # points per step when residuals are evaluated: bounds the memory of temporaries
 
+_FORM_NOTE = (
+    "noise alone widens the form, so value -+ k u does not cover the true form: u is its scatter on repetition; "
+    "evaluate() gives a coverage interval"
+)
+
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
@@ -138,7 +143,8 @@ class Fit:
         """Standard uncertainty of each parameter from `covariance`.
 
         Positions: (3,) along the coordinate axes, of the point displaced in the chart; directions: one angle in rad,
-        that of the worst tilt; sizes: one number.
+        that of the worst tilt; sizes: one number. The radius of a cone is that of the section through its point, held
+        fixed: that the point, the foot of the points' centroid, moves with the noise along the axis is not in it.
         """
         if self.feature is None:
             return {}
@@ -214,7 +220,7 @@ class Fit:
         remedy = {
             "insufficient": "give more points",
             "degenerate": "check the selection: these points do not determine the feature",
-            "non_unique": "give more points than the feature has parameters",
+            "non_unique": "give more points than the feature has parameters, spread over it, or start=",
             "not_converged": "check that the points belong to such a feature, or give start=",
         }[self.status]
         reason = self.optimality.get("reason") or ", ".join(self.flags)
@@ -223,11 +229,13 @@ class Fit:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form (DESIGN section 6): numbers that are not known are None."""
-        u = self.form_uncertainty
-        interval = None
-        if math.isfinite(u):
-            interval = [max(0.0, self.form - 2.0 * u), self.form + 2.0 * u]
-        form = {"value": _plain(self.form), "u": _plain(u), "interval": interval, "p": 0.95, "kind": self.form_kind}
+        form = {
+            "value": _plain(self.form),
+            "u": _plain(self.form_uncertainty),
+            "interval": None,
+            "kind": self.form_kind,
+            "note": _FORM_NOTE,
+        }
         return {
             "feature": self.kind,
             "criterion": self.criterion,

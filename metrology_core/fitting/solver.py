@@ -12,6 +12,8 @@ from metrology_core.blocks import run_blocks
 from metrology_core.features.base import Feature
 from metrology_core.fitting.canonical import pose_of
 from metrology_core.fitting.memory import kernel_view
+from metrology_core.fitting.search import FOUND, NO_SEARCH, distinct_costs
+from metrology_core.fitting.search import plan as search_plan
 from metrology_core.fitting.table import Row
 from metrology_core.kernels import layout
 
@@ -38,6 +40,7 @@ class Answer:
     condition: float = math.nan
     gradient: float = math.nan
     least: float = math.nan
+    rivals: tuple[float, ...] = ()  # sums of squares of the two best different features that the search refined
 
 
 def _chunks(n: int) -> int:
@@ -78,9 +81,15 @@ def least_squares(
         search = code == layout.SEARCH
         solved = True
         if whole or search:
+            plan, extra = search_plan(row.kind, n, flat, given, info) if search else NO_SEARCH
+            found = np.zeros((FOUND, layout.POSE))
+            costs = np.full(FOUND, math.inf)
             solved = k.search_and_solve(
-                row.kind, free, given, flat, flat_weights, search, whole, info, pose, answer.sums, state
-            )
+                row.kind, free, given, flat, flat_weights, search, whole, plan, extra, info, pose, answer.sums, state,
+                found, costs,
+            )  # fmt: skip
+            if solved and search:
+                answer.rivals = distinct_costs(row.kind, free, xyz, info, found, costs)
         if solved and not whole:
             _solve_threaded(row.kind, free, flat, flat_weights, info, pose, answer.sums, state)
     answer.centre = info[layout.I_CENTRE : layout.I_CENTRE + 3]
@@ -88,7 +97,7 @@ def least_squares(
     if code == layout.BAD_POINTS:
         answer.outcome = "bad_points"
     elif code == layout.NO_EXTENT:
-        answer.outcome, answer.reason = "degenerate", "all points are equal to rounding, or out of range"
+        answer.outcome, answer.reason = "degenerate", _no_extent(xyz)
     elif code in (layout.COLLINEAR, layout.COPLANAR):
         words = "collinear" if code == layout.COLLINEAR else "coplanar"
         answer.outcome, answer.reason = "degenerate", f"the points are {words} to rounding"
@@ -97,6 +106,18 @@ def least_squares(
     else:
         _judge(answer, state, info)
     return answer
+
+
+def _no_extent(xyz: np.ndarray) -> str:
+    """Why these points have no usable extent."""
+    size = float(np.abs(xyz).max())
+    half = float((0.5 * xyz.max(axis=0) - 0.5 * xyz.min(axis=0)).max())
+    if size > layout.LARGEST or half > layout.EQUAL_BELOW * size:
+        return (
+            "the coordinates are out of the range whose squares can be represented "
+            f"({layout.SMALLEST:g} to {layout.LARGEST:g}): rescale them, to another unit for example"
+        )
+    return "all points are equal to rounding"
 
 
 def _hold(row: Row, fixed: dict[str, Any], free: np.ndarray, given: np.ndarray) -> None:

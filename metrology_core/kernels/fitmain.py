@@ -25,9 +25,7 @@ from metrology_core.kernels.layout import (
     I_GRADIENT,
     I_LEAST,
     I_SCALE,
-    KEEP,
     LARGEST,
-    LIMITS,
     LINE,
     M_COUNT,
     M_MAX,
@@ -135,10 +133,14 @@ def sample(flat, centre, scale, sub):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def search_and_solve(kind, free, given, flat, weights, search, whole, info, pose, sums, state):  # type: ignore[no-untyped-def]
+def search_and_solve(  # type: ignore[no-untyped-def]
+    kind, free, given, flat, weights, search, whole, plan, extra, info, pose, sums, state, found, found_costs
+):
     """Search a start on a sample (`search`), then solve with all points on this thread (`whole`).
 
-    given: known axis (3) and sizes (2), NaN where free; info: centre, scale, centroid of the data. One call site of the
+    given: known axis (3) and sizes (2), NaN where free; plan: passes allowed in each of the four stages, then
+    candidates that enter each; extra: more candidates in scaled coordinates; info: centre, scale, centroid of the data;
+    found, found_costs: filled with the best of stage 2 where the caller set the costs to infinity. One call site of the
     solver serves every stage, which keeps the compiled code small: 0 scores the candidates and 1 refines the best a
     little, both on the first SCORED points of the sample; 2 refines the best of those on all of it; 3 is the solution.
     """
@@ -151,7 +153,7 @@ def search_and_solve(kind, free, given, flat, weights, search, whole, info, pose
     m = min(n, SAMPLE) if search else 1
     sub = np.empty(3 * m)
     few = sub[: 3 * min(m, SCORED)]
-    poses = np.zeros((MAX_CANDIDATES if search else 1, POSE))
+    poses = np.zeros((MAX_CANDIDATES + extra.shape[0] if search else 1, POSE))
     count = 1
     stage = 3
     if search:
@@ -159,6 +161,9 @@ def search_and_solve(kind, free, given, flat, weights, search, whole, info, pose
         count = candidates(kind, sub, m, given, poses)
         if count == 0:
             return False
+        for c in range(extra.shape[0]):
+            copy_into(poses[count + c], extra[c])
+        count += extra.shape[0]
         for c in range(count):
             for k in range(2):
                 if not math.isnan(given[3 + k]):
@@ -187,7 +192,7 @@ def search_and_solve(kind, free, given, flat, weights, search, whole, info, pose
         solve(
             kind, free, flat if full else (sub if stage == 2 else few), weights if full else none,
             centre if full else origin, scale if full else 1.0, centroid, pose if full else poses[index], sums, state,
-            LIMITS[stage], full,
+            plan[stage], full,
         )  # fmt: skip
         if full:
             conditioning(kind, free, sums, n, info)
@@ -198,7 +203,11 @@ def search_and_solve(kind, free, given, flat, weights, search, whole, info, pose
             sort_costs(costs, order, keep)
             stage += 1
             item = 0
-            keep = min(keep, KEEP[stage])
+            if stage == 3:
+                for c in range(min(keep, found_costs.shape[0])):
+                    copy_into(found[c], poses[order[c]])
+                    found_costs[c] = costs[order[c]]
+            keep = min(keep, plan[4 + stage])
             if not costs[order[0]] < np.inf:
                 return False
 

@@ -14,12 +14,21 @@ if TYPE_CHECKING:
 
 # spelled out here, since help must not load the fits; a test holds them equal to the table of the fits
 FEATURES = ("line", "plane", "circle", "sphere", "cylinder", "cone", "torus", "ellipse")
+FORMATS = ("auto", "text", "ply", "stl", "obj", "pcd", "hdf5", "qif")
+# what the library calls its arguments, and what they are here
+_OPTIONS = (
+    ("points_are=", "--points-are "),
+    ("format=", "--format "),
+    ("unit=", "--unit "),
+    ("material=", "--material "),
+)
 
 
 @click.command("fit")
 @click.argument("feature", type=click.Choice(FEATURES))
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--unit", help="Unit of the coordinates, e.g. mm; only a file that states its own needs none.")
+@click.option("--format", "form", type=click.Choice(FORMATS), default="auto", show_default=True, help="Format of FILE.")
 @click.option("--criterion", default="least_squares", show_default=True, help="Association criterion.")
 @click.option(
     "--points-are",
@@ -36,6 +45,7 @@ def fit_command(
     feature: str,
     file: Path,
     unit: str | None,
+    form: str,
     criterion: str,
     points_are: str | None,
     tip_radius: str | None,
@@ -48,11 +58,16 @@ def fit_command(
     here) and the form deviation about the fitted element.
     """
     from metrology_core import fit
-    from metrology_core._jit import compile_report
+    from metrology_core.errors import AbbeError
+    from pipelines.execute.compiling import compile_notice
     from pipelines.exit_codes import ExitCode
 
-    points = _read(file, unit, points_are, tip_radius, label)
-    with compile_report() as compiled:
+    try:
+        points = _read(file, unit, form, points_are, tip_radius, label)
+    except AbbeError as error:
+        error.remedy = _for_the_command_line(error.remedy)
+        raise
+    with compile_notice(session.remark) as compiled:
         watch = _CompileRemark(session, compiled)
         result = fit(points, feature, criterion=criterion, material=material)
         watch.done()
@@ -78,7 +93,17 @@ class _CompileRemark:
             self.session.remark(f"compiled {len(self.compiled)} kernels ({seconds:.1f} s); they are kept for next time")
 
 
-def _read(file: Path, unit: str | None, points_are: str | None, tip_radius: str | None, label: str | None) -> PointSet:
+def _for_the_command_line(remedy: str | None) -> str | None:
+    """A remedy that names arguments of the library, with the options of this command instead."""
+    for argument, option in _OPTIONS:
+        if remedy is not None:
+            remedy = remedy.replace(argument + ",", option.rstrip() + ",").replace(argument, option)
+    return remedy
+
+
+def _read(
+    file: Path, unit: str | None, form: str, points_are: str | None, tip_radius: str | None, label: str | None
+) -> PointSet:
     from metrology_core.data import ProbeTip
     from metrology_core.errors import ParameterError, UnitError
     from metrology_core.units import quantity
@@ -89,7 +114,7 @@ def _read(file: Path, unit: str | None, points_are: str | None, tip_radius: str 
         if unit is None:
             raise UnitError("a tip radius needs the unit of the points", remedy="give --unit")
         tip = ProbeTip(quantity(tip_radius, "length").to(unit))
-    said: dict[str, Any] = {"unit": unit, "tip": tip, "feature": label}
+    said: dict[str, Any] = {"unit": unit, "format": form, "tip": tip, "feature": label}
     if points_are is not None:
         return read_points(file, points_are=points_are, **said)
     try:

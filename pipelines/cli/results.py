@@ -16,20 +16,37 @@ RUN = click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path
 @json_option
 @click.pass_obj
 def report(session: Session, run_folder: Path) -> int:
-    """Build the report of RUN again from its records."""
+    """Build the report of RUN again from its records.
+
+    Exit code 5 where a record does not match the journal: the report is written, and says what it was built from.
+    """
     from pipelines.driver import note_report
+    from pipelines.exit_codes import ExitCode
+    from pipelines.files import writing
     from pipelines.journal import Journal
     from pipelines.lock import RunLock
     from pipelines.report import build_report
     from pipelines.store import JOURNAL, LOCK, RunFolder
+    from pipelines.verify import evidence_findings, require_evidence
 
     run = RunFolder(run_folder)
-    with RunLock(run.path / LOCK), Journal(run.path / JOURNAL) as journal:
+    if not (run.path / JOURNAL).is_file():
+        require_evidence(run)  # opening the journal would make a new one
+    with (
+        writing(run.path, "make the run folder writable, or copy it to where it is"),
+        RunLock(run.path / LOCK),
+        Journal(run.path / JOURNAL) as journal,
+    ):
+        found = evidence_findings(run)
         index = Path(build_report(run.path))
         note_report(journal, run.path, index)
-    session.answer({"run": str(run.path), "report": str(index)})
+    session.answer({"run": str(run.path), "report": str(index), "findings": [item.to_dict() for item in found]})
     session.answer_text(f"{index}\n")
-    return 0
+    for item in found:
+        session.remark(f"{item.where}: {item.message}")
+    if found:
+        session.remark("the report was built from records that do not match the journal; see 'abbe verify'")
+    return int(ExitCode.INTEGRITY if found else ExitCode.CONFORMING)
 
 
 @click.command()

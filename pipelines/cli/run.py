@@ -58,6 +58,7 @@ def run(
             retry_crashed=retry_crashed,
             progress=progress,
             on_interrupt=_told,
+            remark=session.remark,
         )
     session.answer(summary.to_dict())
     if not session.as_json:

@@ -55,6 +55,7 @@ def lines(
 ) -> int:
     """Pitch, widths and roughness of the lines in IMAGE, with their uncertainties."""
     from metrology_core.units import quantity
+    from pipelines.execute.compiling import compile_notice
     from pipelines.exit_codes import ExitCode
     from wafer import SemLineSettings, measure_sem_lines, read_image
 
@@ -71,7 +72,9 @@ def lines(
         detrend=detrend,  # type: ignore[arg-type]
         orientation=orientation,  # type: ignore[arg-type]
     )
-    result = measure_sem_lines(read_image(image, pixel=size, pixel_u=spread, unit=unit), settings)
+    picture = read_image(image, pixel=size, pixel_u=spread, unit=unit)
+    with compile_notice(session.remark):
+        result = measure_sem_lines(picture, settings)
     session.answer(_document(result))
     if not session.as_json:
         _show(session, result)

@@ -16,6 +16,8 @@ from metrology_core.errors import UsageError
 from pipelines.demo.compare import Comparison, compare
 from pipelines.demo.lots import DemoLot, blade_lot, wafer_lot, write_json
 from pipelines.demo.page import page
+from pipelines.execute.compiling import compile_notice
+from pipelines.files import writing
 
 if TYPE_CHECKING:
     from pipelines.run import RunSummary
@@ -60,6 +62,11 @@ def run(out: Path, *, workers: int, as_json: bool, parts: int, images: int) -> i
 
 def prepare(out: Path) -> None:
     """Make the folder, or take away an earlier demo from it. Raises `UsageError` where something else is in it."""
+    with writing(out, "give another folder with --out"):
+        _prepare(out)
+
+
+def _prepare(out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     strangers = sorted(path.name for path in out.iterdir() if path.name not in _OURS)
     if strangers or (any(out.iterdir()) and not (out / MARKER).is_file()):
@@ -85,10 +92,19 @@ def _lot(out: Path, name: str, make: Callable[[Path], DemoLot], workers: int) ->
     _remark(f"{name}: simulating")
     data = out / name / "data"
     data.mkdir(parents=True)
-    lot = make(data)
+    with compile_notice(_remark):
+        lot = make(data)
     simulated = time.monotonic()
     _remark(f"{name}: measuring {len(lot.expected)} parts with {workers or 'no'} extra processes")
-    summary = run_recipe(lot.recipe, out=out / name / "run", workers=workers)
+    stopped: list[bool] = []
+
+    def stop() -> None:
+        stopped.append(True)
+        os.write(2, b"\nabbe demo: stopping: parts in flight are finished first; interrupt again to stop now\n")
+
+    summary = run_recipe(lot.recipe, out=out / name / "run", workers=workers, on_interrupt=stop, remark=_remark)
+    if summary.interrupted or stopped:
+        raise KeyboardInterrupt  # the interrupt was meant for the demo, not for this lot of it
     measured = time.monotonic()
     return LotResult(lot, summary, compare(lot, summary.path), simulated - began, measured - simulated)
 

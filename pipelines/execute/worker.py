@@ -198,6 +198,11 @@ def _measured(folder: RunFolder, task: Task, result: StepResult) -> Record:
     ]
     flags = flag_registry.merge(*groups, ("partial_result",) if missing else ())
     verdict = worst_verdict([item["decision"]["verdict"] for item in measurements if item["decision"] is not None])
+    decided = {item["name"] for item in measurements if item["decision"] is not None}
+    if verdict == "conforming" and any(
+        row.tolerance is not None and row.name not in decided for row in recipe.measure.characteristics
+    ):
+        verdict = "none"  # what was decided conforms, but a part is not conforming while some of it is unknown
     outcome = "measured" if flag_registry.worst(flags) in (None, "info") else "measured_with_flags"
     reason = None
     if missing and not have:

@@ -17,8 +17,13 @@ FORMATS: dict[str, tuple[str, Callable[[RunFolder], bytes]]] = {
 
 
 def export_run(path: str | Path, formats: Sequence[str], *, to: str | Path | None = None) -> dict[str, Path]:
-    """Write a run in the named formats; returns format to path. Raises `ParameterError` for an unknown format."""
-    from pipelines.files import replace
+    """Write a run in the named formats; returns format to path. Raises `ParameterError` for an unknown format.
+
+    Every record is checked against the journal first: `IntegrityError` names the one that does not match, and nothing
+    is written. `UsageError` where the folder cannot be written.
+    """
+    from pipelines.files import replace, writing
+    from pipelines.verify import require_evidence
 
     unknown = [name for name in formats if name not in FORMATS]
     if unknown or not formats:
@@ -29,10 +34,13 @@ def export_run(path: str | Path, formats: Sequence[str], *, to: str | Path | Non
         )
     run = RunFolder(path)
     folder = run.path / EXPORTS if to is None else Path(to)
-    folder.mkdir(parents=True, exist_ok=True)
+    require_evidence(run)
     written = {}
     for name in dict.fromkeys(formats):
         file, make = FORMATS[name]
-        replace(folder / file, make(run))
+        data = make(run)
+        with writing(folder, "give a folder that can be written with --to"):
+            folder.mkdir(parents=True, exist_ok=True)
+            replace(folder / file, data)
         written[name] = folder / file
     return written

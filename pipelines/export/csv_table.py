@@ -32,6 +32,7 @@ COLUMNS = (
     "rule",
     "method",
     "flags",
+    "part_flags",
     "reason",
     "task_id",
 )
@@ -63,6 +64,7 @@ def _lines(run: RunFolder, row: TaskOutcome) -> list[dict[str, Any]]:
         "part": row.part,
         "outcome": row.outcome,
         "part_verdict": row.verdict,
+        "part_flags": " ".join(row.flags),
         "reason": reason,
         "task_id": row.task_id,
     }

@@ -372,11 +372,12 @@ class FeatureSpec(Strict):
     select: SelectSpec | None = Field(default=None, description="Default: all points of the file.")
     material: Literal["inside", "outside"] | None = None
     direction: Direction | None = Field(
-        default=None, description="Sign hint of the normal or axis, in the input frame."
+        default=None, description="Sign of the normal or axis, in the input frame; not for cones and spheres."
     )
     criterion: Literal[CRITERIA] = "least_squares"  # type: ignore[valid-type]
     fixed: list[Literal["direction"]] = Field(
-        default_factory=list, description="What is known and not fitted: with 'direction', the axis or normal is exact."
+        default_factory=list,
+        description="Known and not fitted: 'direction', the exact normal of a circle; circles only.",
     )
 
     @model_validator(mode="after")
@@ -401,6 +402,18 @@ class FeatureSpec(Strict):
                         "key": "criterion",
                     },
                 )
+        if self.fixed and self.feature != "circle":
+            raise PydanticCustomError(
+                "contradiction", "fixed: [direction] is possible for a circle only", {"key": "fixed"}
+            )
+        if self.feature == "cone" and self.direction is not None:
+            raise PydanticCustomError(
+                "contradiction",
+                "the axis of a cone points to where the cone widens: leave direction out",
+                {"key": "direction"},
+            )
+        if self.feature == "sphere" and self.direction is not None:
+            raise PydanticCustomError("contradiction", "a sphere has no direction: leave it out", {"key": "direction"})
         if self.fixed and self.direction is None:
             raise PydanticCustomError("contradiction", "fixed: [direction] needs a direction", {"key": "fixed"})
         if self.direction is not None and not any(self.direction):

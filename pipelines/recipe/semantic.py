@@ -273,6 +273,11 @@ def _amount(value: object) -> Amount | None:
         return None
 
 
+def _less(one: Amount | None, other: Amount | None) -> bool:
+    """Whether both are there, of one dimension, and in this order."""
+    return one is not None and other is not None and one.dimension == other.dimension and one.base < other.base
+
+
 def _limits(document: Document, place: Path_, row: dict[str, Any], definition: Any) -> Iterator[Problem]:
     """Tolerance and nominal against each other and against the dimension of the characteristic."""
     nominal = _amount(row.get("nominal"))
@@ -315,7 +320,19 @@ def _limits(document: Document, place: Path_, row: dict[str, Any], definition: A
             f"'{top.text}' can never be met: {definition.id} is never below {bound:g}",
             (*place, "tolerance", key),
         )
-    one_sided = definition is not None and definition.needs in ("form", "points")
+    low, high = _amount(limits.get("lower")), _amount(limits.get("upper"))
+    below = _less(nominal, low)
+    if nominal is not None and (below or _less(high, nominal)):
+        yield document.problem(
+            "recipe/tolerance",
+            f"the nominal '{nominal.text}' lies {'below the lower' if below else 'above the upper'} limit",
+            (*place, "nominal"),
+            hint="correct one of them; limits that leave the nominal out on purpose, as of a fit, are written as "
+            "deviations: 'tolerance: {minus: 14 um, plus: -5 um}'",
+        )
+    one_sided = definition is not None and (
+        definition.needs in ("form", "points") or definition.id.startswith("iso1101.")
+    )
     if one_sided and {"plus_minus", "minus", "plus", "min", "lower"} & limits.keys():
         yield document.problem(
             "recipe/tolerance",

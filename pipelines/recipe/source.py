@@ -133,7 +133,7 @@ def parse(text: str, name: str) -> Document:
         syntax(str(error).splitlines()[0], None)
         return document
     if node is None:
-        syntax("the file is empty", None, "abbe recipe init features writes an example")
+        syntax("the file is empty", None, "'abbe recipe init my-part.yaml' writes an example")
         return document
     document.data = _build(document, node, ())
     return document

@@ -40,6 +40,7 @@ def _environment(words: Words) -> Any:
         languages=[(code, *LANGUAGES[code]) for code in words.languages],
         first_tag=LANGUAGES[words.first][0],
         severity=markup.severity,
+        short_reason=markup.short_reason,
         flag_summary=markup.flag_summary,
         flag_remedy=markup.flag_remedy,
         pm=markup.plus_minus,
@@ -70,17 +71,18 @@ def build_site(run: model.RunLike, root: Path, *, languages: Sequence[str] = ("e
     return index
 
 
-def _head(run: model.RunModel) -> dict[str, str]:
-    """The verdict of the lot, in one sentence; the tone and icon that go with it."""
+def _head(run: model.RunModel) -> dict[str, Any]:
+    """The verdict of the lot, in one sentence; what it must not hide; the tone and icon that go with it."""
     bad, open_ = run.verdict_counts["nonconforming"], run.verdict_counts["indeterminate"]
-    good = run.verdict_counts["conforming"]
-    unmeasured = run.total - run.outcome_counts["measured"] - run.outcome_counts["measured_with_flags"]
+    good, unmeasured, partial_ = run.verdict_counts["conforming"], run.n_unmeasured, len(run.partial)
     if not run.total:
         key, tone, icon, n = "empty", "none", "none", 0
     elif bad:
         key, tone, icon, n = "bad", "nonconforming", "nonconforming", bad
     elif unmeasured:
         key, tone, icon, n = "unmeasured", "indeterminate", "warning", unmeasured
+    elif partial_:
+        key, tone, icon, n = "partial", "indeterminate", "warning", partial_
     elif open_:
         key, tone, icon, n = "open", "indeterminate", "indeterminate", open_
     elif good == run.total:
@@ -89,18 +91,29 @@ def _head(run: model.RunModel) -> dict[str, str]:
         key, tone, icon, n = "undecided", "none", "none", run.verdict_counts["none"]
     else:
         key, tone, icon, n = "none", "none", "none", run.total
-    return {"key": f"index.head.{key}", "tone": tone, "icon": icon, "n": str(n)}
+    rest = [(name, count) for name, count in (("open", open_), ("unmeasured", unmeasured), ("partial", partial_))
+            if count and name != key]  # fmt: skip
+    return {"key": f"index.head.{key}", "tone": tone, "icon": icon, "n": str(n), "rest": rest}
 
 
 def _write_index(site: Site, env: Any, words: Words, run: model.RunModel) -> Path:
     head = _head(run)
     ordered = run.worst_first
     groups = list(model.chunks(ordered, ROWS_PER_FILE)) or [[]]
-    failures = [row for row in ordered if row.outcome in model.FAILED]
+    failures = [row for row in ordered if row.outcome in model.FAILED or row.is_partial]
     context = {
         "up": "",
         "run": run,
-        "head": {**head, "text": words.t(head["key"], n=head["n"], total=run.total)},
+        "head": {
+            **head,
+            "text": words.t(head["key"], n=head["n"], total=run.total),
+            "rest": [words.t(f"index.plus.{name}", n=count) for name, count in head["rest"]],
+        },
+        "provisional": [
+            words.t(f"index.cause.{name}", n=run.provisional_causes[name])
+            for name in model.PROVISIONAL
+            if run.provisional_causes[name]
+        ],
         "incomplete": run.outcome_counts["not_run"],
         "failures": failures[:MAX_FAILURES],
         "more_failures": max(0, len(failures) - MAX_FAILURES),
@@ -133,7 +146,9 @@ def _index_data(ordered: Sequence[model.PartRow], files_: int) -> dict[str, Any]
         "per_file": ROWS_PER_FILE,
         "files": files_,
         "search": pack_json(search),
-        "verdict": [model.VERDICTS.index(row.verdict) if row.verdict in model.VERDICTS else 3 for row in ordered],
+        "verdict": [
+            model.VERDICTS.index(row.shown_verdict) if row.shown_verdict in model.VERDICTS else 3 for row in ordered
+        ],
         "outcome": [model.OUTCOMES.index(row.outcome) if row.outcome in model.OUTCOMES else 5 for row in ordered],
         "order": [row.order for row in ordered],
     }
@@ -190,7 +205,8 @@ def _write_part(
         "previous": neighbours[0],
         "following": neighbours[1],
         "failed": failed,
-        "tone": "indeterminate" if failed and row.verdict == "none" else row.verdict,
+        "tone": "indeterminate" if failed or (row.is_partial and row.shown_verdict == "none") else row.shown_verdict,
+        "warnings": markup.by_weight(row.flags),
         "counts": {
             "bad": verdicts.count("nonconforming"),
             "open": verdicts.count("indeterminate"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from markupsafe import Markup, escape
@@ -10,6 +10,7 @@ from markupsafe import Markup, escape
 from metrology_core.flags import FLAGS
 from pipelines.report.encode import clean
 from pipelines.report.i18n import Words
+from pipelines.report.model import PROVISIONAL
 from pipelines.report.numbers import exact, fixed, place
 
 _SEVERITIES = {name: flag.severity for name, flag in FLAGS.items()}
@@ -45,6 +46,26 @@ def plus_minus(row: Mapping[str, Any]) -> Markup:
 def severity(name: str) -> str:
     """Severity of a flag; an unknown one (a record of a newer version) is a warning."""
     return _SEVERITIES.get(name, "warning")
+
+
+def by_weight(names: Sequence[str]) -> list[str]:
+    """Flags a reader must know before acting: invalid, then those that touch the verdict, then other warnings."""
+    first = (*PROVISIONAL[:2], "partial_result", *PROVISIONAL[2:])
+    told = [name for name in names if severity(name) != "info"]
+    return sorted(told, key=lambda n: (severity(n) != "invalid", first.index(n) if n in first else len(first), n))
+
+
+def short_reason(reason: Mapping[str, Any]) -> str:
+    """What went wrong, without the place and the remedy, which the page shows beside it."""
+    if reason.get("what"):
+        return clean(reason["what"])
+    text = str(reason.get("message") or "")
+    remedy, where = reason.get("remedy"), reason.get("where")
+    if remedy:
+        text = text.removesuffix(str(remedy)).rstrip("; ") or text
+    if where:
+        text = text.removesuffix(f"at {where}").rstrip("; ") or text
+    return clean(text)
 
 
 def flag_summary(name: str) -> str:

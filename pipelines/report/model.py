@@ -7,7 +7,6 @@ add directions for shading. A record that is missing or unreadable makes its par
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ from pipelines.report.svg import LotPoint, Zone
 OUTCOMES = ("measured", "measured_with_flags", "unusable_data", "algorithm_failed", "crashed", "not_run")
 VERDICTS = ("nonconforming", "indeterminate", "conforming", "none")
 MEASURED = ("measured", "measured_with_flags")
+PROVISIONAL = ("calibration_expired", "repeatability_only", "provisional_verdict")  # the last where no cause is named
 FAILED = ("crashed", "algorithm_failed", "unusable_data")
 
 
@@ -40,7 +40,8 @@ def tolerance_share(
     """Share of the tolerance that a value uses: 1 at a limit. None where the limits define no share.
 
     Two limits: distance from the nominal (or from the middle, if there is none between them) over the room on that
-    side. One limit: value over limit, for a limit that is not zero.
+    side. An upper limit alone: value over limit. A lower limit alone has a share only with a nominal above it; without
+    one there is no room to use up (see `urgency`).
     """
     if value is None:
         return None
@@ -56,8 +57,8 @@ def tolerance_share(
         room = upper - nominal if nominal is not None and upper > nominal else upper
         base = nominal if nominal is not None and upper > nominal else 0.0
         return (value - base) / room if room > 0.0 else None
-    if lower is not None and lower > 0.0:
-        return lower / value if value > 0.0 else math.inf
+    if lower is not None and nominal is not None and nominal > lower:
+        return max(0.0, (nominal - value) / (nominal - lower))
     return None
 
 
@@ -67,6 +68,27 @@ def measurement_share(row: Mapping[str, Any]) -> float | None:
     return tolerance_share(row.get("value"), row.get("nominal"), limits.get("lower"), limits.get("upper"))
 
 
+def urgency(row: Mapping[str, Any]) -> float | None:
+    """What orders characteristics: the share of the tolerance; where there is none, the nearness to the limit.
+
+    Nearness is 1 at the limit, 1 / (1 + d) at d expanded uncertainties inside, 1 + d outside; without U, twice the
+    probability of nonconformity. None where neither is known.
+    """
+    share = measurement_share(row)
+    value = row.get("value")
+    if share is not None or value is None:
+        return share
+    limits = row.get("tolerance") or {}
+    room = [value - limits["lower"]] if limits.get("lower") is not None else []
+    room += [limits["upper"] - value] if limits.get("upper") is not None else []
+    expanded = row.get("U")
+    if room and expanded:
+        distance = float(min(room) / expanded)
+        return 1.0 / (1.0 + distance) if distance >= 0.0 else 1.0 - distance
+    probability = (row.get("decision") or {}).get("conformity_probability")
+    return None if probability is None else 2.0 * (1.0 - float(probability))
+
+
 def verdict_of(row: Mapping[str, Any]) -> str:
     """Recorded verdict of a measurement, ``none`` without a decision."""
     decision = row.get("decision")
@@ -74,15 +96,15 @@ def verdict_of(row: Mapping[str, Any]) -> str:
 
 
 def worst_first(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Measurements by verdict, not evaluated ones after the nonconforming, then by share of the tolerance used."""
+    """Measurements by verdict, not evaluated ones after the nonconforming, then by `urgency`."""
 
     def key(row: Mapping[str, Any]) -> tuple[int, float]:
         verdict = verdict_of(row)
         rank = {"nonconforming": 0, "indeterminate": 2, "conforming": 3}.get(verdict, 4)
         if row.get("value") is None:
             rank = 1
-        share = measurement_share(row)
-        return rank, -(share if share is not None else -1.0)
+        near = urgency(row)
+        return rank, -(near if near is not None else -1.0)
 
     return sorted(rows, key=key)
 
@@ -116,7 +138,21 @@ class PartRow:
     provisional: bool = False
     worst: Mapping[str, Any] | None = None
     worst_share: float | None = None
+    worst_urgency: float | None = None
     n_decided: int = 0
+    missing: list[str] = field(default_factory=list)
+
+    @property
+    def is_partial(self) -> bool:
+        """Measured, but not everything that was planned: some characteristic has no value or no decision."""
+        return self.outcome in MEASURED and (bool(self.missing) or "partial_result" in self.flags)
+
+    @property
+    def shown_verdict(self) -> str:
+        """The recorded verdict; none for a part not measured, or conforming only in what could be evaluated."""
+        if self.outcome not in MEASURED or (self.is_partial and self.verdict == "conforming"):
+            return "none"
+        return self.verdict
 
     @property
     def has_page(self) -> bool:
@@ -125,7 +161,7 @@ class PartRow:
 
     @property
     def severity(self) -> tuple[int, float, int]:
-        """Sort key, worst first: nonconforming, failed, indeterminate, flagged, the rest, not run."""
+        """Sort key, worst first: nonconforming, failed, indeterminate, partly measured, the rest, not run."""
         if self.verdict == "nonconforming":
             rank = 0
         elif self.outcome in FAILED:
@@ -135,9 +171,9 @@ class PartRow:
         elif self.verdict == "indeterminate":
             rank = 4
         else:
-            rank = {"none": 5, "conforming": 6}.get(self.verdict, 5)
-        share = self.worst_share if self.worst_share is not None else -1.0
-        return rank, -share, self.order
+            rank = {"none": 6, "conforming": 7}.get(self.verdict, 6) if not self.is_partial else 5
+        near = self.worst_urgency if self.worst_urgency is not None else self.worst_share
+        return rank, -(near if near is not None else -1.0), self.order
 
 
 @dataclass
@@ -154,7 +190,7 @@ class LotRow:
     uncertainties: list[float] = field(default_factory=list)
     verdicts: Counter[str] = field(default_factory=Counter)
     missing: int = 0
-    worst_share: float | None = None
+    worst_urgency: float | None = None
     mixed_limits: bool = False
 
     def statistics(self) -> dict[str, float | None]:
@@ -188,6 +224,17 @@ class RunModel:
     verdict_counts: Counter[str]
     n_provisional: int
     flag_counts: Counter[str]
+    provisional_causes: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def n_unmeasured(self) -> int:
+        """Planned parts without a measurement, those not run included."""
+        return self.total - sum(self.outcome_counts[name] for name in MEASURED)
+
+    @property
+    def partial(self) -> list[PartRow]:
+        """Parts that were measured only in part."""
+        return [row for row in self.rows if row.is_partial]
 
     @property
     def total(self) -> int:
@@ -228,6 +275,8 @@ def gather(run: RunLike) -> RunModel:
     common: dict[str, Any] | None = None
     kind = ""
     flags: Counter[str] = Counter()
+    causes: Counter[str] = Counter()
+    planned = _planned(plan.recipe)
     for order, outcome in enumerate(outcomes):
         row = PartRow(
             order=order,
@@ -257,7 +306,10 @@ def gather(run: RunLike) -> RunModel:
             instruments.setdefault(str(instrument.get("id", "")), instrument)
         acquisition = dict(document.get("acquisition") or {})
         common = acquisition if common is None else {k: v for k, v in common.items() if acquisition.get(k) == v}
-        _add_measurements(row, document.get("measurements", ()), lots, rules)
+        measurements = document.get("measurements", ())
+        _add_measurements(row, measurements, lots, rules)
+        row.missing = _missing(measurements, planned)
+        causes.update(_provisional_causes(row))
     return RunModel(
         title=clean(plan.recipe_name),
         kind=kind,
@@ -270,10 +322,37 @@ def gather(run: RunLike) -> RunModel:
         instruments=list(instruments.values()),
         acquisition=common or {},
         outcome_counts=Counter(r.outcome for r in rows),
-        verdict_counts=Counter(r.verdict for r in rows if r.outcome in MEASURED),
+        verdict_counts=Counter(r.shown_verdict for r in rows),
         n_provisional=sum(r.provisional for r in rows),
         flag_counts=flags,
+        provisional_causes=causes,
     )
+
+
+def _planned(recipe: Any) -> list[str]:
+    """Names of the characteristics that the recipe of the plan asks for."""
+    measure = recipe.get("measure") if isinstance(recipe, Mapping) else None
+    rows = measure.get("characteristics") if isinstance(measure, Mapping) else None
+    return [str(row["name"]) for row in rows or () if isinstance(row, Mapping) and row.get("name")]
+
+
+def _missing(measurements: Sequence[Mapping[str, Any]], planned: Sequence[str]) -> list[str]:
+    """Characteristics without a value, with a tolerance and no decision, or planned and not in the record at all."""
+    without = [
+        str(m.get("name"))
+        for m in measurements
+        if m.get("value") is None or (m.get("tolerance") and not m.get("decision"))
+    ]
+    names = {str(m.get("name")) for m in measurements}
+    return [clean(name) for name in dict.fromkeys([*without, *(name for name in planned if name not in names)])]
+
+
+def _provisional_causes(row: PartRow) -> tuple[str, ...]:
+    """Why the verdicts of a part are provisional: the named causes, else that its uncertainty is incomplete."""
+    if not row.n_decided or not (row.provisional or set(PROVISIONAL) & set(row.flags)):
+        return ()
+    named = tuple(name for name in PROVISIONAL[:2] if name in row.flags)
+    return named or PROVISIONAL[2:]
 
 
 def _add_measurements(
@@ -305,13 +384,14 @@ def _add_measurements(
         lot.points.append(LotPoint(row.order, float(m["value"]), verdict, row.part))
         if m.get("u"):
             lot.uncertainties.append(float(m["u"]))
-        share = measurement_share(m)
-        if share is not None and (lot.worst_share is None or share > lot.worst_share):
-            lot.worst_share = share
+        near = urgency(m)
+        if near is not None and (lot.worst_urgency is None or near > lot.worst_urgency):
+            lot.worst_urgency = near
     ordered = worst_first(measurements)
     if ordered:
         row.worst = ordered[0]
         row.worst_share = measurement_share(ordered[0])
+        row.worst_urgency = urgency(ordered[0])
 
 
 def _widest_guard(a: Zone, b: Zone) -> Zone:
@@ -330,7 +410,7 @@ def _widest_guard(a: Zone, b: Zone) -> Zone:
 
 
 def _lot_severity(lot: LotRow) -> tuple[int, int, float]:
-    return -lot.verdicts["nonconforming"], -lot.verdicts["indeterminate"], -(lot.worst_share or -1.0)
+    return -lot.verdicts["nonconforming"], -lot.verdicts["indeterminate"], -(lot.worst_urgency or -1.0)
 
 
 def chunks(rows: Sequence[PartRow], size: int) -> Iterator[Sequence[PartRow]]:

@@ -34,7 +34,7 @@ FEATURES: dict[str, tuple[str, str | None, tuple[int, int, int] | None]] = {
     "seat_2": ("cylinder", "inside", (0, 0, 1)),
     "clocking": ("cylinder", "outside", (0, 0, 1)),
     "hole": ("cylinder", "outside", (0, 0, 1)),
-    "cone": ("cone", "outside", (0, 0, 1)),
+    "cone": ("cone", "outside", None),
     "ball": ("sphere", "inside", None),
     "section": ("points", None, None),
 }

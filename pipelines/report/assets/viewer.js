@@ -220,7 +220,7 @@
         const v = r[3 * k] * this.xyz[3 * i] + r[3 * k + 1] * this.xyz[3 * i + 1] + r[3 * k + 2] * this.xyz[3 * i + 2];
         low[k] = Math.min(low[k], v); high[k] = Math.max(high[k], v);
       }
-      const w = this.port.clientWidth || 800, h = this.port.clientHeight || 500, right = w > 640 ? 215 : 20, m = [0, 1].map(k => (low[k] + high[k]) / 2);
+      const w = this.port.clientWidth || 800, h = this.port.clientHeight || 500, right = w > 640 ? this.aside() : 20, m = [0, 1].map(k => (low[k] + high[k]) / 2);
       this.ppu = Math.min((w - right - 60) / (high[0] - low[0] || 1), (h - 90) / (high[1] - low[1] || 1));
       this.target = [0, 1, 2].map(j => r[j] * m[0] + r[3 + j] * m[1]);
       this.shift(-(right - 20) / 2, 0);
@@ -236,6 +236,7 @@
       this.paint();
     }
     draw() { if (!this.due) { this.due = true; requestAnimationFrame(() => { this.due = false; this.paint(); }); } }
+    aside() { return Math.max(215, (this.keyBox.offsetWidth || 0) + 27); } // room at the right for the legend
     radius() { return 1.3 * this.size * this.map.spacing; }
     paint() {
       if (this.dead || !this.w) return;
@@ -267,7 +268,7 @@
     faces(i, r) { return !this.normals || (this.normals[3 * i] * r[6] + this.normals[3 * i + 1] * r[7] + this.normals[3 * i + 2] * r[8]) > 0 || !(this.normals[3 * i] || this.normals[3 * i + 1] || this.normals[3 * i + 2]); }
     text(i) { return abbe.number(this.value[i], this.map.decimals, true) + " " + this.map.unit; }
     overlay(r) {
-      const s = this.over, right = this.w > 640 ? this.w - 215 : this.w;
+      const s = this.over, right = this.w > 640 ? this.w - this.aside() : this.w;
       s.setAttribute("viewBox", `0 0 ${this.w} ${this.h}`);
       s.replaceChildren();
       if (this.labels) {
@@ -276,18 +277,24 @@
         const middle = right / 2;
         for (const side of [-1, 1]) {
           let y = 8;
+          const tags = [], floor = this.h - (side < 0 ? 48 : 98); // above the ruler at the left, the axes at the right
           for (const { i, p } of shown.filter(m => (m.p[0] < middle) === (side < 0)).sort((a, b) => a.p[1] - b.p[1])) {
             const name = this.map.features[this.feature[i] - 1] || "", h = name ? 36 : 22, box = make("rect", { class: "tagbox", height: h, rx: 4 }, s);
             const lines = [make("text", { class: "v", text: this.text(i) }, s)];
             if (name) lines.push(make("text", { text: name.length > 20 ? name.slice(0, 19) + "\u2026" : name }, s));
             const w = Math.max(...lines.map(t => t.getComputedTextLength())) + 14;
-            y = Math.max(y, Math.min(p[1] - h / 2, this.h - h - 36));
+            y = Math.max(y, Math.min(p[1] - h / 2, floor - h));
+            tags.push({ p, box, lines, w, h, y });
+            y += h + 6;
+          }
+          let end = floor;
+          for (const tag of tags.reverse()) { tag.y = Math.min(tag.y, end - tag.h); end = tag.y - 6; } // a full column moves up
+          for (const { p, box, lines, w, h, y } of tags) {
             const x = side < 0 ? 10 : right - w - 10;
             make("line", { class: "lead", x1: p[0], y1: p[1], x2: side < 0 ? x + w : x, y2: y + h / 2 }, s);
             make("circle", { class: "spot", cx: p[0], cy: p[1], r: 4 }, s);
             for (const [key, v] of [["x", x], ["y", y], ["width", w]]) box.setAttribute(key, v);
             lines.forEach((t, k) => { t.setAttribute("x", x + 7); t.setAttribute("y", y + 15 + 15 * k); });
-            y += h + 6;
           }
         }
       }
@@ -316,7 +323,7 @@
       box.replaceChildren();
       const title = make("p", { class: "words" }, box); title.style.margin = "0 0 5px"; title.style.maxWidth = "175px";
       title.textContent = this.mode === 0 ? abbe.say("map.share") : abbe.say("map.absolute", { limit: map.scale_text, unit: map.unit });
-      const svg = make("svg", { width: 176, height: 12 * H + 12, viewBox: `0 0 176 ${12 * H + 12}`, "aria-hidden": "true" }, box);
+      const svg = make("svg", { width: 176, height: 12 * H + 12, "aria-hidden": "true" }, box), bars = [];
       let limits = null; // edges in units where one pair of limits holds for all that is coloured
       if (this.mode === 0) { const used = this.only >= 0 ? [map.limits[this.only]] : map.limits; if (used.every(l => l && String(l) === String(used[0]))) limits = used[0]; }
       const edge = e => {
@@ -327,11 +334,14 @@
       for (let k = 10, y = 6; k >= 0; k--, y += H) {
         make("rect", { x: 0, y, width: 26, height: H, fill: map.bands[k] }, svg);
         if (k === 0 || k === 10) for (let x = -12; x < 26; x += 9) make("path", { d: `M${Math.max(0, x)} ${y + H - Math.max(0, -x)}L${Math.min(26, x + H)} ${y + Math.max(0, x + H - 26)}`, stroke: map.hatch, "stroke-width": 2 }, svg);
-        make("rect", { class: "h", x: 112, y: y + 3, width: 62 * counts[k] / most, height: H - 6 }, svg);
+        bars.push(make("rect", { class: "h", y: y + 3, width: 62 * counts[k] / most, height: H - 6 }, svg));
         if (k === 5) make("text", { x: 32, y: y + H / 2 + 4, text: "|d| < U" }, svg);
         else if (k < 10 && k > 5) make("text", { x: 32, y: y + 4, text: edge((k - 5) / 4) }, svg);
         else if (k > 0 && k < 5) make("text", { x: 32, y: y + H + 4, text: edge((k - 5) / 4) }, svg);
       }
+      const ends = [...svg.querySelectorAll("text")].map(t => 32 + t.getComputedTextLength()), start = Math.max(112, Math.ceil(Math.max(...ends)) + 8);
+      for (const bar of bars) bar.setAttribute("x", start); // bars begin right of the longest edge
+      svg.setAttribute("width", start + 64);
       if (counts[11]) { make("rect", { x: 0, y: 11 * H + 12, width: 26, height: H - 4, fill: map.bands[11] }, svg); make("text", { x: 32, y: 12 * H + 5, text: abbe.say("map.nolimit") }, svg); }
       const foot = make("p", { class: "words", text: `${abbe.say("map.histogram")} (${total.toLocaleString("en").replace(/,/g, "\u202f")})` }, box);
       foot.style.margin = "4px 0 0"; foot.style.maxWidth = "175px";

@@ -12,7 +12,7 @@ import pytest
 
 from metrology_core import fit
 from metrology_core.data import PointSet, ProbeTip
-from metrology_core.errors import AbbeError, CriterionError, FitError, ParameterError
+from metrology_core.errors import AbbeError, CriterionError, FitError, ParameterError, UnitError
 from metrology_core.features import Cylinder, Plane, Sphere
 from metrology_core.fitting import available
 from tests.core.fitting.parts import FEATURES, noisy
@@ -221,3 +221,33 @@ def test_table_of_criteria_holds_least_squares_everywhere() -> None:
     for dimensions in table.values():
         for criteria in dimensions.values():
             assert "least_squares" in criteria
+
+
+@pytest.mark.parametrize("unit", ["furlong", "deg", "", 3])
+def test_the_unit_is_one_of_length(unit: Any) -> None:
+    with pytest.raises(UnitError):
+        fit(noisy("plane", 20), "plane", unit=unit)
+    assert fit(noisy("plane", 20), "plane", unit="um").unit == "um"
+
+
+@pytest.mark.parametrize(("points", "shape"), [([[1, 2, 3], [1, 2]], "2 rows with 2 or 3"), ([[1, 2, 3], 4], "mixed")])
+def test_ragged_points(points: Any, shape: str) -> None:
+    with pytest.raises(ParameterError, match=shape):
+        fit(points, "plane")
+
+
+@pytest.mark.parametrize("factor", [1e200, 1e-200])
+def test_out_of_range_is_called_so(factor: float) -> None:
+    found = fit(np.random.default_rng(1).uniform(-1.0, 1.0, (20, 3)) * factor, "sphere")
+    assert found.status == "degenerate"
+    assert "rescale" in found.optimality["reason"]
+    assert "squares" in found.optimality["reason"]
+    equal = fit(np.full((20, 3), 7.0), "sphere")
+    assert equal.optimality["reason"] == "all points are equal to rounding"
+
+
+def test_the_form_claims_no_coverage() -> None:
+    form = fit(noisy("plane", 200), "plane").to_dict()["form"]
+    assert form["interval"] is None  # the points are noise on a true plane: form 0 is in no interval about the value
+    assert "p" not in form
+    assert "evaluate()" in form["note"]

@@ -13,7 +13,7 @@ import pytest
 
 from pipelines.cli import main
 from pipelines.cli.entry import COMMANDS, cli
-from pipelines.cli.fit import FEATURES
+from pipelines.cli.fit import FEATURES, FORMATS
 from pipelines.recipe.templates import TEMPLATES
 from tests.pipelines.run.lot import GOOD, RECIPE, REPOSITORY, make_lot, run_lot
 
@@ -283,3 +283,96 @@ def test_checking_a_recipe_loads_nothing_heavy(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=REPOSITORY, check=False)
     assert done.returncode == 0, done.stderr
+
+
+# --- folders, evidence, and what a first user meets
+
+
+def test_a_folder_that_cannot_be_written_is_wrong_use(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    recipe = make_lot(tmp_path, {"a": GOOD})
+    (tmp_path / "file").write_text("x")
+    run_lot(recipe, tmp_path / "run")
+    (tmp_path / "run" / "exports").write_text("in the way")
+    for words in (
+        ("run", recipe, "--out", tmp_path / "file" / "run"),
+        ("run", recipe, "--out", "/dev/null/run"),
+        ("export", tmp_path / "run"),
+        ("demo", "--out", tmp_path / "file"),
+        ("demo", "--out", tmp_path / "file" / "demo"),
+    ):
+        code, document = answer(capfd, *words)
+        assert (code, document["error"]["code"]) == (2, "UsageError"), words
+        assert "cannot write" in document["error"]["what"] and "--" in document["error"]["remedy"]
+        code, _, err = call(capfd, *words)
+        assert code == 2 and "Traceback" not in err
+
+
+def test_a_changed_record_is_not_exported_and_named_by_the_report(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    from pipelines.record import read_record, write_record
+
+    run = tmp_path / "run"
+    run_lot(make_lot(tmp_path, {"a": GOOD, "b": "10.1\n"}), run)
+    path = sorted((run / "measurements").glob("*.h5"))[0]
+    record = read_record(path)
+    record.document["measurements"][0]["value"] = 10.0123  # a sound file, but not the one that was committed
+    path.unlink()
+    write_record(path, record)
+    code, document = answer(capfd, "export", run)
+    assert (code, document["error"]["code"]) == (5, "IntegrityError")
+    assert path.name in document["error"]["where"]
+    assert not (run / "exports").exists()
+    code, document = answer(capfd, "report", run)
+    assert code == 5 and Path(document["report"]).is_file()
+    assert [path.name in row["where"] for row in document["findings"]] == [True]
+    path.unlink()
+    assert answer(capfd, "export", run)[0] == 5
+    (run / "journal.jsonl").unlink()
+    assert answer(capfd, "export", run)[0] == 5
+    assert answer(capfd, "report", run)[0] == 5
+    assert not (run / "journal.jsonl").exists()
+
+
+def test_flags_of_the_part_are_in_the_table(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    import csv
+
+    run_lot(make_lot(tmp_path, {"a": "!info\n" + GOOD}), tmp_path / "run")
+    assert call(capfd, "export", tmp_path / "run")[0] == 0
+    with open(tmp_path / "run" / "exports" / "measurements.csv", encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [(row["flags"], row["part_flags"]) for row in rows] == [("", "columns_ignored")] * 2
+
+
+def test_the_formats_of_fit_are_those_of_the_readers(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    from pointcloud.readers.registry import FORMATS as READERS
+
+    assert ("auto", *READERS) == FORMATS
+    cloud = tmp_path / "points.cloud"
+    cloud.write_text("0 0 0\n1 0 0\n0 1 0\n1 1 0.001\n2 1 0\n")
+    code, document = answer(capfd, "fit", "plane", cloud, "--unit", "mm")
+    assert code == 3 and document["error"]["remedy"].startswith("name the format with --format, for example --format ")
+    code, document = answer(capfd, "fit", "plane", cloud, "--unit", "mm", "--format", "text")
+    assert (code, document["n_points"]) == (0, 5)
+
+
+def test_compiling_is_said_while_it_happens_and_only_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    import contextlib
+    import time
+
+    import metrology_core._jit
+    from pipelines.execute.compiling import TEXT, compile_notice
+
+    names: list[str] = []
+    monkeypatch.setattr(metrology_core._jit, "compile_report", lambda: contextlib.nullcontext(names))
+    said: list[str] = []
+    with compile_notice(said.append, after=0.01):
+        time.sleep(0.2)  # nothing is compiled: silence
+    assert said == []
+    with compile_notice(said.append, after=0.01):
+        names.append("kernel")
+        deadline = time.monotonic() + 20.0  # far beyond the 0.1 s between two looks
+        while not said and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert said == [TEXT]
+    assert said == [TEXT]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -116,3 +118,20 @@ def test_truth_of_the_whole_lots(tmp_path: Path) -> None:
     outcomes = [row.outcome for row in wafers.expected.values()]
     verdicts = [row.verdict for row in wafers.expected.values()]
     assert outcomes.count("unusable_data") == 1 and verdicts.count("nonconforming") == 1 and len(outcomes) == 48
+
+
+def test_an_interrupt_ends_the_whole_demo(tmp_path: Path) -> None:
+    """One Ctrl-C while the first lot is measured: the second is not even simulated."""
+    code = (
+        "import os, signal, sys\n"
+        "import pipelines.execute.serial as serial\n"
+        "perform = serial.perform\n"
+        "def once(job):\n    os.kill(os.getpid(), signal.SIGINT)\n    return perform(job)\n"
+        "serial.perform = once\n"
+        "from pipelines.cli import main\n"
+        f"sys.exit(main(['demo', '--out', {str(tmp_path / 'out')!r}, '--workers', '0']))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 4, done.stderr
+    assert (tmp_path / "out" / "blades").is_dir() and not (tmp_path / "out" / "wafers").exists()
+    assert done.stdout == "" and "Traceback" not in done.stderr

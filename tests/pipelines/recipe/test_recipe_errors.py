@@ -129,6 +129,9 @@ CASES: list[tuple[str, str, str, str, str]] = [
     ("rule: iso14253-1", "rule: simple_acceptance", "recipe/contradiction", "simple_acceptance", "simple_acceptance"),
     ("points_are: ball_centre", "points_are: surface", "recipe/contradiction", "tip_radius:", "ball_centre"),
     ("feature: points,", "feature: points, material: inside,", "recipe/contradiction", "{name: tip", "not fitted"),
+    ("0, 1]}", "0, 1], fixed: [direction]}", "recipe/contradiction", "[direction", "circle only"),
+    ("feature: plane,", "feature: cone,", "recipe/contradiction", "[0, 0, 1]", "widens"),
+    ("feature: plane,", "feature: sphere,", "recipe/contradiction", "[0, 0, 1]", "no direction"),
     ("secondary: bore", "secondary: flange", "recipe/contradiction", "flange}\n  char", "already the primary"),
     ("of: flange, tol", "of: flange, in: AB, tol", "recipe/contradiction", "in: AB, tolerance", "datum system"),
     ("of: flange, tol", "of: flange, at: [1 mm, 1 mm], tol", "recipe/contradiction", "at: [1", "exact location"),
@@ -309,3 +312,26 @@ def test_a_named_file_must_exist_inside_the_folder(tmp_path: Path, name: str) ->
     (fault,) = caught.value.problems
     assert fault.code == "recipe/file"
     assert (fault.line, fault.column) == place(text, name)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "text"),
+    [
+        ("{minus: 10 um, plus: 15 um}", "{lower: 60.01 mm, upper: 60.02 mm}", "below the lower"),
+        ("{minus: 10 um, plus: 15 um}", "{upper: 59.99 mm}", "above the upper"),
+        ("{max: 50 um}", "{min: 50 um}", "upper limit only"),
+        ("{max: 30 um}", "{min: 30 um}", "upper limit only"),
+        ("{max: 20 um}", "{min: 20 um}", "upper limit only"),
+    ],
+)
+def test_limits_that_make_no_sense(old: str, new: str, text: str) -> None:
+    assert BASE.count(old) == 1
+    with pytest.raises(RecipeProblems) as caught:
+        parse_recipe(BASE.replace(old, new))
+    assert [problem.code for problem in caught.value.problems] == ["recipe/tolerance"]
+    assert text in caught.value.problems[0].message
+
+
+def test_limits_of_a_fit_leave_the_nominal_out() -> None:
+    """Deviations may lie on one side of the nominal (as of g6): they are written on purpose."""
+    parse_recipe(BASE.replace("{minus: 10 um, plus: 15 um}", "{minus: 14 um, plus: -5 um}"))

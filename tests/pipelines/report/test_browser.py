@@ -209,3 +209,47 @@ def test_print_opens_everything(browser: Any, blade: Path) -> None:
     assert browser.run("document.querySelector('.budget').offsetHeight") > 20  # the budgets are on paper too
     body = browser.pdf()
     assert body.startswith(b"%PDF") and len(body) > 20_000
+
+
+CLASHES = """(() => { const box = e => e.getBoundingClientRect();
+  const all = s => [...document.querySelectorAll('[data-map] ' + s)];
+  const over = (a, b) => a.left < b.right - 0.5 && b.left < a.right - 0.5
+    && a.top < b.bottom - 0.5 && b.top < a.bottom - 0.5;
+  const pairs = (x, y) => x.flatMap(a => y.map(b => [a, b])).filter(([a, b]) => a !== b && over(box(a), box(b))).length;
+  return { bars: pairs(all('.scalekey .h'), all('.scalekey text')), seen: all('.over .tagbox').length,
+    axes: pairs(all('.over .tagbox'), [...all('.over .triad'), ...all('.over .rule'), ...all('.scalekey')]),
+    tags: pairs(all('.over .tagbox'), all('.over .tagbox')) }; })()"""
+
+
+def test_nothing_on_the_map_covers_a_label(browser: Any, blade: Path) -> None:
+    browser.open(blade / "parts" / "part-008.html", "#lang=en")
+    browser.until(READY)
+    seen = 0
+    for feature in (-1, 0, 1, 2):  # one feature alone has its limits in mm beside the shares: the widest labels
+        for preset in range(7):
+            got = browser.run(
+                f"(() => {{ const v = document.querySelector('[data-map]').view; v.only = {feature}; v.key();"
+                f" v.look({preset}); v.paint(); return {CLASHES}; }})()"
+            )
+            assert (got["bars"], got["axes"], got["tags"]) == (0, 0, 0), (feature, preset, got)
+            seen += got["seen"]
+    assert seen > 20  # labels were there to be covered
+
+
+@pytest.mark.parametrize("width", [1280, 1366])
+def test_the_table_of_characteristics_fits_a_laptop(browser: Any, synthetic: Any, tmp_path: Path, width: int) -> None:
+    from pipelines.report import build_report
+
+    part = synthetic.blade_part("wide", 1, n=300)
+    size = synthetic.measured(1250.0312, "mm", {"noise": 0.00012})
+    limits = {"nominal": 1250.0, "limits": (1249.9875, 1250.0125), "provisional": True}
+    row = synthetic.measurement("outer seat diameter, lower end", "iso14405.local.two_point", size, **limits)
+    part.document["measurements"].append(row)
+    folder = build_report(synthetic.write_run(tmp_path / "run", [part])).parent
+    browser.size(width)
+    for language in ("en", "zh"):
+        browser.open(folder / "parts" / "wide.html", f"#lang={language}")
+        browser.until(READY)
+        room = browser.run("(() => { const s = document.querySelector('.chars').parentNode;"
+                           " return s.clientWidth - s.scrollWidth; })()")  # fmt: skip
+        assert room >= 0, (language, room)

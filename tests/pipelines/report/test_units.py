@@ -47,7 +47,7 @@ def test_probabilities_never_claim_certainty() -> None:
         (10.5, None, 9.0, 11.0, 0.5),
         (0.015, None, 0.0, 0.02, 0.75),
         (0.015, None, None, 0.02, 0.75),
-        (4.0, None, 2.0, None, 0.5),
+        (4.0, None, 2.0, None, None),
         (1.0, None, None, None, None),
         (None, 1.0, 0.0, 2.0, None),
     ],

@@ -305,3 +305,32 @@ def test_files_of_the_recipe_travel_with_the_run(tmp_path: Path) -> None:
     assert verify_run(tmp_path / "run").exit_code == ExitCode.CONFORMING
     (tmp_path / "run" / "files" / "nominal" / "s.csv").write_text("1,1\n")
     assert [item.where for item in verify_run(tmp_path / "run").findings] == ["files/nominal/s.csv"]
+
+
+def test_a_part_with_an_undecided_tolerance_is_not_conforming(tmp_path: Path) -> None:
+    both = RECIPE.replace("of: bore, nominal: 10 mm}", "of: bore, nominal: 10 mm, tolerance: {plus_minus: 10 um}}")
+    assert both.count("tolerance") == 2
+    files = {"bad": "!partial\n10.1\n", "good": GOOD, "open": "!partial\n10.010\n", "partial": "!partial\n" + GOOD}
+    run_lot(make_lot(tmp_path, files, both), tmp_path / "run")
+    assert {name: verdict for name, (_, verdict) in outcomes(tmp_path / "run").items()} == {
+        "bad": "nonconforming",
+        "good": "conforming",
+        "open": "indeterminate",
+        "partial": "none",
+    }
+    row = next(row for row in RunFolder(tmp_path / "run").outcomes() if "partial" in row.part)
+    assert RunFolder(tmp_path / "run").read_record(row.task_id).document["verdict"] == "none"
+
+
+@pytest.mark.parametrize("gone", [["journal.jsonl"], ["journal.jsonl", "plan.json"]])
+def test_records_without_their_journal_are_not_taken_over(tmp_path: Path, gone: list[str]) -> None:
+    recipe, run = good_lot(tmp_path), tmp_path / "run"
+    run_lot(recipe, run)
+    for name in gone:
+        (run / name).unlink()
+    (run / "catalogue.sqlite").unlink()
+    before = digests(run)
+    with pytest.raises(IntegrityError, match="journal is gone") as caught:
+        run_lot(recipe, run, resume=True)
+    assert "new run" in str(caught.value.remedy)
+    assert digests(run) == before and not (run / "journal.jsonl").exists()
