@@ -38,7 +38,7 @@ _ROWS = (
         "provisional_verdict",
         "warning",
         "The verdict rests on an incomplete uncertainty.",
-        "Declare the instrument, then decide again.",
+        "Declare the instrument, or renew its calibration, then decide again.",
     ),
     Flag(
         "calibration_expired",
