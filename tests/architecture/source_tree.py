@@ -13,7 +13,20 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGES = ("metrology_core", "pointcloud", "wafer", "pipelines")
 # What a clone without git may hold beside the source (a fresh machine has no git).
-NOT_SOURCE = {".venv", ".git", "build", "dist", "demo-run", "runs", "node_modules", "htmlcov"}
+NOT_SOURCE = {
+    ".venv",
+    ".git",
+    "build",
+    "dist",
+    "demo-run",
+    "runs",
+    "node_modules",
+    "htmlcov",
+    ".hypothesis",
+    ".pytest_cache",
+    ".mypy_cache",
+    ".ruff_cache",
+}
 
 
 @dataclass(frozen=True)
