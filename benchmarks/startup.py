@@ -1,6 +1,6 @@
 """How long a person waits before Abbe does anything: fresh processes, medians, against the goals.
 
-    python benchmarks/startup.py [--rounds N] [--json]
+    python -m benchmarks.startup [--rounds N] [--json]
 
 Times are of whole processes, less nothing; `import` rows are the difference to a bare interpreter in the same round.
 Status 1 where a goal is missed.

@@ -1,6 +1,6 @@
 """How often the stated interval holds the truth: simulated blade rings, each measured by another machine.
 
-    python benchmarks/accuracy/demo_coverage.py [--parts 100] [--seed 1] [--json]
+    python -m benchmarks.accuracy.demo_coverage [--parts 100] [--seed 1] [--json]
 
 Two budgets are judged. *declared*: the whole budget of the demo's recipe; it holds bounds (MPE), so its coverage is
 above 95 % by design. *points only*: noise with its correlation length, the tip and the temperature of the drawn

@@ -6,6 +6,7 @@ unit normal of the *real* surface, out of the material, by central differences: 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,7 +37,7 @@ def small_rotation(vector: tuple[float, float, float] | FloatArray) -> FloatArra
 
 
 @dataclass(frozen=True)
-class Surface:
+class Surface(ABC):
     """Base of the real surfaces; ``outward`` is +1 where the ideal normal leaves the material (shaft), -1 in a bore.
 
     ``rotation`` (3, 3) about ``pivot`` (3,) and ``shift`` (3,) pose the ideal surface in the part frame.
@@ -49,9 +50,9 @@ class Surface:
     pivot: FloatArray = field(default_factory=lambda: np.zeros(3))
     shift: FloatArray = field(default_factory=lambda: np.zeros(3))
 
+    @abstractmethod
     def ideal(self, u: FloatArray, v: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Points and unit normals (..., 3) of the ideal surface before posing."""
-        raise NotImplementedError
 
     def area(self, u: FloatArray, v: FloatArray) -> FloatArray:
         """Relative area element, for means over the surface."""
