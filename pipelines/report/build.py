@@ -18,7 +18,7 @@ from pipelines.report.tables import feature_row, lot_card, measurement_row
 
 ROWS_PER_FILE = 200
 MAX_FAILURES = 200
-_ASSETS = ("abbe.css", "abbe.js", "table.js", "viewer.js", "sem.js")
+_ASSETS = ("abbe.css", "abbe.js", "table.js", "viewer.js", "section.js", "sem.js")
 
 
 def _environment(words: Words) -> Any:

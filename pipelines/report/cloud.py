@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.report import colour
+from pipelines.report.nominal import SectionView, SurfaceView, sections_of, surface_of
 
 MAX_SHOWN = 60_000  # beyond this a page gets slow to load, not more readable
 
@@ -31,6 +32,7 @@ class CloudView:
     lower: NDArray[np.float64]
     upper: NDArray[np.float64]
     share: NDArray[np.float64]
+    margin: NDArray[np.float64]
     band: NDArray[np.uint8]
     normals: NDArray[np.float32]
     normals_from: str  # "record", "features" or ""
@@ -40,6 +42,17 @@ class CloudView:
     n_total: int
     worst: tuple[int, ...]
     spacing: float
+    point_u: NDArray[np.float64] | None = None  # standard uncertainty of each shown point where it varies
+    surface: SurfaceView | None = None
+    sections: tuple[SectionView, ...] = ()
+    places: tuple[Mapping[str, Any], ...] = ()  # recorded clusters beyond or near a limit, worst first
+    coverage: Mapping[str, Any] | None = None
+    statistics: Mapping[str, Any] | None = None
+
+    @property
+    def expanded_each(self) -> NDArray[np.float64] | float:
+        """U of the points: one for all, or (m,)."""
+        return self.expanded if self.point_u is None else 2.0 * self.point_u
 
     @property
     def n_shown(self) -> int:
@@ -169,7 +182,8 @@ def cloud_view(
         names += tuple(f"#{i}" for i in range(len(names), int(feature.max()) + 1))
     lower, upper = _limits(view, len(names))
     # Entry -1 ("no feature") finds no limits: the appended NaN.
-    share = colour.shares(value, np.append(lower, np.nan)[feature], np.append(upper, np.nan)[feature])
+    low, high = np.append(lower, np.nan)[feature], np.append(upper, np.nan)[feature]
+    share = colour.shares(value, low, high)
     keep = np.flatnonzero(np.isfinite(xyz).all(axis=1) & np.isfinite(value))
     if not len(keep):
         return None
@@ -180,7 +194,11 @@ def cloud_view(
     if len(keep) > MAX_SHOWN:
         keep = keep[_thin(xyz[keep], rank[keep], np.searchsorted(keep, worst))]
     u = view.get("u")
+    point_u = arrays.get(str(view.get("point_u", "")))
+    point_u = None if point_u is None or point_u.shape != value.shape else np.asarray(point_u, np.float64)[keep]
     expanded = 2.0 * float(u) if u else 0.0
+    if point_u is not None:
+        point_u = np.where(np.isfinite(point_u), point_u, 0.0)
     normals, origin = np.zeros((len(keep), 3), np.float32), ""
     if recorded is not None and recorded.shape == xyz.shape:
         normals, origin = np.nan_to_num(np.asarray(recorded[keep], np.float32)), "record"
@@ -197,7 +215,8 @@ def cloud_view(
         lower=lower,
         upper=upper,
         share=share[keep],
-        band=colour.band_index(share[keep], value[keep], expanded),
+        margin=colour.margins(value[keep], low[keep], high[keep]),
+        band=colour.band_index(share[keep], value[keep], expanded if point_u is None else 2.0 * point_u),
         normals=normals,
         normals_from=origin,
         expanded=expanded,
@@ -206,6 +225,12 @@ def cloud_view(
         n_total=int(view.get("n_total", len(value))),
         worst=tuple(int(i) for i in np.searchsorted(keep, worst)),
         spacing=_spacing(xyz[keep]),
+        point_u=point_u,
+        surface=surface_of(view, arrays),
+        sections=sections_of(view, arrays),
+        places=tuple(view.get("places") or ()),
+        coverage=view.get("coverage"),
+        statistics=view.get("statistics"),
     )
 
 

@@ -16,8 +16,10 @@ NEGATIVE = ("#bcd6e4", "#84b4cf", "#3d84b0", "#164a80")  # from zero towards the
 NEUTRAL = "#ebebe6"
 POSITIVE = ("#f4d3a8", "#e6a860", "#c27a2c", "#8a5210")  # from zero towards the upper limit
 ABOVE = "#8e0022"
-NO_LIMIT = "#9aa3ab"
+NO_LIMIT = "#c3b8cf"
+NO_DATA = "#a4adb5"  # the nominal where nothing was measured
 HATCH = "#ffd9b8"  # stripes on what lies beyond a limit
+GUARD = "#ffffff"  # thin stripes the other way, on what lies nearer to a limit than its U
 
 # Index of a band = its place here; the viewer and the picture share this order.
 BANDS = (BELOW, *reversed(NEGATIVE), NEUTRAL, *POSITIVE, ABOVE, NO_LIMIT)
@@ -44,11 +46,23 @@ def shares(value: NDArray[np.float64], lower: NDArray[np.float64], upper: NDArra
     return np.where(np.isnan(lower) | np.isnan(upper), np.nan, out)
 
 
-def band_index(share: NDArray[np.float64], value: NDArray[np.float64], expanded: float) -> NDArray[np.uint8]:
-    """Band of each point. Beyond a limit wins over "not distinguishable from zero"."""
+def band_index(
+    share: NDArray[np.float64], value: NDArray[np.float64], expanded: float | NDArray[np.float64]
+) -> NDArray[np.uint8]:
+    """Band of each point; ``expanded`` is U, one or one each. Beyond a limit wins over "not distinguishable from
+    zero"."""
     magnitude = np.abs(share)
     step = np.searchsorted(np.asarray(EDGES[:-1]), magnitude, side="right")  # 0..3
     band = np.where(share < 0.0, N_NEUTRAL - 1 - step, N_NEUTRAL + 1 + step)
     band = np.where(np.abs(value) < expanded, N_NEUTRAL, band)
     band = np.where(magnitude > 1.0, np.where(share > 0.0, N_ABOVE, N_BELOW), band)
     return np.where(np.isnan(share), N_NO_LIMIT, band).astype(np.uint8)
+
+
+def margins(value: NDArray[np.float64], lower: NDArray[np.float64], upper: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Distance inside the nearer limit, negative beyond it; infinite where no limit is stated.
+
+    Points with |margin| < U lie in the guard band T -+ U (ISO 14253-1): neither side of the limit is proved for them.
+    """
+    out = np.minimum(upper - value, value - lower)
+    return np.where(np.isnan(out), np.inf, out)

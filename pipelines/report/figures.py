@@ -14,7 +14,10 @@ from pipelines.report import colour, picture
 from pipelines.report.cloud import CloudView, cloud_view, spread_worst
 from pipelines.report.encode import Site, clean, pack, png
 from pipelines.report.i18n import Words
+from pipelines.report.nominal import SurfaceView
 from pipelines.report.numbers import fixed, limit, percent, place
+from pipelines.report.places import coverage_text, place_rows, statistics_rows
+from pipelines.report.section_svg import nice_magnification, section_data, section_svg
 from pipelines.report.svg import edge_path
 from pipelines.report.tables import sem_line_table
 
@@ -68,7 +71,8 @@ class Figures:
 
     # ------------------------------------------------------------------------------------------------ deviation maps
     def _add_map(self, v: CloudView) -> None:
-        decimals = place(v.expanded) if v.expanded else (place(float(np.abs(v.value).max())) or 3) + 1
+        finest = float(np.min(v.expanded_each, where=np.asarray(v.expanded_each) > 0.0, initial=np.inf))
+        decimals = place(finest) if math.isfinite(finest) else (place(float(np.abs(v.value).max())) or 3) + 1
         marks = spread_worst(v, 6)
         has_limits = bool(np.isfinite(v.share).any() or np.isinf(v.share).any())
         pictures = []
@@ -113,9 +117,31 @@ class Figures:
                 "U": fixed(v.expanded, place(v.expanded)) if v.expanded else "",
                 "legend": self._legend(v),
                 "worst": [self._worst_row(v, i, decimals) for i in spread_worst(v, 8)],
+                "places": place_rows(v, decimals),
+                "coverage": coverage_text(self.words, v),
+                "statistics": statistics_rows(self.words, v, decimals),
+                "surface": v.surface is not None,
+                "sections": [self._section(v, i) for i in range(len(v.sections))],
             }
         )
         self.data["maps"].append(self._map_data(v, marks, decimals))
+
+    def _section(self, v: CloudView, i: int) -> dict[str, Any]:
+        section = v.sections[i]
+        magnification = nice_magnification(section)
+        facts = {"name": clean(section.name), "factor": f"{magnification:g}"}
+        return {
+            "name": clean(section.name),
+            "svg": section_svg(section, magnification, v.unit, self.words.text("section.label", **facts)),
+            "caption": self.words.t(
+                "section.caption",
+                n=f"{len(section.value):,}".replace(",", "\u202f"),
+                thickness="\u2013" if section.thickness is None else f"{section.thickness:g}",
+                unit=v.unit,
+                horizontal=clean(section.horizontal),
+                vertical=clean(section.vertical),
+            ),
+        }
 
     def _worst_row(self, v: CloudView, i: int, decimals: int | None) -> dict[str, str]:
         f = int(v.feature[i])
@@ -175,10 +201,25 @@ class Figures:
             hatched = i in (colour.N_BELOW, colour.N_ABOVE)
             share = percent(float(counts[i]), digits=1)
             out.append({"label": name, "colour": band, "hatched": hatched, "stripe": colour.HATCH, "share": share})
+        guard = np.abs(v.margin) < v.expanded_each
+        if guard.any():
+            share = percent(float(guard.mean()), digits=1)
+            out.append(
+                {
+                    "label": self.words.t("map.guard"),
+                    "colour": colour.POSITIVE[-1],
+                    "hatched": True,
+                    "stripe": colour.GUARD,
+                    "share": share,
+                }
+            )
+        if v.surface is not None:
+            out.append({"label": self.words.t("map.nodata"), "colour": colour.NO_DATA, "hatched": False, "share": ""})
         return out
 
     def _map_data(self, v: CloudView, marks: list[int], decimals: int | None) -> dict[str, Any]:
-        low, high = v.xyz.min(axis=0), v.xyz.max(axis=0)
+        whole = v.xyz if v.surface is None else np.concatenate([v.xyz, v.surface.vertices])
+        low, high = whole.min(axis=0), whole.max(axis=0)
         centre = 0.5 * (low + high)
         finite = [
             (None if not math.isfinite(a) else a, None if not math.isfinite(b) else b) for a, b in zip(v.lower, v.upper)
@@ -192,6 +233,12 @@ class Figures:
             "xyz": pack((v.xyz - centre).astype(np.float32).ravel()),
             "value": pack(v.value.astype(np.float32)),
             "share": pack(share.astype(np.float32)),
+            "expanded": None if v.point_u is None else pack((2.0 * v.point_u).astype(np.float32)),
+            "margin": pack(np.clip(v.margin, -1e30, 1e30).astype(np.float32)),
+            "surface": None if v.surface is None else _surface_data(v.surface, centre),
+            "sections": section_data(v.sections, pack),
+            "grey": colour.NO_DATA,
+            "guard": colour.GUARD,
             "limited": pack((~np.isnan(v.share)).astype(np.uint8)),
             "feature": pack((v.feature + 1).astype(np.uint16)),
             "normals": pack(np.rint(v.normals * 127).astype(np.int8).ravel()) if v.normals_from else None,
@@ -277,6 +324,13 @@ class Figures:
                 "tip_lines": [row.get("line", i) for i, row in enumerate(per_line)],
             }
         )
+
+
+def _surface_data(surface: SurfaceView, centre: NDArray[np.float64]) -> dict[str, Any]:
+    return {
+        "vertices": pack((surface.vertices - centre).astype(np.float32).ravel()),
+        "triangles": pack(surface.triangles.astype(np.uint32).ravel()),
+    }
 
 
 def _faces(v: CloudView, i: int, turn: NDArray[np.float64]) -> bool:

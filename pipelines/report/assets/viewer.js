@@ -4,19 +4,19 @@
 "use strict";
 (() => {
   const VERTEX = `#version 300 es
-  in vec3 point; in vec3 normal; in float value, share, limited, feature;
+  in vec3 point; in vec3 normal; in float value, share, limited, feature, margin, wide;
   uniform mat3 turn; uniform vec3 target; uniform vec2 zoom; uniform float depth, radius, pixels, grow;
-  flat out vec3 n; flat out vec4 data;
+  flat out vec3 n; flat out vec4 data; flat out vec2 edge;
   void main() {
     vec3 v = turn * (point + normal * value * grow - target);
     gl_Position = vec4(v.xy * zoom, -v.z * depth, 1.0);
     gl_PointSize = max(3.0, 2.0 * radius * pixels);
-    n = turn * normal; data = vec4(value, share, limited, feature);
+    n = turn * normal; data = vec4(value, share, limited, feature); edge = vec2(abs(margin), wide);
   }`;
   const FRAGMENT = `#version 300 es
   precision highp float;
-  flat in vec3 n; flat in vec4 data; out vec4 colour;
-  uniform float depth, radius, expanded, scale, only, stripe; uniform int mode; uniform vec3 bands[12]; uniform vec3 hatch;
+  flat in vec3 n; flat in vec4 data; flat in vec2 edge; out vec4 colour;
+  uniform float depth, radius, expanded, scale, only, stripe; uniform int mode; uniform vec3 bands[12]; uniform vec3 hatch, guard;
   void main() {
     vec2 d = gl_PointCoord * 2.0 - 1.0; d.y = -d.y;
     float z; vec3 m;
@@ -30,16 +30,28 @@
     }
     gl_FragDepth = clamp(gl_FragCoord.z - 0.5 * z * radius * depth, 0.0, 1.0);
     float light = 0.62 + 0.38 * clamp(0.25 + 0.75 * dot(m, normalize(vec3(-0.35, 0.55, 0.76))), 0.0, 1.0);
-    float s = mode == 0 ? data.y : data.x / scale;
+    float s = mode == 0 ? data.y : data.x / scale, wide = edge.y > 0.0 ? edge.y : expanded;
     vec3 c;
     if (only >= 0.0 && data.w != only) { colour = vec4(vec3(0.80, 0.83, 0.86) * (0.8 + 0.2 * light), 1.0); return; }
     if (mode == 0 && data.z < 0.5) c = bands[11];
     else if (abs(s) > 1.0) {
       c = s > 0.0 ? bands[10] : bands[0];
       if (mod(gl_FragCoord.x + gl_FragCoord.y, 4.0 * stripe) < stripe) c = hatch;
-    } else if (abs(data.x) < expanded) c = bands[5];
+    } else if (abs(data.x) < wide) c = bands[5];
     else { int k = 1 + min(3, int(abs(s) * 4.0)); c = bands[s < 0.0 ? 5 - k : 5 + k]; }
+    if (mode == 0 && edge.x < wide && mod(gl_FragCoord.x - gl_FragCoord.y, 5.0 * stripe) < 0.6 * stripe) c = guard;
     colour = vec4(c * light, 1.0);
+  }`;
+  const MESH_VERTEX = `#version 300 es
+  in vec3 point; uniform mat3 turn; uniform vec3 target; uniform vec2 zoom; uniform float depth; out vec3 at;
+  void main() { at = turn * (point - target); gl_Position = vec4(at.xy * zoom, -at.z * depth, 1.0); }`;
+  const MESH_FRAGMENT = `#version 300 es
+  precision highp float;
+  in vec3 at; out vec4 colour; uniform vec3 grey; uniform float depth, back;
+  void main() {
+    vec3 m = normalize(cross(dFdx(at), dFdy(at))); if (m.z < 0.0) m = -m;
+    gl_FragDepth = clamp(gl_FragCoord.z + back * depth, 0.0, 1.0);
+    colour = vec4(grey * (0.62 + 0.38 * clamp(0.25 + 0.75 * dot(m, normalize(vec3(-0.35, 0.55, 0.76))), 0.0, 1.0)), 1.0);
   }`;
   const PRESETS = [["iso", -55, 32], ["top", -90, 90], ["bottom", -90, -90], ["front", -90, 0], ["back", 90, 0], ["right", 0, 0], ["left", 180, 0]];
   const GROW = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000];
@@ -113,6 +125,12 @@
       this.tick = make("input", { type: "checkbox" }, check); this.tick.checked = true;
       check.append(abbe.word("map.labels"));
       this.tick.onchange = () => { this.labels = this.tick.checked; this.draw(); };
+      if (map.surface) {
+        const box = make("label", { class: "check" }, bench), tick = make("input", { type: "checkbox" }, box);
+        tick.checked = this.nominal = true;
+        box.append(abbe.word("map.nominal"));
+        tick.onchange = () => { this.nominal = tick.checked; this.draw(); };
+      }
       this.port = make("div", { class: "viewport" }, stage);
       this.canvas = make("canvas", { tabindex: 0, role: "application", "data-m-aria-label": "map.canvas" }, this.port);
       this.over = make("svg", { class: "over", "aria-hidden": "true" }, this.port);
@@ -126,17 +144,33 @@
     start() {
       const gl = this.gl = this.canvas.getContext("webgl2", { antialias: true, alpha: true, premultipliedAlpha: false });
       if (!gl) throw new Error("no WebGL 2");
-      const program = gl.createProgram();
-      for (const [type, source] of [[gl.VERTEX_SHADER, VERTEX], [gl.FRAGMENT_SHADER, FRAGMENT]]) {
-        const s = gl.createShader(type);
-        gl.shaderSource(s, source); gl.compileShader(s);
-        if (!gl.getShaderParameter(s, gl.COMPILE_STATUS)) throw new Error(gl.getShaderInfoLog(s));
-        gl.attachShader(program, s);
+      const link = (vertex, fragment) => {
+        const program = gl.createProgram();
+        for (const [type, source] of [[gl.VERTEX_SHADER, vertex], [gl.FRAGMENT_SHADER, fragment]]) {
+          const s = gl.createShader(type);
+          gl.shaderSource(s, source); gl.compileShader(s);
+          if (!gl.getShaderParameter(s, gl.COMPILE_STATUS)) throw new Error(gl.getShaderInfoLog(s));
+          gl.attachShader(program, s);
+        }
+        gl.linkProgram(program);
+        if (!gl.getProgramParameter(program, gl.LINK_STATUS)) throw new Error(gl.getProgramInfoLog(program));
+        return program;
+      };
+      const places = program => new Proxy({}, { get: (c, name) => name in c ? c[name] : (c[name] = gl.getUniformLocation(program, name)) });
+      if (this.vertices) { // the nominal, grey where no point covers it
+        const program = link(MESH_VERTEX, MESH_FRAGMENT), array = gl.createVertexArray(), where = gl.getAttribLocation(program, "point");
+        gl.bindVertexArray(array);
+        gl.bindBuffer(gl.ARRAY_BUFFER, gl.createBuffer()); gl.bufferData(gl.ARRAY_BUFFER, this.vertices, gl.STATIC_DRAW);
+        gl.enableVertexAttribArray(where); gl.vertexAttribPointer(where, 3, gl.FLOAT, false, 0, 0);
+        gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, gl.createBuffer()); gl.bufferData(gl.ELEMENT_ARRAY_BUFFER, this.triangles, gl.STATIC_DRAW);
+        gl.bindVertexArray(null);
+        this.mesh = { program, array, at: places(program) };
       }
-      gl.linkProgram(program);
-      if (!gl.getProgramParameter(program, gl.LINK_STATUS)) throw new Error(gl.getProgramInfoLog(program));
+      const program = this.program = link(VERTEX, FRAGMENT);
+      this.points = gl.createVertexArray();
+      gl.bindVertexArray(this.points);
       gl.useProgram(program);
-      this.at = new Proxy({}, { get: (c, name) => name in c ? c[name] : (c[name] = gl.getUniformLocation(program, name)) });
+      this.at = places(program);
       const attribute = (name, data, size, type, normalised) => {
         const where = gl.getAttribLocation(program, name);
         if (where < 0) return;
@@ -153,6 +187,9 @@
       attribute("share", this.share, 1, gl.FLOAT, false);
       attribute("limited", this.limited, 1, gl.UNSIGNED_BYTE, false);
       attribute("feature", this.feature, 1, gl.UNSIGNED_SHORT, false);
+      attribute("margin", this.margin, 1, gl.FLOAT, false);
+      if (this.expanded) attribute("wide", this.expanded, 1, gl.FLOAT, false);
+      else gl.vertexAttrib1f(gl.getAttribLocation(program, "wide"), 0);
       if (padded) {
         const where = gl.getAttribLocation(program, "normal");
         gl.bindBuffer(gl.ARRAY_BUFFER, gl.createBuffer());
@@ -163,6 +200,7 @@
       gl.enable(gl.DEPTH_TEST);
       gl.uniform3fv(this.at["bands"], new Float32Array(this.map.bands.flatMap(rgb)));
       gl.uniform3fv(this.at["hatch"], new Float32Array(rgb(this.map.hatch)));
+      gl.uniform3fv(this.at["guard"], new Float32Array(rgb(this.map.guard)));
       this.canvas.addEventListener("webglcontextlost", e => { e.preventDefault(); this.dead = true; fallback(this.figure, "map.lost"); });
       this.listen();
     }
@@ -216,9 +254,12 @@
     look(i) { [, this.az, this.el] = PRESETS[i]; this.fit(); this.draw(); }
     fit() {
       const r = this.frame(), low = [1e300, 1e300], high = [-1e300, -1e300];
-      for (let i = 0; i < this.n; i += 1 + (this.n >> 14)) for (let k = 0; k < 2; k++) {
-        const v = r[3 * k] * this.xyz[3 * i] + r[3 * k + 1] * this.xyz[3 * i + 1] + r[3 * k + 2] * this.xyz[3 * i + 2];
-        low[k] = Math.min(low[k], v); high[k] = Math.max(high[k], v);
+      for (const all of [this.xyz, this.vertices || []]) {
+        const n = all.length / 3;
+        for (let i = 0; i < n; i += 1 + (n >> 14)) for (let k = 0; k < 2; k++) {
+          const v = r[3 * k] * all[3 * i] + r[3 * k + 1] * all[3 * i + 1] + r[3 * k + 2] * all[3 * i + 2];
+          low[k] = Math.min(low[k], v); high[k] = Math.max(high[k], v);
+        }
       }
       const w = this.port.clientWidth || 800, h = this.port.clientHeight || 500, right = w > 640 ? this.aside() : 20, m = [0, 1].map(k => (low[k] + high[k]) / 2);
       this.ppu = Math.min((w - right - 60) / (high[0] - low[0] || 1), (h - 90) / (high[1] - low[1] || 1));
@@ -237,16 +278,25 @@
     }
     draw() { if (!this.due) { this.due = true; requestAnimationFrame(() => { this.due = false; this.paint(); }); } }
     aside() { return Math.max(215, (this.keyBox.offsetWidth || 0) + 27); } // room at the right for the legend
-    radius() { return 1.3 * this.size * this.map.spacing; }
+    radius() { return (this.vertices ? 1.7 : 1.3) * this.size * this.map.spacing; }
     paint() {
       if (this.dead || !this.w) return;
       const gl = this.gl, at = this.at, r = this.frame(), reach = 4 * this.map.radius + 1e-9;
       gl.viewport(0, 0, this.canvas.width, this.canvas.height);
       gl.clearColor(0, 0, 0, 0); gl.clear(gl.COLOR_BUFFER_BIT | gl.DEPTH_BUFFER_BIT);
-      gl.uniformMatrix3fv(at["turn"], true, r);
-      gl.uniform3fv(at["target"], this.target);
-      gl.uniform2f(at["zoom"], 2 * this.ppu / this.w, 2 * this.ppu / this.h);
-      gl.uniform1f(at["depth"], 1 / reach);
+      const view = where => {
+        gl.uniformMatrix3fv(where["turn"], true, r);
+        gl.uniform3fv(where["target"], this.target);
+        gl.uniform2f(where["zoom"], 2 * this.ppu / this.w, 2 * this.ppu / this.h);
+        gl.uniform1f(where["depth"], 1 / reach);
+      };
+      if (this.mesh && this.nominal) {
+        gl.useProgram(this.mesh.program); gl.bindVertexArray(this.mesh.array); view(this.mesh.at);
+        gl.uniform3fv(this.mesh.at["grey"], rgb(this.map.grey));
+        gl.uniform1f(this.mesh.at["back"], 0.5 * Math.min(this.radius(), 0.01 * this.map.radius)); // points lie on it, not in it
+        gl.drawElements(gl.TRIANGLES, this.triangles.length, gl.UNSIGNED_INT, 0);
+      }
+      gl.useProgram(this.program); gl.bindVertexArray(this.points); view(at);
       gl.uniform1f(at["radius"], this.radius());
       gl.uniform1f(at["pixels"], this.ppu * this.dpr);
       gl.uniform1f(at["grow"], this.grow);
@@ -266,6 +316,7 @@
         .map((q, k) => k === 0 ? this.w / 2 + q * this.ppu : k === 1 ? this.h / 2 - q * this.ppu : q);
     }
     faces(i, r) { return !this.normals || (this.normals[3 * i] * r[6] + this.normals[3 * i + 1] * r[7] + this.normals[3 * i + 2] * r[8]) > 0 || !(this.normals[3 * i] || this.normals[3 * i + 1] || this.normals[3 * i + 2]); }
+    wide(i) { return this.expanded ? this.expanded[i] : this.map.U; } // U of a point
     text(i) { return abbe.number(this.value[i], this.map.decimals, true) + " " + this.map.unit; }
     overlay(r) {
       const s = this.over, right = this.w > 640 ? this.w - this.aside() : this.w;
@@ -317,7 +368,7 @@
         if (this.only >= 0 && this.feature[i] !== this.only + 1) continue;
         const s = this.mode === 0 ? this.share[i] : this.value[i] / map.scale, a = Math.abs(s);
         total++;
-        counts[this.mode === 0 && !this.limited[i] ? 11 : a > 1 ? (s > 0 ? 10 : 0) : Math.abs(this.value[i]) < map.U ? 5 : 5 + Math.sign(s || 1) * (1 + Math.min(3, Math.floor(4 * a)))]++;
+        counts[this.mode === 0 && !this.limited[i] ? 11 : a > 1 ? (s > 0 ? 10 : 0) : Math.abs(this.value[i]) < this.wide(i) ? 5 : 5 + Math.sign(s || 1) * (1 + Math.min(3, Math.floor(4 * a)))]++;
       }
       const most = Math.max(...counts, 1), H = 17, box = this.keyBox;
       box.replaceChildren();
@@ -342,7 +393,17 @@
       const ends = [...svg.querySelectorAll("text")].map(t => 32 + t.getComputedTextLength()), start = Math.max(112, Math.ceil(Math.max(...ends)) + 8);
       for (const bar of bars) bar.setAttribute("x", start); // bars begin right of the longest edge
       svg.setAttribute("width", start + 64);
-      if (counts[11]) { make("rect", { x: 0, y: 11 * H + 12, width: 26, height: H - 4, fill: map.bands[11] }, svg); make("text", { x: 32, y: 12 * H + 5, text: abbe.say("map.nolimit") }, svg); }
+      let row = 11 * H + 12;
+      const entry = (fill, message, stripes) => {
+        make("rect", { x: 0, y: row, width: 26, height: H - 4, fill }, svg);
+        if (stripes) for (let x = 3; x < 26; x += 8) make("path", { d: `M${x} ${row}l${Math.min(13, 26 - x)} ${Math.min(13, 26 - x)}`, stroke: stripes, "stroke-width": 1.6 }, svg);
+        make("text", { x: 32, y: row + 11, text: abbe.say(message) }, svg);
+        row += H;
+      };
+      if (counts[11]) entry(map.bands[11], "map.nolimit");
+      if (this.mode === 0 && (map.U || this.expanded)) entry(map.bands[9], "map.guard", map.guard);
+      if (map.surface) entry(map.grey, "map.nodata");
+      svg.setAttribute("height", row + 2);
       const foot = make("p", { class: "words", text: `${abbe.say("map.histogram")} (${total.toLocaleString("en").replace(/,/g, "\u202f")})` }, box);
       foot.style.margin = "4px 0 0"; foot.style.maxWidth = "175px";
       this.figure.dataset.bands = JSON.stringify(counts);
@@ -378,7 +439,7 @@
       if (i < 0) { tip.hidden = true; return; }
       const m = this.map, p = this.place(i, this.frame()), c = [0, 1, 2].map(k => abbe.number(m.centre[k] + this.xyz[3 * i + k], 3)).join(", ");
       tip.replaceChildren();
-      make("b", { text: abbe.number(this.value[i], m.decimals, true) + (m.U ? " \u00b1 " + abbe.number(m.U, m.decimals) : "") + " " + m.unit }, tip);
+      make("b", { text: abbe.number(this.value[i], m.decimals, true) + (this.wide(i) ? " \u00b1 " + abbe.number(this.wide(i), m.decimals) : "") + " " + m.unit }, tip);
       const share = this.limited[i] ? `\n${abbe.say("map.band")} ${abbe.number(100 * Math.abs(this.share[i]), 0)} %` : "";
       tip.append(`\n${m.features[this.feature[i] - 1] || ""}${share}\nx, y, z: ${c} ${m.unit}`);
       tip.hidden = false;
@@ -404,8 +465,9 @@
       const map = data.maps[+figure.dataset.map];
       try {
         if (/[#&]static/.test(location.hash) || +figure.dataset.map >= 6) throw new Error("static picture asked for"); // browsers keep few contexts
-        const names = ["xyz", "value", "share", "limited", "feature", "normals"], arrays = {};
+        const names = ["xyz", "value", "share", "limited", "feature", "normals", "margin", "expanded"], arrays = {};
         for (const name of names) arrays[name] = await abbe.unpack(map[name]);
+        if (map.surface) for (const name of ["vertices", "triangles"]) arrays[name] = await abbe.unpack(map.surface[name]);
         figure.view = new View(figure, map, arrays);
         figure.querySelector(".still").hidden = true;
       } catch (error) {

@@ -376,3 +376,65 @@ def wafer_lot() -> list[Part]:
     parts += [sem_part("W03-F06", 6, cd=18.4), sem_part("W03-F07", 7, lost=60)]
     blank = {"code": "EdgeError", "message": "no edges: the image is blank", "where": "images/w03-f08.png"}
     return [*parts, Part("W03-F08", "unusable_data", None, reason={**blank, "remedy": "look at the image"})]
+
+
+def surface_part(name: str, seed: int, *, dent: float = -0.13, n: int = 20000) -> Part:
+    """A bent sheet against its nominal mesh: a dent, a strip without data, a section; limits of +-0.06 mm."""
+    rng = np.random.default_rng(seed)
+
+    def height(x: np.ndarray) -> np.ndarray:
+        return 8.0 * np.cos(x / 22.0)
+
+    def normal(x: np.ndarray) -> np.ndarray:
+        m = np.stack([8.0 / 22.0 * np.sin(x / 22.0), np.zeros_like(x), np.ones_like(x)], 1)
+        return m / np.linalg.norm(m, axis=1)[:, None]
+
+    gx, gy = np.meshgrid(np.linspace(-40, 40, 61), np.linspace(-25, 25, 41), indexing="ij")
+    vertices = np.stack([gx.ravel(), gy.ravel(), height(gx.ravel())], 1)
+    corner = (np.arange(60)[:, None] * 41 + np.arange(40)[None]).ravel()
+    triangles = np.concatenate(
+        [np.stack([corner, corner + 41, corner + 42], 1), np.stack([corner, corner + 42, corner + 1], 1)]
+    )
+    x, y = rng.uniform(-40, 24, n), rng.uniform(-25, 25, n)  # nothing beyond x = 24
+    foot, out = np.stack([x, y, height(x)], 1), normal(x)
+    value = 0.02 * np.sin(y / 6) + rng.normal(0, 0.004, n)
+    value += dent * np.exp(-((x + 5) ** 2 + (y - 3) ** 2) / 25.0)
+    near = np.abs(y - 3.0) < 0.5
+    line = np.linspace(-40, 40, 200)
+    arrays = {
+        "deviation/xyz": foot + value[:, None] * out,
+        "deviation/value": value,
+        "deviation/feature": np.zeros(n, np.int64),
+        "deviation/normals": out,
+        "deviation/u": np.where(x < 0, 0.004, 0.008),
+        "nominal/vertices": vertices,
+        "nominal/triangles": triangles,
+        "section/0/nominal": np.stack([line, height(line)], 1),
+        "section/0/outward": normal(line)[:, ::2],
+        "section/0/foot": foot[near][:, ::2],
+        "section/0/direction": out[near][:, ::2],
+        "section/0/value": value[near],
+    }
+    worst = int(np.argmax(np.abs(value)))
+    limits = {"lower": -0.06, "upper": 0.06}
+    view = {
+        "kind": "deviation_map", "name": "deviation", "unit": "mm", "xyz": "deviation/xyz", "value": "deviation/value",
+        "feature": "deviation/feature", "normals": "deviation/normals", "feature_names": ["surface"],
+        "tolerances": [limits], "u": 0.008, "point_u": "deviation/u", "reference": "nominal mesh", "n_total": n,
+        "worst": [worst], "surface": {"vertices": "nominal/vertices", "triangles": "nominal/triangles"},
+        "sections": [
+            {"name": "y = 3 mm", "axes": ["x", "z"], "limits": limits, "thickness": 0.5,
+             **{key: f"section/0/{key}" for key in ("nominal", "outward", "foot", "direction", "value")}}
+        ],
+        "places": [
+            {"label": "A", "value": float(value[worst]), "u": 0.004, "share": float(value[worst] / 0.06), "n": 812,
+             "area": 31.0, "extent": 7.5, "position": foot[worst].tolist(), "guard": False}
+        ],
+        "coverage": {"area": 4231.0, "without_data": 846.2, "distance": 1.0},
+        "statistics": {"mean": float(value.mean()), "sd": float(value.std()), "inside": 0.97, "below": 0.03},
+    }  # fmt: skip
+    part = blade_part(name, seed)
+    assert part.document is not None
+    part.document["views"] = [view]
+    part.arrays = arrays
+    return part
