@@ -1,0 +1,228 @@
+"""Inputs, instrument and decision rule of a recipe."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from pipelines.recipe.amounts import (
+    Expansion,
+    ExpansionU,
+    LengthU,
+    LengthUnit,
+    PositiveLength,
+    Ratio,
+    Temperature,
+    TemperatureU,
+)
+from pipelines.recipe.base import Name, OrText, Strict, relative_path
+
+FORMATS = ("auto", "text", "ply", "stl", "obj", "pcd", "hdf5", "qif", "image")
+
+
+class AcquisitionSpec(Strict):
+    """Facts about the acquisition that hold for all inputs (the fields of `Acquisition`); all are text."""
+
+    part: Name | None = None
+    serial: Name | None = None
+    lot: Name | None = None
+    wafer: Name | None = None
+    field: Name | None = None
+    die: Name | None = None
+    site: Name | None = None
+    operation: Name | None = None
+    repeat: Name | None = None
+    setup: Name | None = None
+    operator: Name | None = None
+    instrument: Name | None = None
+    condition: Name | None = None
+    time: Name | None = Field(default=None, description="ISO 8601 with zone, e.g. '2026-05-04T10:20:30+02:00'.")
+    environment: Name | None = None
+    drawing: Name | None = None
+    cad_revision: Name | None = None
+
+    @field_validator("time")
+    @classmethod
+    def _time(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                zone = datetime.datetime.fromisoformat(value).tzinfo
+            except ValueError:
+                zone = None
+            if zone is None:
+                raise PydanticCustomError(
+                    "bad_value", "'{value}' is not a time with zone, e.g. '2026-05-04T10:20:30+02:00'", {"value": value}
+                )
+        return value
+
+    def fields(self) -> dict[str, str]:
+        """Only the fields that are set."""
+        return {key: value for key, value in self if value is not None}
+
+
+class ThermalSpec(Strict):
+    """Whether lengths are as measured (``raw``) or already corrected to 20 degC (``compensated``)."""
+
+    state: Literal["raw", "compensated"] = "compensated"
+    temperature: Temperature | None = None
+    temperature_u: TemperatureU | None = None
+    expansion: Expansion | None = None
+    expansion_u: ExpansionU | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> ThermalSpec:
+        if self.state == "raw" and (self.temperature is None) != (self.expansion is None):
+            missing = "temperature" if self.temperature is None else "expansion"
+            raise PydanticCustomError(
+                "contradiction",
+                "raw lengths need both temperature and expansion; '{m}' is missing",
+                {"m": missing, "key": "state"},
+            )
+        return self
+
+
+class InputFile(OrText):
+    """One pattern under the data root, or one file with its explicit part id."""
+
+    file: str
+    part: Name | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        return {"file": value} if isinstance(value, str) else value
+
+    @field_validator("file")
+    @classmethod
+    def _inside(cls, value: str) -> str:
+        return relative_path(value, "pattern")
+
+    @model_validator(mode="after")
+    def _single(self) -> InputFile:
+        if self.part is not None and any(sign in self.file for sign in "*?["):
+            raise PydanticCustomError("contradiction", "an explicit part needs one file, not a pattern")
+        return self
+
+
+class InputsSpec(Strict):
+    """Which files are measured, and what a file cannot say for itself."""
+
+    files: list[InputFile] = Field(min_length=1, description="Patterns under the data root, or {file: ..., part: ...}.")
+    format: Literal["auto", "text", "ply", "stl", "obj", "pcd", "hdf5", "qif", "image"] = "auto"
+    unit: LengthUnit | None = Field(default=None, description="Unit of the coordinates; mandatory for point clouds.")
+    points_are: Literal["surface", "ball_centre", "unknown"] | None = None
+    tip_radius: PositiveLength | None = None
+    tip_radius_u: LengthU | None = None
+    frame: Name = "machine"
+    acquisition: AcquisitionSpec | None = None
+    acquisition_from_name: str | None = Field(
+        default=None, description="Regular expression with Acquisition fields as named groups, searched in the path."
+    )
+    thermal: ThermalSpec | None = None
+
+    @field_validator("acquisition_from_name")
+    @classmethod
+    def _regex(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        try:
+            groups = set(re.compile(value).groupindex)
+        except (re.error, OverflowError, RecursionError) as error:
+            raise PydanticCustomError("bad_value", "not a regular expression: {why}", {"why": str(error)}) from None
+        unknown = sorted(groups - set(AcquisitionSpec.model_fields))
+        if unknown or not groups:
+            raise PydanticCustomError(
+                "bad_value",
+                "the named groups must be fields of the acquisition ({known}){got}",
+                {
+                    "known": ", ".join(AcquisitionSpec.model_fields),
+                    "got": f"; got {', '.join(unknown)}" if unknown else "; there is none",
+                },
+            )
+        return value
+
+
+class WithU(Strict):
+    """A temperature with its standard uncertainty."""
+
+    value: Temperature
+    u: TemperatureU
+
+
+class ExpansionWithU(Strict):
+    """An expansion coefficient with its standard uncertainty."""
+
+    value: Expansion
+    u: ExpansionU
+
+
+class TipSpec(Strict):
+    """A probe tip radius with its standard uncertainty."""
+
+    value: PositiveLength
+    u: LengthU | None = None
+
+
+class MpeSpec(Strict):
+    """Maximum permissible error ``constant + per_length * L`` (ISO 10360)."""
+
+    constant: LengthU
+    per_length: Ratio | None = None
+
+
+class InstrumentSpec(Strict):
+    """The instrument that measured; gives the first uncertainties. Without one verdicts are provisional."""
+
+    id: Name
+    type: Name = "unknown"
+    mpe: MpeSpec | None = None
+    noise: LengthU | None = None
+    correlation_length: LengthU | None = None
+    tip: TipSpec | None = None
+    temperature: WithU | None = None
+    expansion: ExpansionWithU | None = None
+    scale_u: Ratio | None = None
+    edge_offset_u: LengthU | None = None
+    certificate: Name | None = None
+    valid_until: str | None = Field(
+        default=None, pattern=r"^\d{4}-\d{2}-\d{2}$", description="Last valid day, ISO date."
+    )
+
+    @field_validator("valid_until")
+    @classmethod
+    def _date(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                datetime.date.fromisoformat(value)
+            except ValueError:
+                raise PydanticCustomError("bad_value", "'{value}' is not a calendar day", {"value": value}) from None
+        return value
+
+
+class DecisionSpec(Strict):
+    """The decision rule. Default: ISO 14253-1, proving conformity, probability 0.95."""
+
+    rule: Literal["iso14253-1", "simple_acceptance", "guard_band"] = "iso14253-1"
+    proving: Literal["conformity", "nonconformity"] | None = None
+    probability: float | None = Field(default=None, ge=0.5, lt=1.0)
+    guard_factor: float | None = Field(default=None, ge=0.0)
+
+    @model_validator(mode="after")
+    def _together(self) -> DecisionSpec:
+        if self.rule != "iso14253-1" and (self.proving is not None or self.probability is not None):
+            raise PydanticCustomError(
+                "contradiction",
+                "'proving' and 'probability' belong to rule iso14253-1, not to {rule}",
+                {"rule": self.rule, "key": "rule"},
+            )
+        if self.rule != "guard_band" and self.guard_factor is not None:
+            raise PydanticCustomError(
+                "contradiction",
+                "'guard_factor' belongs to rule guard_band, not to {rule}",
+                {"rule": self.rule, "key": "rule"},
+            )
+        return self

@@ -1,0 +1,58 @@
+"""The measure ``sem_lines``: lines and spaces in an SEM image."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from pipelines.recipe.amounts import PositiveLength, Ratio
+from pipelines.recipe.base import OrText, ResultSpec, Strict
+
+
+class PixelSpec(OrText):
+    """Calibrated pixel size with its relative standard uncertainty; one text stands for equal x and y."""
+
+    x: PositiveLength
+    y: PositiveLength
+    u_relative: Ratio | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _both(cls, value: Any) -> Any:
+        return value if isinstance(value, (dict, PixelSpec)) else {"x": value, "y": value}
+
+
+class SemCharacteristicSpec(ResultSpec):
+    """A characteristic of the lines in an image."""
+
+
+class SemLinesMeasure(Strict):
+    """Measure lines and spaces in an SEM image."""
+
+    kind: Literal["sem_lines"]
+    pixel: PixelSpec
+    rows: Annotated[list[int], Field(min_length=2, max_length=2)] | None = None
+    criterion: Literal["threshold", "max_gradient", "sigmoid"] = "threshold"
+    level: Ratio | None = Field(default=None, description="Level of the threshold criterion; default 50 %.")
+    lines: Literal["bright", "dark"] = "bright"
+    detrend: Literal["linear", "mean"] = "linear"
+    orientation: Literal["vertical", "horizontal"] = "vertical"
+    characteristics: list[SemCharacteristicSpec] = Field(min_length=1)
+
+    @field_validator("rows")
+    @classmethod
+    def _rows(cls, value: list[int] | None) -> list[int] | None:
+        if value is not None and not 0 <= value[0] < value[1]:
+            raise PydanticCustomError("out_of_range", "rows are [first, end], with 0 <= first < end")
+        return value
+
+    @model_validator(mode="after")
+    def _level(self) -> SemLinesMeasure:
+        if self.level is not None:
+            if self.criterion != "threshold":
+                raise PydanticCustomError("contradiction", "'level' belongs to criterion threshold", {"key": "level"})
+            if not 0.05 <= self.level.to("1") <= 0.95:
+                raise PydanticCustomError("out_of_range", "the level lies between 5 % and 95 %", {"key": "level"})
+        return self
