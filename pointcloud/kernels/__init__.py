@@ -1,1 +1,1 @@
-"""Compiled kernels of point clouds and nominals: plain functions over ranges, no allocation of results, no exceptions."""
+"""Compiled kernels of point clouds and nominals: plain functions over ranges, no allocation of results."""

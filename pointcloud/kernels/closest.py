@@ -211,11 +211,12 @@ def closest(  # type: ignore[no-untyped-def]
             best, slot, region = limit2, -1, NOTHING
             fx = fy = fz = side = 0.0
             seed = seeds[i - offset] if seeds[i - offset] >= 0 else last
-            if seed >= 0:
-                if not limited or dx * normals[seed, 0] + dy * normals[seed, 1] + dz * normals[seed, 2] >= cos_min:
-                    d2, c, gx, gy, gz, h = nearest_on(vertices, tri, normals, seed, x, y, z)
-                    if d2 <= best:
-                        best, slot, region, fx, fy, fz, side = d2, seed, c, gx, gy, gz, h
+            if seed >= 0 and (
+                not limited or dx * normals[seed, 0] + dy * normals[seed, 1] + dz * normals[seed, 2] >= cos_min
+            ):
+                d2, c, gx, gy, gz, h = nearest_on(vertices, tri, normals, seed, x, y, z)
+                if d2 <= best:
+                    best, slot, region, fx, fy, fz, side = d2, seed, c, gx, gy, gz, h
             bound = bound_of(best, slack)
             stack[0] = 0
             keys[0] = 0.0
@@ -258,9 +259,7 @@ def closest(  # type: ignore[no-untyped-def]
                     s = leaf * WIDTH + k
                     if s == slot:
                         continue
-                    if limited and not (
-                        dx * normals[s, 0] + dy * normals[s, 1] + dz * normals[s, 2] >= cos_min
-                    ):
+                    if limited and not (dx * normals[s, 0] + dy * normals[s, 1] + dz * normals[s, 2] >= cos_min):
                         continue
                     d2, c, gx, gy, gz, h = nearest_on(vertices, tri, normals, s, x, y, z)
                     if d2 < best or (d2 == best and (slot < 0 or s < slot)):

@@ -119,8 +119,16 @@ def vertex_normals(vertices, tri, begin, around, across, normals, start, stop, o
             s = around[j]
             k = 0 if tri[s, 0] == v else (1 if tri[s, 1] == v else 2)
             b, c = tri[s, (k + 1) % 3], tri[s, (k + 2) % 3]
-            ux, uy, uz = vertices[b, 0] - vertices[v, 0], vertices[b, 1] - vertices[v, 1], vertices[b, 2] - vertices[v, 2]
-            wx, wy, wz = vertices[c, 0] - vertices[v, 0], vertices[c, 1] - vertices[v, 1], vertices[c, 2] - vertices[v, 2]
+            ux, uy, uz = (
+                vertices[b, 0] - vertices[v, 0],
+                vertices[b, 1] - vertices[v, 1],
+                vertices[b, 2] - vertices[v, 2],
+            )
+            wx, wy, wz = (
+                vertices[c, 0] - vertices[v, 0],
+                vertices[c, 1] - vertices[v, 1],
+                vertices[c, 2] - vertices[v, 2],
+            )
             nx, ny, nz = uy * wz - uz * wy, uz * wx - ux * wz, ux * wy - uy * wx
             angle = math.atan2(math.sqrt(nx * nx + ny * ny + nz * nz), ux * wx + uy * wy + uz * wz)
             sx += angle * normals[s, 0]

@@ -127,9 +127,7 @@ class SurfaceTree:
         boxes = np.empty((n_leaves, BOX_ROWS), dtype=np.float32)
         step = _BLOCK // WIDTH
         run_blocks(
-            lambda a, b: build.fill_leaves(
-                vertices, tri, normals, a * step, min(n_leaves, b * step), leaves, boxes
-            ),
+            lambda a, b: build.fill_leaves(vertices, tri, normals, a * step, min(n_leaves, b * step), leaves, boxes),
             _blocks(n_leaves, step),
         )
         counts = [n_leaves]
@@ -201,9 +199,7 @@ class SurfaceTree:
         low = self._low - 0.0625 * self._extent
         size = 1 << 15
         chunks = _blocks(n, size)
-        run_blocks(
-            lambda a, b: kernels.morton_keys(xyz, low, scale, start, a * size, min(n, b * size), keys), chunks
-        )
+        run_blocks(lambda a, b: kernels.morton_keys(xyz, low, scale, start, a * size, min(n, b * size), keys), chunks)
         counts = np.empty((chunks, kernels.DIGIT), dtype=np.int64)
         for digit in range(3):
             shift = kernels.INDEX_BITS + digit * kernels.AXIS_BITS
