@@ -82,6 +82,12 @@ _ROWS = (
         "The points scatter about the feature by more than three times the declared noise: form, or a wrong noise.",
         "Check the noise of the instrument, the label of the points and the kind of feature.",
     ),
+    Flag(
+        "monte_carlo_not_converged",
+        "warning",
+        "The adaptive Monte Carlo procedure stopped at its largest number of trials before it met its tolerance.",
+        "Ask for fewer significant digits, or allow more trials.",
+    ),
     # --- points
     Flag(
         "non_finite_points",

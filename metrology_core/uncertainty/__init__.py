@@ -1,0 +1,139 @@
+"""Measurement uncertainty: the GUM, propagation of distributions, conformity and risk, certified least squares.
+
+Everything loads when first used; the names below are the public ones.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from metrology_core.uncertainty.derivatives import expand, gradient_of
+    from metrology_core.uncertainty.distributions import (
+        ArcSine,
+        Beta,
+        Constant,
+        CurvilinearTrapezoidal,
+        Distribution,
+        Exponential,
+        Gamma,
+        Lognormal,
+        Normal,
+        Rectangular,
+        StudentT,
+        Trapezoidal,
+        Triangular,
+        Weibull,
+        readings,
+    )
+    from metrology_core.uncertainty.exact import one_way, summary
+    from metrology_core.uncertainty.gum import GumResult, propagate_measured, propagate_model
+    from metrology_core.uncertainty.intervals import coverage_interval, coverage_region, numerical_tolerance
+    from metrology_core.uncertainty.model import Input, Joint, Model
+    from metrology_core.uncertainty.montecarlo import MonteCarloResult, Validation, monte_carlo, validate
+    from metrology_core.uncertainty.sampling import seed_of, vectorised
+
+_HOMES = {
+    "derivatives": (
+        "expand",
+        "gradient_of",
+    ),
+    "distributions": (
+        "ArcSine",
+        "Beta",
+        "Constant",
+        "CurvilinearTrapezoidal",
+        "Distribution",
+        "Exponential",
+        "Gamma",
+        "Lognormal",
+        "Normal",
+        "Rectangular",
+        "StudentT",
+        "Trapezoidal",
+        "Triangular",
+        "Weibull",
+        "readings",
+    ),
+    "exact": (
+        "one_way",
+        "summary",
+    ),
+    "gum": (
+        "GumResult",
+        "propagate_measured",
+        "propagate_model",
+    ),
+    "intervals": (
+        "coverage_interval",
+        "coverage_region",
+        "numerical_tolerance",
+    ),
+    "model": (
+        "Input",
+        "Joint",
+        "Model",
+    ),
+    "montecarlo": (
+        "MonteCarloResult",
+        "Validation",
+        "monte_carlo",
+        "validate",
+    ),
+    "sampling": (
+        "seed_of",
+        "vectorised",
+    ),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "ArcSine",
+    "Beta",
+    "Constant",
+    "CurvilinearTrapezoidal",
+    "Distribution",
+    "Exponential",
+    "Gamma",
+    "GumResult",
+    "Input",
+    "Joint",
+    "Lognormal",
+    "Model",
+    "MonteCarloResult",
+    "Normal",
+    "Rectangular",
+    "StudentT",
+    "Trapezoidal",
+    "Triangular",
+    "Validation",
+    "Weibull",
+    "coverage_interval",
+    "coverage_region",
+    "expand",
+    "gradient_of",
+    "monte_carlo",
+    "numerical_tolerance",
+    "one_way",
+    "propagate_measured",
+    "propagate_model",
+    "readings",
+    "seed_of",
+    "summary",
+    "validate",
+    "vectorised",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module 'metrology_core.uncertainty' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"metrology_core.uncertainty.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
