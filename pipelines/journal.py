@@ -29,6 +29,7 @@ EVENTS = (
     "quarantined",
     "record_rejected",
     "interrupted",
+    "self_tested",
     "report_built",
     "run_closed",
 )

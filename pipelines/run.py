@@ -139,9 +139,12 @@ def run_recipe(
         problems: list[str] = []
         index: Path | None = None
         if report and not interrupted:
+            from pipelines.selftest import note_in_run
+
             if remark is not None:
                 remark("building the report")
             try:
+                note_in_run(driver, problems)
                 index = _report(driver, problems)
             except StopNow:
                 interrupted = True
@@ -158,7 +161,7 @@ def run_recipe(
     if any((row.reason or {}).get("code") == "input_changed" for row in rows):
         codes.append(ExitCode.INTEGRITY)
         problems.append("an input changed while the run was going on")
-    if any(text.startswith("report:") for text in problems):
+    if any(text.startswith(("report:", "self-test:")) for text in problems):
         codes.append(ExitCode.INTERNAL)
     gaps = interrupted or any(row.outcome == "not_run" for row in rows)
     again = resume_command(recipe_path, named, run, data_root, workers, scheduler) if gaps else None

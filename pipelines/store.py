@@ -3,11 +3,12 @@
 ::
 
     run/  recipe.yaml  files/  plan.json  journal.jsonl  measurements/<id>.h5  rejected/
-          catalogue.sqlite  report/  exports/
+          selftest.json  catalogue.sqlite  report/  exports/
 """
 
 from __future__ import annotations
 
+import json
 import os
 from collections import Counter
 from collections.abc import Mapping
@@ -32,6 +33,7 @@ MEASUREMENTS = "measurements"
 REJECTED = "rejected"
 CATALOGUE = "catalogue.sqlite"
 REPORT = "report"
+SELFTEST = "selftest.json"
 EXPORTS = "exports"
 LOCK = ".lock"
 
@@ -125,6 +127,14 @@ class RunFolder:
             raise UsageError(
                 f"task {task_id[:16]!r} has no record", remedy="it crashed or was not run; see 'abbe status'"
             ) from None
+
+    def selftest(self) -> dict[str, Any] | None:
+        """The self-test of the software that worked on this run; None where there is none that can be read."""
+        try:
+            document = json.loads((self.path / SELFTEST).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return document if isinstance(document, dict) else None
 
     def outcomes(self) -> list[TaskOutcome]:
         """The outcome of every task, in the order of the plan, ``not_run`` included."""

@@ -21,6 +21,7 @@ from pipelines.store import (
     PLAN,
     RECIPE,
     REPORT,
+    SELFTEST,
     RunFolder,
     TaskOutcome,
     is_closed,
@@ -95,6 +96,7 @@ def verify_run(path: str | Path, *, data_root: str | Path | None = None) -> Veri
     rows = outcomes_of(plan, journal)
     found += _records(run, rows)
     found += _closing(journal, rows)
+    found += _selftest(run.path, journal)
     found += _report(run.path, journal)
     checked = 0
     if data_root is not None:
@@ -213,6 +215,18 @@ def _report(run: Path, journal: JournalText) -> list[Finding]:
         return [Finding(REPORT, "the report is missing")]
     if actual != last["sha256"]:
         return [Finding(REPORT, "the report is not the one that was built; 'abbe report' builds it again")]
+    return []
+
+
+def _selftest(run: Path, journal: JournalText) -> list[Finding]:
+    last = next((entry for entry in reversed(journal.entries) if entry["event"] == "self_tested"), None)
+    if last is None:
+        return []
+    actual = _digest(run / SELFTEST)
+    if actual is None:
+        return [Finding(SELFTEST, "the result of the self-test is missing")]
+    if actual != last["sha256"]:
+        return [Finding(SELFTEST, "the result of the self-test is not the one that was noted")]
     return []
 
 

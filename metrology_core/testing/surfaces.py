@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -20,13 +21,28 @@ from metrology_core.features import Circle2D, Ellipse2D, Feature, Line2D, basis
 
 @dataclass(frozen=True, eq=False)
 class Feet:
-    """Foot points (n, d), residual directions, one (n, d) array per residual, and derivatives (n, p) of each
-    residual.
+    """Foot points, residual directions, one (n, d) array per residual, and derivatives (n, p) of each residual.
+
+    The feet are origin (d,) + local (n, d): kept apart, so that a point is rounded once, at the size of its
+    coordinates.
     """
 
-    points: np.ndarray
+    origin: np.ndarray
+    local: np.ndarray
     directions: tuple[np.ndarray, ...]
     jacobians: tuple[np.ndarray, ...]
+
+    @property
+    def points(self) -> np.ndarray:
+        """(n, d) the feet themselves."""
+        return np.asarray(self.origin + self.local)
+
+    def displaced(self, *offsets: np.ndarray) -> np.ndarray:
+        """(n, d) points at these distances (n,) along the residual directions."""
+        local = self.local.copy()
+        for offset, direction in zip(offsets, self.directions, strict=False):
+            local += offset[:, None] * direction
+        return np.asarray(self.origin + local)
 
 
 def sample_feet(
@@ -35,11 +51,13 @@ def sample_feet(
     """n random feet on a feature.
 
     length: extent along the axis or line, or side of a plane's patch (default: twice the radius, or 100); arc (rad):
-    angle about the axis; of a sphere, a cap of this full angle. Residuals: the normal distance; lines in space have
-    two, along u and v; circles and ellipses in space have two, in and out of the plane. Raises `ParameterError` for
-    features without a sampler.
+    angle about the axis; of a sphere, a cap of this full angle. Residuals: the normal distance; lines and curves in
+    space have two, across their direction; circles, ellipses and slots in space have two, in and out of the plane.
+    Raises `ParameterError` for features without a sampler.
     """
     kind = feature.kind
+    if hasattr(feature, "sample_feet"):
+        return _freeform(feature, n, rng)
     q = feature.parameters
     size = length if length is not None else 2.0 * float(q.get("radius", q.get("semi_major", 50.0)))
     if kind == "line":
@@ -47,8 +65,14 @@ def sample_feet(
     if kind == "plane":
         u, v = basis(q["normal"])
         x, y = rng.uniform(-0.5, 0.5, (2, n)) * size
-        feet = q["point"] + np.outer(x, u) + np.outer(y, v)
-        return _surface(feature, feet, np.broadcast_to(q["normal"], (n, 3)))
+        return _surface(feature, np.outer(x, u) + np.outer(y, v), np.broadcast_to(q["normal"], (n, 3)))
+    if kind == "parallel_planes":
+        u, v = basis(q["normal"])
+        x, y = rng.uniform(-0.5, 0.5, (2, n)) * size
+        normals = np.where(rng.permutation(n) % 2 == 0, 1.0, -1.0)[:, None] * q["normal"]
+        return _surface(feature, np.outer(x, u) + np.outer(y, v) + 0.5 * q["width"] * normals, normals)
+    if kind == "slot":
+        return _slot(feature, n, rng)
     angle = arc * rng.uniform(-0.5, 0.5, n)
     if kind in ("circle", "ellipse"):
         return _curve(feature, angle)
@@ -58,7 +82,7 @@ def sample_feet(
         s = np.sqrt(np.maximum(0.0, 1.0 - z * z))
         normals = np.column_stack((s * np.cos(turn), s * np.sin(turn), z))
         normals /= np.linalg.norm(normals, axis=1)[:, None]
-        return _surface(feature, q["center"] + q["radius"] * normals, normals)
+        return _surface(feature, q["radius"] * normals, normals)
     if kind not in ("cylinder", "cone", "torus"):
         raise ParameterError(f"no sampler for a {kind}", expected="a feature that can be fitted")
     w = q["axis"]
@@ -67,16 +91,16 @@ def sample_feet(
     if kind == "torus":
         tube = rng.uniform(-math.pi, math.pi, n)
         normals = np.cos(tube)[:, None] * radial + np.outer(np.sin(tube), w)
-        return _surface(feature, q["center"] + q["major_radius"] * radial + q["minor_radius"] * normals, normals)
+        return _surface(feature, q["major_radius"] * radial + q["minor_radius"] * normals, normals)
     g = rng.uniform(-0.5, 0.5, n) * size
     if kind == "cylinder":
-        return _surface(feature, q["point"] + q["radius"] * radial + np.outer(g, w), radial)
+        return _surface(feature, q["radius"] * radial + np.outer(g, w), radial)
     slope = math.tan(q["half_angle"])
     if slope != 0.0:  # stay on the nappe that holds the point
         end = -0.9 * q["radius"] / slope
         g = np.maximum(g, end) if slope > 0.0 else np.minimum(g, end)
     normals = math.cos(q["half_angle"]) * radial - math.sin(q["half_angle"]) * w
-    return _surface(feature, q["point"] + (q["radius"] + slope * g)[:, None] * radial + np.outer(g, w), normals)
+    return _surface(feature, (q["radius"] + slope * g)[:, None] * radial + np.outer(g, w), normals)
 
 
 def _line(feature: Feature, g: np.ndarray) -> Feet:
@@ -84,12 +108,12 @@ def _line(feature: Feature, g: np.ndarray) -> Feet:
     n = len(g)
     zero, one = np.zeros(n), np.ones(n)
     if isinstance(feature, Line2D):
-        feet = q["point"] + np.outer(g, q["direction"])
-        return Feet(feet, (np.broadcast_to(feature.normal, (n, 2)),), (np.column_stack((-one, -g)),))
+        local = np.outer(g, q["direction"])
+        return Feet(q["point"], local, (np.broadcast_to(feature.normal, (n, 2)),), (np.column_stack((-one, -g)),))
     u, v = basis(q["direction"])
-    feet = q["point"] + np.outer(g, q["direction"])
     return Feet(
-        feet,
+        q["point"],
+        np.outer(g, q["direction"]),
         (np.broadcast_to(u, (n, 3)), np.broadcast_to(v, (n, 3))),
         (np.column_stack((-one, zero, -g, zero)), np.column_stack((zero, -one, zero, -g))),
     )
@@ -114,47 +138,92 @@ def _curve(feature: Feature, angle: np.ndarray) -> Feet:
         else:
             assert isinstance(feature, Circle2D)
             u, v = np.eye(2)
-        feet = q["center"] + np.outer(x, u) + np.outer(y, v)
+        local = np.outer(x, u) + np.outer(y, v)
         normals = np.outer(nx, u) + np.outer(ny, v)
-        return Feet(feet, (normals,), (np.column_stack((-nx, -ny, *spin, *sizes)),))
+        return Feet(q["center"], local, (normals,), (np.column_stack((-nx, -ny, *spin, *sizes)),))
     w = q["normal"]
     if ellipse:
         u, v = q["major_axis"], np.cross(w, q["major_axis"])
     else:
         u, v = basis(w)
-    zero = np.zeros(n)
-    feet = q["center"] + np.outer(x, u) + np.outer(y, v)
+    return _in_plane(feature, (u, v, w), (x, y), (nx, ny), [*spin, *sizes])
+
+
+def _in_plane(
+    feature: Feature,
+    frame: tuple[np.ndarray, np.ndarray, np.ndarray],
+    at: tuple[np.ndarray, np.ndarray],
+    normal: tuple[np.ndarray, np.ndarray],
+    further: list[np.ndarray],
+) -> Feet:
+    """A plane curve in space: rows in the plane (further: rotation and sizes) and out of it."""
+    (u, v, w), (x, y), (nx, ny) = frame, at, normal
+    zero = np.zeros(len(x))
+    flat = np.column_stack((-nx, -ny, zero, zero, zero, *further))
+    across = np.column_stack((zero, zero, zero - 1.0, x, y, *([zero] * len(further))))
     normals = np.outer(nx, u) + np.outer(ny, v)
-    flat = np.column_stack((-nx, -ny, zero, zero, zero, *spin, *sizes))
-    extra = [zero] * (len(spin) + len(sizes))
-    across = np.column_stack((zero, zero, -np.ones(n), x, y, *extra))
-    return Feet(feet, (normals, np.broadcast_to(w, (n, 3))), (flat, across))
+    center = feature.parameters["center"]
+    return Feet(center, np.outer(x, u) + np.outer(y, v), (normals, np.broadcast_to(w, (len(x), 3))), (flat, across))
 
 
-def _surface(feature: Feature, feet: np.ndarray, normals: np.ndarray) -> Feet:
+def _slot(feature: Feature, n: int, rng: np.random.Generator) -> Feet:
+    """Feet along the outline of a slot with round ends, uniform in length."""
+    q = feature.parameters
+    w, u = q["normal"], q["direction"]
+    r, half = 0.5 * q["width"], 0.5 * (q["length"] - q["width"])
+    s = rng.uniform(0.0, 4.0 * half + 2.0 * math.pi * r, n)
+    end = s >= 4.0 * half
+    turn = (s - 4.0 * half) / r - 0.5 * math.pi  # round both ends in turn: right, then left
+    right = turn < 0.5 * math.pi
+    side = np.where(s < 2.0 * half, 1.0, -1.0)
+    nx = np.where(end, np.cos(turn), 0.0)
+    ny = np.where(end, np.sin(turn), side)
+    middle = np.where(end, np.where(right, half, -half), np.where(side > 0.0, s - half, s - 3.0 * half))
+    x, y = middle + r * nx, r * ny
+    # the length moves the ends outwards; the width moves their centres inwards and their arcs outwards
+    further = [-(ny * x - nx * y), -0.5 * np.abs(nx), -0.5 * (1.0 - np.abs(nx))]
+    return _in_plane(feature, (u, np.cross(w, u), w), (x, y), (nx, ny), further)
+
+
+def _freeform(feature: Any, n: int, rng: np.random.Generator) -> Feet:
+    """Freeform features: rigid motion about their reference point, along and about the coordinate axes."""
+    origin, local, directions = feature.sample_feet(n, rng)
+    rows = []
+    for normal in directions:
+        if feature.dimension == 2:
+            spin = local[:, 0] * normal[:, 1] - local[:, 1] * normal[:, 0]
+            rows.append(-np.column_stack((normal, spin)))
+        else:
+            rows.append(-np.column_stack((normal, np.cross(local, normal))))
+    return Feet(origin, local, tuple(directions), tuple(rows))
+
+
+def _surface(feature: Feature, local: np.ndarray, normals: np.ndarray) -> Feet:
     """Surfaces in space: -n.v for shifts, tilts and sizes."""
     q = feature.parameters
     kind = feature.kind
-    n = len(feet)
+    n = len(local)
+    origin = q["center"] if "center" in q else q["point"]
     if kind == "sphere":
-        return Feet(feet, (normals,), (np.column_stack((-normals, -np.ones(n))),))
-    w = q["normal"] if kind == "plane" else q["axis"]
+        return Feet(origin, local, (normals,), (np.column_stack((-normals, -np.ones(n))),))
+    w = q["axis"] if "axis" in q else q["normal"]
     u, v = basis(w)
-    y = feet - (q["center"] if kind == "torus" else q["point"])
     shift = [-normals @ u, -normals @ v]
     # a tilt towards u turns about w x u = v, one towards v about w x v = -u
-    tilt = [-np.einsum("ij,ij->i", normals, np.cross(v, y)), -np.einsum("ij,ij->i", normals, np.cross(-u, y))]
+    tilt = [-np.einsum("ij,ij->i", normals, np.cross(v, local)), -np.einsum("ij,ij->i", normals, np.cross(-u, local))]
     one = np.ones(n)
     if kind == "plane":
         columns = [-one, *tilt]
+    elif kind == "parallel_planes":
+        columns = [-normals @ w, *tilt, -0.5 * one]
     elif kind == "cylinder":
         columns = [*shift, *tilt, -one]
     elif kind == "cone":
         psi = q["half_angle"]
-        columns = [*shift, *tilt, -math.cos(psi) * one, -(y @ w) / math.cos(psi)]
+        columns = [*shift, *tilt, -math.cos(psi) * one, -(local @ w) / math.cos(psi)]
     else:
-        across = y - np.outer(y @ w, w)
+        across = local - np.outer(local @ w, w)
         radial = across / np.linalg.norm(across, axis=1)[:, None]
         major = -np.einsum("ij,ij->i", normals, radial)
         columns = [*shift, -normals @ w, *tilt, major, -one]
-    return Feet(feet, (np.asarray(normals),), (np.column_stack(columns),))
+    return Feet(origin, local, (np.asarray(normals),), (np.column_stack(columns),))

@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "recipe": ("pipelines.cli.recipe", "recipe", "Check a recipe, start one, print its JSON Schema."),
     "report": ("pipelines.cli.results", "report", "Build the report of a run again."),
     "run": ("pipelines.cli.run", "run", "Measure all inputs of a recipe into a run folder."),
+    "selftest": ("pipelines.cli.selftest", "selftest", "Fits against sets with known answers: numerical error."),
     "sem": ("pipelines.cli.sem", "sem", "Measure one SEM image."),
     "status": ("pipelines.cli.results", "status", "What a run has done so far."),
     "verify": ("pipelines.cli.results", "verify", "Check a run folder against its digests."),

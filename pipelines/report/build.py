@@ -121,6 +121,7 @@ def _write_index(site: Site, env: Any, words: Words, run: model.RunModel) -> Pat
         "pages": len(groups),
         "lots": [lot_card(words, lot, run.total) for lot in run.lots],
         "acquisition": markup.acquisition_facts(words, run.acquisition),
+        "selftest": _selftest(run.selftest),
     }
     index = site.write("index.html", env.get_template("index.html").render(context))
     site.write("data/index.js", f"abbe.put({safe_json('index')},{safe_json(_index_data(ordered, len(groups)))});\n")
@@ -134,6 +135,28 @@ def _write_index(site: Site, env: Any, words: Words, run: model.RunModel) -> Pat
         page = list_template.render(up="", run=run, rows=rows, page=number, pages=len(groups))
         site.write(f"parts-{number:04d}.html", page)
     return index
+
+
+def _selftest(document: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The recorded self-test as the page shows it: worst error over limit of each criterion, as percent."""
+    if document is None:
+        return None
+    rows = []
+    for name, row in dict(document.get("criteria") or {}).items():
+        ratio = row.get("ratio")
+        share = "–" if ratio is None else f"{100.0 * float(ratio):.2g} %"
+        shown = {"name": str(name), "features": row.get("features"), "sets": row.get("sets"), "share": share}
+        rows.append({**shown, "passed": bool(row.get("passed"))})
+    bad = [clean(str(name)) for key in ("failed", "untested") for name in document.get(key) or ()]
+    return {
+        "passed": bool(document.get("passed")),
+        "sets": document.get("sets"),
+        "date": clean(str(document.get("date", ""))),
+        "version": clean(str(document.get("version", ""))),
+        "machine": clean(str(document.get("machine", ""))),
+        "rows": rows,
+        "bad": bad,
+    }
 
 
 def _index_data(ordered: Sequence[model.PartRow], files_: int) -> dict[str, Any]:

@@ -225,6 +225,7 @@ class RunModel:
     n_provisional: int
     flag_counts: Counter[str]
     provisional_causes: Counter[str] = field(default_factory=Counter)
+    selftest: Mapping[str, Any] | None = None
 
     @property
     def n_unmeasured(self) -> int:
@@ -326,6 +327,7 @@ def gather(run: RunLike) -> RunModel:
         n_provisional=sum(r.provisional for r in rows),
         flag_counts=flags,
         provisional_causes=causes,
+        selftest=run.selftest() if hasattr(run, "selftest") else None,
     )
 
 

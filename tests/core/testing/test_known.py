@@ -95,5 +95,5 @@ def test_wrong_use() -> None:
         known_zone(plane, 3, zone=0.01, seed=1)
     with pytest.raises(ParameterError):
         known_least_squares(plane, 3, sigma=0.01, seed=1)
-    with pytest.raises(ParameterError):
-        known_least_squares(Slot((0, 0, 0), (0, 0, 1), (1, 0, 0), 5.0, 2.0), 30, sigma=0.01, seed=1)
+    with pytest.raises(ParameterError):  # two sets of residuals, eight parameters
+        known_least_squares(Slot((0, 0, 0), (0, 0, 1), (1, 0, 0), 5.0, 2.0), 4, sigma=0.01, seed=1)

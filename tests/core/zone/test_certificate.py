@@ -25,7 +25,8 @@ def test_multipliers_balance(name: str) -> None:
     assert math.isclose(lam.sum(), 1.0, abs_tol=1e-12)
     assert lam.min() > 0.0
     touch = points[contacts]
-    rows = _surface(found.feature, found.feature.project(touch), found.feature.normals(touch)).jacobians[0]
+    origin = found.parameters["center"] if "center" in found.parameters else found.parameters["point"]
+    rows = _surface(found.feature, found.feature.project(touch) - origin, found.feature.normals(touch)).jacobians[0]
     balance = np.abs((lam * signs) @ rows) / np.abs(rows).max(axis=0)
     assert balance.max() <= 1e-10  # the limit of the project
     distance = found.feature.distance(points)
