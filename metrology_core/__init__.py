@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         Selection,
         ThermalState,
     )
-    from metrology_core.fitting import Fit, fit
+    from metrology_core.fitting import Fit, FitMany, fit, fit_many, fit_trials
     from metrology_core.instrument import Instrument
     from metrology_core.measurement import Measurement
     from metrology_core.propagation import UncertainFeature, propagate
@@ -47,7 +47,7 @@ _HOMES = {
         "Selection",
         "ThermalState",
     ),
-    "fitting": ("Fit", "fit"),
+    "fitting": ("Fit", "FitMany", "fit", "fit_many", "fit_trials"),
     "instrument": ("Instrument",),
     "measurement": ("Measurement",),
     "propagation": ("UncertainFeature", "propagate"),
@@ -65,6 +65,7 @@ __all__ = [
     "Decision",
     "DecisionRule",
     "Fit",
+    "FitMany",
     "Frame",
     "HeightMap",
     "Image",
@@ -84,6 +85,8 @@ __all__ = [
     "__version__",
     "decide",
     "fit",
+    "fit_many",
+    "fit_trials",
     "propagate",
 ]
 
