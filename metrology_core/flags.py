@@ -266,6 +266,12 @@ _ROWS = (
         "Fewer than three lines: scatter between lines is not known well.",
         "Use a larger field.",
     ),
+    Flag(
+        "filtered_image",
+        "warning",
+        "Neighbouring rows of the image share noise: it was filtered. Roughness allows for the measured correlation.",
+        "Export the image without filter or compression.",
+    ),
     Flag("low_contrast", "warning", "The step between line and space is small against the noise.", "Raise the dose."),
     Flag(
         "biased_roughness",

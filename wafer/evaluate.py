@@ -35,7 +35,7 @@ class SemLineSettings:
     ``pitch_conflict`` and ``inverted_contrast``. ``seed`` drives the resampling of the edge noise.
     """
 
-    criterion: Literal["threshold", "max_gradient", "sigmoid"] = "threshold"
+    criterion: Literal["threshold", "max_gradient", "sigmoid", "linear_approximation", "model"] = "threshold"
     level: float = 0.5
     rows: tuple[int, int] | None = None
     lines: Literal["bright", "dark"] = "bright"
@@ -47,7 +47,7 @@ class SemLineSettings:
 
     def __post_init__(self) -> None:
         for name, allowed in (
-            ("criterion", ("threshold", "max_gradient", "sigmoid")),
+            ("criterion", ("threshold", "max_gradient", "sigmoid", "linear_approximation", "model")),
             ("lines", ("bright", "dark")),
             ("detrend", ("linear", "mean")),
             ("orientation", ("vertical", "horizontal")),

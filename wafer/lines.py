@@ -110,7 +110,7 @@ def plateau_not_reached(edges: EdgeSet, level: float) -> float:
     """
     if edges.criterion == "max_gradient" or not edges.profiles:
         return 0.0
-    level = level if edges.criterion == "threshold" else 0.5
+    level = level if edges.criterion in ("threshold", "model") else 0.5
     slope = float(np.mean([p.slope for p in edges.profiles.values()]))
     step = float(np.median(edges.high - edges.low))
     blur = step / (slope * math.sqrt(2.0 * math.pi))

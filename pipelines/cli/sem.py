@@ -27,9 +27,14 @@ def sem() -> None:
 @click.option("--pixel-u", metavar="RATIO", help="Relative standard uncertainty of the pixel size, e.g. '0.5 %'.")
 @click.option("--rows", metavar="A:B", help="Rows to measure, end exclusive.")
 @click.option(
-    "--criterion", type=click.Choice(["threshold", "max_gradient", "sigmoid"]), default="threshold", show_default=True
+    "--criterion",
+    type=click.Choice(["threshold", "max_gradient", "sigmoid", "linear_approximation", "model"]),
+    default="threshold",
+    show_default=True,
 )
-@click.option("--level", default="50 %", show_default=True, metavar="RATIO", help="Level of the threshold criterion.")
+@click.option(
+    "--level", default="50 %", show_default=True, metavar="RATIO", help="Level of the criteria threshold and model."
+)
 @click.option("--lines", type=click.Choice(["bright", "dark"]), default="bright", show_default=True)
 @click.option("--detrend", type=click.Choice(["linear", "mean"]), default="linear", show_default=True)
 @click.option(

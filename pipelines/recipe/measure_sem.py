@@ -34,8 +34,8 @@ class SemLinesMeasure(Strict):
     kind: Literal["sem_lines"]
     pixel: PixelSpec
     rows: Annotated[list[int], Field(min_length=2, max_length=2)] | None = None
-    criterion: Literal["threshold", "max_gradient", "sigmoid"] = "threshold"
-    level: Ratio | None = Field(default=None, description="Level of the threshold criterion; default 50 %.")
+    criterion: Literal["threshold", "max_gradient", "sigmoid", "linear_approximation", "model"] = "threshold"
+    level: Ratio | None = Field(default=None, description="Level of criteria threshold and model; default 50 %.")
     lines: Literal["bright", "dark"] = "bright"
     detrend: Literal["linear", "mean"] = "linear"
     orientation: Literal["vertical", "horizontal"] = "vertical"
@@ -51,8 +51,10 @@ class SemLinesMeasure(Strict):
     @model_validator(mode="after")
     def _level(self) -> SemLinesMeasure:
         if self.level is not None:
-            if self.criterion != "threshold":
-                raise PydanticCustomError("contradiction", "'level' belongs to criterion threshold", {"key": "level"})
+            if self.criterion not in ("threshold", "model"):
+                raise PydanticCustomError(
+                    "contradiction", "'level' belongs to criteria threshold and model", {"key": "level"}
+                )
             if not 0.05 <= self.level.to("1") <= 0.95:
                 raise PydanticCustomError("out_of_range", "the level lies between 5 % and 95 %", {"key": "level"})
         return self

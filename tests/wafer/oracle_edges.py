@@ -17,18 +17,42 @@ def threshold_crossing(row: np.ndarray, level: float, rising: bool) -> float:
     return float(place)
 
 
-def logistic_fit(row: np.ndarray, low: float, high: float, width: float, variance: float, start: float) -> float:
-    """Centre of a logistic, levels tied to ``low`` and ``high`` by 15 % of the step, by SciPy's least squares."""
+def logistic_fit(row: np.ndarray, low: float, high: float, width: float, tie: float, start: float) -> float:
+    """Centre of a logistic, levels tied to ``low`` and ``high`` with the weight of ``tie`` pixels, by SciPy."""
     from scipy.optimize import least_squares
 
     x = np.arange(row.size)
-    tie = np.sqrt(variance) / (0.15 * abs(high - low))
 
     def residual(p: np.ndarray) -> np.ndarray:
         model = p[0] + (p[1] - p[0]) / (1.0 + np.exp(-(x - p[2]) / width))
-        return np.concatenate([row - model, [tie * (low - p[0]), tie * (high - p[1])]])
+        return np.concatenate([row - model, np.sqrt(tie) * np.array([low - p[0], high - p[1]])])
 
     return float(least_squares(residual, [low, high, start], xtol=1e-12, ftol=1e-12, gtol=1e-12).x[2])
+
+
+def erf_shift(row: np.ndarray, low: float, high: float, blur: float, start: float) -> float:
+    """Place of an error-function edge of known levels and blur, by SciPy's least squares."""
+    from scipy.optimize import least_squares
+    from scipy.special import ndtr
+
+    x = np.arange(row.size)
+    found = least_squares(
+        lambda p: row - low - (high - low) * ndtr((x - p[0]) / blur), [start], xtol=1e-12, ftol=1e-12, gtol=1e-12
+    )
+    return float(found.x[0])
+
+
+def line_cut(row: np.ndarray, base: float, start: float, radius: float, rising: bool) -> float:
+    """Line through the five pixels where it is steepest (within ``radius`` of ``start``), cut with ``base``."""
+    best, place = 0.0, np.nan
+    for i in range(2, row.size - 2):
+        if not np.floor(start - radius) <= i <= np.ceil(start + radius):
+            continue
+        slope, level = np.polyfit(np.arange(-2, 3), row[i - 2 : i + 3], 1)
+        steep = slope if rising else -slope
+        if steep > best:
+            best, place = steep, i - (level - base) / slope
+    return float(place)
 
 
 def erf_lines(

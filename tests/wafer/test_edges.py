@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from metrology_core.errors import DataError, ParameterError
-from tests.wafer.oracle_edges import erf_lines, logistic_fit, threshold_crossing
+from tests.wafer.oracle_edges import erf_lines, erf_shift, line_cut, logistic_fit, threshold_crossing
 from wafer.edges import CRITERIA, find_edges
-from wafer.kernels.edges import SIGMOID, THRESHOLD, locate_edges
+from wafer.edges.locate import TABLE, TIE, Shape, Windows, locate
+from wafer.kernels.edges import LINEAR, MODEL, SIGMOID, THRESHOLD
+from wafer.noise import NoiseModel
 from wafer.simulate import SemModel, simulate_lines
 
 
@@ -38,7 +40,13 @@ def test_noise_free_edges_lie_at_the_true_place(criterion: str, slope: float) ->
     # Linear interpolation of an erf between pixels errs by at most 0.0962/(6 s^2) px (third derivative over the first,
     # times max t(1-t)(1-2t)): 1.0e-3 px at s = 4. The vertex of a parabola through three gradients errs by the same
     # order. The logistic is as symmetric as the edge, but its window begins and ends at whole pixels: 3e-3 px.
-    assert np.abs(found.x - truth).max() < (1.1e-3 if criterion == "threshold" else 3.1e-3)
+    if criterion == "linear_approximation":
+        # The line through five pixels of an erf, cut with the dark level: half a step over its slope outside the edge;
+        # the slope changes by 2 % with the phase of the pixels.
+        gradient = sum(d * (0.5 + 0.5 * math.erf(d / (blur * math.sqrt(2.0)))) for d in range(-2, 3)) / 10.0
+        truth = truth - found.polarity[:, None] * 0.5 / gradient
+    limit = {"threshold": 1.1e-3, "linear_approximation": 0.1}.get(criterion, 3.1e-3)
+    assert np.abs(found.x - truth).max() < limit
     # the tilt comes from averaged blocks; 2e-4 is 0.01 px over 64 rows
     assert found.slope == pytest.approx(slope, abs=2e-4)
     assert ("tilted" in found.flags) == (slope != 0.0)
@@ -96,29 +104,51 @@ def one_edge_rows(seed: int, rising: bool) -> np.ndarray:
     return rows if rising else np.ascontiguousarray(rows[:, ::-1])
 
 
+def one_window(sign: int) -> Windows:
+    return Windows(np.full(1, 10.0), np.full(1, 10.0), np.full(1, 10.0), np.array([sign]), 0.0, 0.0)
+
+
+def erf_table() -> tuple[np.ndarray, float]:
+    from scipy.special import ndtr
+
+    half = 24.0
+    t = np.arange(-half * TABLE, half * TABLE + 1) / TABLE
+    one = np.stack([ndtr(t / 1.6), np.exp(-0.5 * (t / 1.6) ** 2) / (1.6 * math.sqrt(2.0 * math.pi)), np.ones_like(t)])
+    return np.stack([one, one]), half
+
+
 @pytest.mark.parametrize("rising", [True, False])
-@pytest.mark.parametrize("criterion", [THRESHOLD, SIGMOID])
-def test_kernel_agrees_with_the_slow_twin(criterion: int, rising: bool) -> None:
+@pytest.mark.parametrize("criterion", [THRESHOLD, SIGMOID, LINEAR, MODEL])
+def test_kernels_agree_with_the_slow_twins(criterion: int, rising: bool) -> None:
     rows = one_edge_rows(11, rising)
     one = np.ones(1)
-    x, u, state = np.empty((1, 200)), np.empty((1, 200)), np.empty((1, 200), dtype=np.uint8)
-    sign = np.array([1 if rising else -1], dtype=np.int64)
-    noise = np.array([484.0, 0.0, 0.0])
-    locate_edges(
-        rows, 0, 200, 0, 0.0, 0.0, 10.0 * one, 10.0 * one, 10.0 * one, sign, 95.0 * one, 50.0 * one, 140.0 * one,
-        20.0 * one, 1.0 * one, 2.0 * one, noise, criterion, x, u, state,
-    )  # fmt: skip
-    found = np.flatnonzero(state[0] == 0)
+    table, half = erf_table()
+    if criterion == SIGMOID:
+        f = 1.0 / (1.0 + np.exp(-np.arange(-half * TABLE, half * TABLE + 1) / TABLE))
+        table = np.stack([np.stack([f, f * (1.0 - f), np.ones_like(f)])] * 2)
+    shape = Shape(95.0 * one, 50.0 * one, 140.0 * one, 20.0 * one, 2.0 * one, 5, table, half, 0)
+    noise = NoiseModel(484.0, 0.0, 0.0, 50.0, 140.0, 22.0, 22.0, 1.0)
+    x, u, state = (a[0] for a in locate(rows, criterion, one_window(1 if rising else -1), shape, noise))
+    found = np.flatnonzero(state == 0)
     assert found.size > 190  # contrast to noise 4: rows without a step of a quarter of the contrast are rare
+    assert (u[found] > 0.0).all() and np.isnan(x[state != 0]).all()
+    low, high = (50.0, 140.0) if rising else (140.0, 50.0)
     for j in found:
         crossing = threshold_crossing(rows[j], 95.0, rising)
         if criterion == THRESHOLD:
-            assert x[0, j] == pytest.approx(crossing, abs=1e-9)  # same definition, other arithmetic
+            assert x[j] == pytest.approx(crossing, abs=1e-9)  # same definition, other arithmetic
+        elif criterion == LINEAR:
+            assert x[j] == pytest.approx(line_cut(rows[j], 50.0, crossing, 2.0, rising), abs=1e-9)
+        elif criterion == SIGMOID:
+            twin = logistic_fit(rows[j], low, high, 1.0, TIE, crossing)
+            # Steps below 2e-4 px end the iteration; the table (1/16 px) is followed linearly: 3e-4 px.
+            assert x[j] == pytest.approx(twin, abs=2e-3)
         else:
-            low, high = (50.0, 140.0) if rising else (140.0, 50.0)
-            twin = logistic_fit(rows[j], low, high, 1.0, 484.0, crossing)
-            # Steps below 1e-4 px end the iteration; it converges linearly with a rate below 0.9 on noisy rows.
-            assert x[0, j] == pytest.approx(twin, abs=1.5e-3)
+            # the same with the error function of the table and fixed levels
+            assert x[j] == pytest.approx(erf_shift(rows[j], low, high, 1.6, crossing), abs=2e-3)
+    if criterion == MODEL:
+        # weight 1 everywhere: the bound of an error function, (sigma / C) sqrt(2 sqrt(pi) s), to the pixel grid's 1 %
+        assert np.median(u[found]) == pytest.approx(22.0 / 90.0 * math.sqrt(2.0 * math.sqrt(math.pi) * 1.6), rel=0.02)
 
 
 @pytest.mark.parametrize("criterion", CRITERIA)

@@ -11,7 +11,8 @@ from scipy.special import ndtr
 from metrology_core.data import Image
 from metrology_core.provenance import Source
 from wafer import SemLineResult, SemLineSettings, measure_sem_lines
-from wafer.edges import find_edges, plateaus
+from wafer.edges import find_edges
+from wafer.edges.profiles import Spread, plateaus, rough_levels, splines_of
 from wafer.lines import causes, width_correction
 from wafer.noise import NoiseModel, grey_step
 
@@ -105,7 +106,9 @@ def test_levels_of_plateaus_are_not_the_extremes_of_their_noise() -> None:
     got = []
     for _ in range(200):
         halves = np.array([[count * clean + rng.normal(0.0, 15.0 * np.sqrt(count)), count] for _ in range(2)])
-        got.append(plateaus(halves, model))
+        spread = Spread(x, halves, 0.0)
+        _, one, other = splines_of(spread, rough_levels(spread), model)
+        got.append(plateaus(x, one, other))
     values = np.array(got)  # (200, dark or bright, value or u)
     for k, truth in enumerate((LOW, HIGH)):
         error, u = values[:, k, 0] - truth, values[:, k, 1]

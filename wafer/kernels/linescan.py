@@ -31,28 +31,36 @@ def sheared_sum(
 
 
 @kernel
-def stripe_means(
-    image: np.ndarray, start: int, stop: int, top: int, centre: np.ndarray, half: np.ndarray, out: np.ndarray
+def difference_sums(
+    image: np.ndarray, slope: float, middle: float, centre: np.ndarray, lags: int, sums: np.ndarray, used: np.ndarray
 ) -> int:
-    """Mean grey of every stripe (line or space) in each row, within ``half`` of ``centre`` (n_stripes, rows).
+    """Sums over the rows of ``image`` at the centres of stripes, for the photon transfer.
 
-    ``out`` is (n_stripes, rows), NaN outside the image.
+    ``sums`` is (n_stripes, 4 + lags): grey, d^2 and e^2 (differences to the next row in the column of the centre and in
+    the one to its right), d e, and squared differences over 1 to ``lags`` rows. ``used`` (n_stripes, 1 + lags) counts
+    rows, and pairs of rows by lag. Each difference is taken in the column of its upper row, so that a step of the
+    tilted track does not look like noise. Stripes that leave the image are left out.
     """
-    nx = image.shape[1]
-    for y in range(start, stop):
-        for s in range(half.size):
-            c = centre[s, y - top]
-            a = int(math.ceil(c - half[s]))
-            b = int(math.floor(c + half[s]))
-            if b < a:
-                a = int(math.floor(c + 0.5))
-                b = a
-            a = max(a, 0)
-            b = min(b, nx - 1)
-            total = 0.0
-            for x in range(a, b + 1):
-                total += image[y, x]
-            out[s, y - top] = total / (b - a + 1) if b >= a else np.nan
+    ny, nx = image.shape
+    for s in range(centre.size):
+        ends = (centre[s] - slope * middle, centre[s] + slope * (ny - 1 - middle))
+        if min(ends[0], ends[1]) < 1.0 or max(ends[0], ends[1]) > nx - 3.0:
+            continue
+        for y in range(ny):
+            x = int(math.floor(centre[s] + slope * (y - middle) + 0.5))
+            here = image[y, x]
+            sums[s, 0] += here
+            used[s, 0] += 1.0
+            for lag in range(1, lags + 1):
+                if y + lag < ny:
+                    d = image[y + lag, x] - here
+                    sums[s, 3 + lag] += d * d
+                    used[s, lag] += 1.0
+                    if lag == 1:
+                        e = image[y + 1, x + 1] - image[y, x + 1]
+                        sums[s, 1] += d * d
+                        sums[s, 2] += e * e
+                        sums[s, 3] += d * e
     return 0
 
 
@@ -70,11 +78,13 @@ def edge_spread(
     half: float,
     total: np.ndarray,
     count: np.ndarray,
+    misfit: np.ndarray,
 ) -> int:
     """Accumulate the edge spread function about the edges ``x`` (n_edges, rows), ``fine`` bins per pixel.
 
     The place of the edge in a row is the mean of its ``neighbours`` rows above and below, *without the row itself*:
-    aligning a row on its own noise would make the profile look steeper than it is.
+    aligning a row on its own noise would make the profile look steeper than it is. ``misfit`` (2) collects squares and
+    number of the distances between that place and the edge of the row.
     """
     nx = image.shape[1]
     n_edges, n_rows = x.shape
@@ -90,6 +100,9 @@ def edge_spread(
             if found < neighbours:
                 continue
             place /= found
+            if not math.isnan(x[e, j]):
+                misfit[0] += (x[e, j] - place) * (x[e, j] - place)
+                misfit[1] += 1.0
             a = max(int(math.ceil(place - min(half, reach_left[e]))), 0)
             b = min(int(math.floor(place + min(half, reach_right[e]))), nx - 1)
             for i in range(a, b + 1):

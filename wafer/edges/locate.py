@@ -1,0 +1,92 @@
+"""One way to call the edge kernels: by criterion, in blocks of rows over the threads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from metrology_core.blocks import run_blocks
+from wafer.edges.profiles import EdgeProfile
+from wafer.kernels import edges as _k
+from wafer.kernels.template import fit_template
+from wafer.noise import NoiseModel
+
+_BLOCK = 64  # rows per block
+TABLE = 16  # entries of a tabulated shape per pixel
+TIE = 24.0  # pixels that the mean levels weigh in a row's sigmoid
+SEARCH_BELOW = 6.0  # contrast to noise below which the template looks beside the split
+SEARCH = 4  # pixels on either side
+
+
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """Where each edge is looked for: place at row ``middle``, reach to both sides, polarity; pixels."""
+
+    x: np.ndarray
+    left: np.ndarray
+    right: np.ndarray
+    polarity: np.ndarray
+    slope: float
+    middle: float
+
+
+@dataclass(frozen=True, eq=False)
+class Shape:
+    """What the criteria need to know about each edge: grey levels, slope or curvature, search radius; shape tables."""
+
+    level: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    steepness: np.ndarray
+    radius: np.ndarray
+    points: int = 5
+    table: np.ndarray | None = None
+    half: float = 0.0
+    search: int = 0
+
+
+def locate(
+    area: np.ndarray, code: int, windows: Windows, shape: Shape, noise: NoiseModel
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Places, their propagated standard deviations, and states, each (n_edges, rows)."""
+    ny = area.shape[0]
+    n = windows.x.size
+    x, u = np.empty((n, ny)), np.empty((n, ny))
+    state = np.empty((n, ny), dtype=np.uint8)
+    found = noise.as_array()
+
+    def work(first: int, end: int) -> None:
+        start, stop = first * _BLOCK, min(end * _BLOCK, ny)
+        common = (
+            area, start, stop, 0, windows.slope, windows.middle, windows.x, windows.left, windows.right,
+            windows.polarity, shape.level, shape.low, shape.high,
+        )  # fmt: skip
+        if code in (_k.SIGMOID, _k.MODEL):
+            tie = TIE if code == _k.SIGMOID else 0.0
+            fit_template(*common, shape.table, shape.half, TABLE, tie, shape.search, found, x, u, state)
+        else:
+            _k.locate_edges(*common, shape.steepness, shape.radius, found, code, shape.points, x, u, state)
+
+    run_blocks(work, (ny + _BLOCK - 1) // _BLOCK)
+    return x, u, state
+
+
+def tables(code: int, profiles: Mapping[int, EdgeProfile], noise: NoiseModel) -> tuple[np.ndarray, float]:
+    """Tabulated shapes (2, 3, n) for `wafer.kernels.template.fit_template`, and their half width in pixels."""
+    half = float(np.ceil(max(np.abs(p.distance).max() for p in profiles.values()))) + 1.0
+    t = np.arange(-half * TABLE, half * TABLE + 1) / TABLE
+    out = np.zeros((2, 3, t.size))
+    for side, sign in ((0, -1), (1, 1)):
+        p = profiles.get(sign) or next(iter(profiles.values()))
+        if code == _k.SIGMOID:
+            f = 1.0 / (1.0 + np.exp(np.clip(-t / p.width, -60.0, 60.0)))
+            out[side] = f, f * (1.0 - f) / p.width, np.ones_like(t)
+        else:
+            low, high = float(p.grey.min()), float(p.grey.max())
+            grey = np.interp(t, p.distance, p.grey)
+            gradient = np.interp(t, p.distance, p.gradient, left=0.0, right=0.0)
+            sd = np.sqrt(np.maximum(noise.variance(grey), 1e-12 + 1e-6 * (high - low) ** 2))
+            out[side] = (grey - low) / (high - low), gradient / (high - low), 1.0 / sd
+    return out, half
