@@ -279,3 +279,36 @@ class SurfaceTree:
             )  # fmt: skip
 
         run_blocks(work, _blocks(len(seeds)))
+
+    def along(self, points: Any, directions: Any, *, limit: float | None = None) -> ClosestPoints:
+        """Nearest place where the line through each point along ``directions`` ((3,) or (n, 3)) meets the mesh.
+
+        The distance is measured along the line, positive on the outer side of the face that is met (excess material).
+        Lines that meet nothing within ``limit`` are marked `beyond_limit`. Raises `ParameterError`.
+        """
+        from pointcloud.kernels import closest as layout
+        from pointcloud.kernels import rays as kernels
+
+        xyz = as_points(points)
+        n = len(xyz)
+        reach, _, _ = check_limits(n, limit, None, None)
+        vectors = np.atleast_2d(np.ascontiguousarray(directions, dtype=np.float64))
+        if vectors.shape not in ((1, 3), (n, 3)):
+            raise ParameterError("directions do not fit", expected=f"(3,) or ({n}, 3)", got=str(vectors.shape))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            vectors = vectors / np.sqrt(np.einsum("ij,ij->i", vectors, vectors))[:, None]
+        result = ClosestPoints.empty(n)
+        numbers = np.array([self._scale, *self._centre, (reach * self._scale) ** 2, -2.0, _SLACK])
+        nodes, _, first, vertices, tri, normals = self._tree
+        for start in range(0, n, _BATCH):
+            order = self._morton(xyz, start, min(_BATCH, n - start))
+
+            def work(a: int, b: int, start: int = start, order: NDArray[np.int32] = order) -> None:
+                kernels.along(
+                    xyz, order, start, _BLOCK, a, b, nodes, first, vertices, tri, normals, self._face_of, numbers,
+                    vectors, result.rows, result.words, np.empty(layout.STACK, dtype=np.int32),
+                    np.empty(layout.STACK), np.empty(3), np.empty(3),
+                )  # fmt: skip
+
+            run_blocks(work, _blocks(len(order)))
+        return result

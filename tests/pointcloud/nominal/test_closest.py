@@ -201,3 +201,43 @@ def test_two_cubes_that_share_an_edge_tell_sides() -> None:
     truth = np.where(np.sign(p[:, 0]) == np.sign(p[:, 1]), -1.0, 1.0)
     found = tree.closest(p)
     assert np.array_equal(np.sign(found.distance), truth)
+
+
+# --- along lines
+def test_deviation_along_a_direction_is_the_closed_form() -> None:
+    tree = tree_of(solids.box((40.0, 25.0, 15.0)))
+    rng = np.random.default_rng(3)
+    p = rng.uniform([-19, -12, 7], [19, 12, 8], (5000, 3))
+    found = tree.along(p, [0, 0, 2.0])
+    assert found.distance == pytest.approx(p[:, 2] - 7.5, abs=1e-14)
+    assert tree.along(p, [0, 0, -1.0]).distance == pytest.approx(p[:, 2] - 7.5, abs=1e-14)  # either way
+    u = np.array([0.3, 0.0, 1.0]) / np.hypot(0.3, 1.0)
+    assert tree.along(p[:, :] * [0.8, 0.8, 1], u).distance == pytest.approx((p[:, 2] - 7.5) / u[2], abs=1e-13)
+    aside = np.array([[50.0, 0, 0], [np.nan, 0, 0]])
+    marked = tree.along(aside, [0, 0, 1.0])
+    assert marked.beyond_limit.tolist() == [True, False] and marked.non_finite.tolist() == [False, True]
+    assert tree.along(p, [0, 0, 1.0], limit=0.1).beyond_limit.mean() == pytest.approx(0.8, abs=0.05)
+
+
+def test_no_line_slips_through_a_closed_surface() -> None:
+    """Lines through vertices and along edges of a sphere-like mesh, where every hit is shared by several triangles."""
+    v, f = solids.torus(40, 24)
+    tree = tree_of((v, f))
+    middle = np.einsum("ijk->ik", v[f]) / 3.0
+    for target in (v, middle, (v[f[:, 0]] + v[f[:, 1]]) / 2):
+        ring = target * [1, 1, 0]
+        ring = 35.0 * ring / np.linalg.norm(ring, axis=1)[:, None]  # the spine of the tube: inside
+        found = tree.along(ring, target - ring)
+        assert found.found.all() and (found.distance < 0).all()
+
+
+def test_vectors_of_their_own_for_each_point() -> None:
+    v, f = solids.torus(60, 40)
+    tree = tree_of((v, f))
+    points = solids.beside((v, f), 3000, 0.2, 5)
+    near = tree.closest(points)
+    inner = near.region == 0
+    across = tree.along(points[inner], near.normal[inner])
+    # the line along the normal of the foot's triangle meets that triangle at the foot, or a nearer surface first
+    assert (np.abs(across.distance) <= np.abs(near.distance[inner]) + 1e-12).all()
+    assert np.abs(np.abs(across.distance) - np.abs(near.distance[inner])).max() < 1e-12
