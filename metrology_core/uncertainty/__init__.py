@@ -30,8 +30,10 @@ if TYPE_CHECKING:
     from metrology_core.uncertainty.exact import one_way, summary
     from metrology_core.uncertainty.gum import GumResult, propagate_measured, propagate_model
     from metrology_core.uncertainty.intervals import coverage_interval, coverage_region, numerical_tolerance
+    from metrology_core.uncertainty.linear import LinearFit, linear_fit, polynomial_fit
     from metrology_core.uncertainty.model import Input, Joint, Model
     from metrology_core.uncertainty.montecarlo import MonteCarloResult, Validation, monte_carlo, validate
+    from metrology_core.uncertainty.nonlinear import NonlinearFit, nonlinear_fit
     from metrology_core.uncertainty.sampling import seed_of, vectorised
 
 _HOMES = {
@@ -70,6 +72,11 @@ _HOMES = {
         "coverage_region",
         "numerical_tolerance",
     ),
+    "linear": (
+        "LinearFit",
+        "linear_fit",
+        "polynomial_fit",
+    ),
     "model": (
         "Input",
         "Joint",
@@ -80,6 +87,10 @@ _HOMES = {
         "Validation",
         "monte_carlo",
         "validate",
+    ),
+    "nonlinear": (
+        "NonlinearFit",
+        "nonlinear_fit",
     ),
     "sampling": (
         "seed_of",
@@ -99,9 +110,11 @@ __all__ = [
     "GumResult",
     "Input",
     "Joint",
+    "LinearFit",
     "Lognormal",
     "Model",
     "MonteCarloResult",
+    "NonlinearFit",
     "Normal",
     "Rectangular",
     "StudentT",
@@ -113,9 +126,12 @@ __all__ = [
     "coverage_region",
     "expand",
     "gradient_of",
+    "linear_fit",
     "monte_carlo",
+    "nonlinear_fit",
     "numerical_tolerance",
     "one_way",
+    "polynomial_fit",
     "propagate_measured",
     "propagate_model",
     "readings",
