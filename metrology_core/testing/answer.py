@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from metrology_core.features import Feature, basis
+from metrology_core.testing.surfaces import Feet
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,15 +63,34 @@ def free_columns(feature: Feature, fixed: tuple[str, ...]) -> tuple[list[int], d
     """Chart columns that remain when parameters are held at their values, and these values by name."""
     names = list(feature.chart)
     held: set[str] = set()
+    values: dict[str, Any] = {}
     for name in fixed:
-        value = feature.parameters[name]
+        if name == "axis_ratio":  # the minor semi-axis follows the major one: see `tied`
+            values[name] = feature.parameters["semi_minor"] / feature.parameters["semi_major"]
+            held.add("semi_minor")
+            continue
+        value = values[name] = feature.parameters[name]
         if np.ndim(value) == 0:
             held.add(name)
         elif name == "major_axis":
             held.add("rotation")
         else:
             held |= {"tilt_u", "tilt_v", "tilt"} & set(names)
-    return [i for i, name in enumerate(names) if name not in held], {name: feature.parameters[name] for name in fixed}
+    return [i for i, name in enumerate(names) if name not in held], values
+
+
+def tied(feature: Feature, feet: Feet, fixed: tuple[str, ...]) -> Feet:
+    """The derivatives where a ratio of sizes is held: the one that stays carries the other along."""
+    if "axis_ratio" not in fixed:
+        return feet
+    names = list(feature.chart)
+    ratio = feature.parameters["semi_minor"] / feature.parameters["semi_major"]
+    jacobians = []
+    for rows in feet.jacobians:
+        joined = rows.copy()
+        joined[:, names.index("semi_major")] += ratio * rows[:, names.index("semi_minor")]
+        jacobians.append(joined)
+    return replace(feet, jacobians=tuple(jacobians))
 
 
 def error_class(name: str) -> str:
@@ -114,6 +134,8 @@ def sensitivity_of(feature: Feature, points: np.ndarray, response: np.ndarray) -
 
 def _levers(feature: Feature, offset: np.ndarray) -> list[tuple[str, str, float]]:
     q = feature.parameters
+    if feature.kind == "parallel_planes" and feature.dimension == 2:
+        return [("shift", "tilt", float(offset @ np.array((q["normal"][1], -q["normal"][0]))))]
     if feature.kind in ("plane", "parallel_planes"):
         u, v = basis(q["normal"])
         return [("shift", "tilt_u", -float(offset @ u)), ("shift", "tilt_v", -float(offset @ v))]

@@ -62,32 +62,63 @@ def balanced(rows: np.ndarray, rng: np.random.Generator, one_sided: bool) -> tup
 def interpolated(
     rows: np.ndarray, rng: np.random.Generator, largest: float = 0.9
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """p points with residual zero, signs (n,) of all others (0 for these), and the subgradients (p,) that balance
-    them: rows' signs + rows[points]' subgradients = 0, every one below `largest` in size.
+    """Points with residual zero, unit residual directions (n, k) of all others (0 for these), and the subgradients
+    (m, k) that balance them, every one shorter than `largest`.
+
+    rows (k, n, p): derivatives of the k residuals of each point. Where whole points cannot take up all p unknowns
+    (ellipse, slot in space: five in the plane, three across), the directions of the others are turned a little until
+    the rest of the balance holds too.
     """
-    n, p = rows.shape
-    scaled = _unit_columns(rows)
+    k, n, p = rows.shape
+    m = p // k if k == 1 else min(p // k, 3)
+    size = np.abs(rows).max(axis=(0, 1))
+    scaled = rows / np.where(size > 0.0, size, 1.0)
     for _ in range(60):
-        picks = _picks(n, p, rng)
-        values = np.linalg.svd(scaled[picks], compute_uv=False)
-        pick = np.sort(picks[int(np.argmax(values[:, -1] / values[:, 0]))])
+        picks = _picks(n, m, rng)
+        stacked = np.swapaxes(scaled[:, picks], 0, 1).reshape(len(picks), k * m, p)
+        values = np.linalg.svd(stacked, compute_uv=False)
+        best = int(np.argmax(values[:, -1] / values[:, 0]))
+        pick = np.sort(picks[best])
+        held = scaled[:, pick].reshape(k * m, p)
+        _, values, vectors = np.linalg.svd(held)
+        if not values[-1] > values[0] / _WORST_CONDITION:
+            continue
+        loose = vectors[k * m :]  # directions in which these points leave the feature free
+        onto = -np.linalg.pinv(held.T)
         others = np.delete(np.arange(n), pick)
-        # what one unit of each residual asks of the subgradients
-        needs = -np.linalg.solve(scaled[pick].T, scaled[others].T)
-        signs = np.where(rng.random(len(others)) < 0.5, -1.0, 1.0)
-        load = needs @ signs
+        inner = scaled[:, others]
+        angle = rng.uniform(-np.pi, np.pi, len(others)) if k == 2 else np.pi * rng.integers(0, 2, len(others))
+        pull = np.einsum("kn,knp->pn", np.array((np.cos(angle), np.sin(angle))[:k]), inner)
+        # what one unit of each residual asks of the subgradients; a point on the other side asks for the opposite
+        needs = np.concatenate((onto @ pull, loose @ pull))
+        signs = np.ones(len(others))
         for _ in range(8 * n):
-            if np.abs(load).max() <= largest:
-                result = np.zeros(n)
-                result[others] = signs
-                return pick, result, load
-            trial = np.sum(np.abs(load[:, None] - 2.0 * signs * needs) ** 4, axis=0)
-            flip = int(np.argmin(trial))
-            if trial[flip] >= np.sum(np.abs(load) ** 4):
+            load = needs @ signs
+            if _longest(load[: k * m], k, m) <= 0.9 * largest and np.abs(load[k * m :]).max(initial=0.0) <= 0.5:
                 break
-            load = load - 2.0 * signs[flip] * needs[:, flip]
+            trial = np.sum((load[:, None] - 2.0 * signs * needs) ** 4, axis=0)
+            flip = int(np.argmin(trial))
+            if trial[flip] >= np.sum(load**4):
+                break
             signs[flip] = -signs[flip]
+        angle = np.where(signs < 0.0, angle + np.pi, angle)
+        for _ in range(12 if len(loose) else 0):
+            turn = np.einsum("kn,knp->pn", np.array((-np.sin(angle), np.cos(angle))), inner)
+            gap = loose @ np.einsum("kn,knp->p", np.array((np.cos(angle), np.sin(angle))), inner)
+            angle = angle - np.linalg.pinv(loose @ turn) @ gap
+        unit = np.array((np.cos(angle), np.sin(angle))) if k == 2 else np.sign(np.cos(angle))[None]
+        total = np.einsum("kn,knp->p", unit, inner)
+        load = onto @ total
+        if _longest(load, k, m) <= largest and np.abs(loose @ total).max(initial=0.0) <= 1e-12 * n:
+            result = np.zeros((n, k))
+            result[others] = unit.T
+            return pick, result, load.reshape(k, m).T
     raise ParameterError("no balanced signs were found", remedy=_NOT_FOUND)
+
+
+def _longest(load: np.ndarray, k: int, m: int) -> float:
+    """Length of the longest subgradient."""
+    return float(np.linalg.norm(load.reshape(k, m), axis=0).max(initial=0.0))
 
 
 def supported(rows: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -52,7 +52,7 @@ def errors_of(known: KnownAnswer, found: Feature) -> Errors:
         return Errors(float(true.displacement(found)))
     a, b = true.parameters, found.parameters
     for name in ("axis", "normal", "direction"):
-        if name in a and a[name].size == 3:
+        if name in a and (a[name].size == 3 or true.kind in ("slot", "parallel_planes")):
             found = found.oriented(a[name])
             b = found.parameters
             break

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from metrology_core.errors import CriterionError, ParameterError
-from metrology_core.features import Feature
-from metrology_core.testing.answer import KnownAnswer, free_columns, sensitivity_of
+from metrology_core.features import Feature, basis
+from metrology_core.testing.answer import KnownAnswer, free_columns, sensitivity_of, tied
 from metrology_core.testing.contacts import balanced, interpolated, supported
 from metrology_core.testing.surfaces import Feet, sample_feet
 
@@ -23,7 +23,7 @@ _NO_CONTACTS = np.empty(0, np.int64)
 # The size that an inscribed or circumscribed element makes as large or as small as it can be.
 EXTREMAL_SIZE = {
     "circle": "radius", "sphere": "radius", "cylinder": "radius", "cone": "radius", "torus": "minor_radius",
-    "parallel_planes": "width", "slot": "width",
+    "parallel_planes": "width", "ellipse": "semi_major",
 }  # fmt: skip
 _SIDED = {
     "minimum_zone_outside": "outside", "minimum_zone_inside": "inside",
@@ -83,7 +83,7 @@ def known_least_squares(
     of parameters. length, arc: see `surfaces.sample_feet`. Raises `ParameterError` for too few points.
     """
     rng = np.random.default_rng(seed)
-    feet = sample_feet(feature, n, rng, length=length, arc=arc)
+    feet = tied(feature, sample_feet(feature, n, rng, length=length, arc=arc), fixed)
     free, held = free_columns(feature, fixed)
     j = np.concatenate(feet.jacobians)[:, free]
     rows, p = j.shape
@@ -165,7 +165,7 @@ def known_zone(
                 raise CriterionError(f"a one-sided zone of a {feature.kind} is not bounded by features of its kind")
             middle = moved
     in_space = feature.kind == "line" and feature.dimension == 3
-    feet = sample_feet(middle, n, rng, length=length, arc=arc)
+    feet = tied(middle, sample_feet(middle, n, rng, length=length, arc=arc), fixed)
     free, held = free_columns(feature, fixed)
     normals, rows, moving = _one_row(feet, feature, rng, free)
     if radial:
@@ -177,6 +177,8 @@ def known_zone(
     if sided is not None and fixed:
         raise CriterionError("one-sided zones with fixed parameters have no generator")
     one_sided = radial or in_space
+    if radial and feature.kind == "cone":
+        rows = rows + _section_lever(feature, feet.points, gain, moving, size)
     contacts, signs, multipliers = balanced(rows, rng, one_sided)
     inside = rng.uniform(-1.0, 1.0, n) * (0.5 - gap) * zone
     if in_space:
@@ -187,6 +189,14 @@ def known_zone(
         toward = 1.0 if inscribed else -1.0
         offset = toward * (gap + (1.0 - gap) * rng.random(n)) * zone
         offset[contacts] = 0.0
+        if feature.kind == "cone":  # the section is that of the points' own centroid
+            points = feet.origin + (feet.local + offset[:, None] * normals)
+            rows = np.delete(feet.jacobians[0][:, moving], moving.index(size), axis=1)
+            rows = rows + _section_lever(feature, points, gain, moving, size)
+            weight = np.linalg.svd(rows[contacts].T)[2][-1]
+            if weight.min() < 0.0 < weight.max():
+                raise ParameterError("no set of contacts was found", remedy="take another seed")
+            multipliers = weight / weight.sum()
         signs = np.full(len(contacts), -toward)
     else:
         offset = inside
@@ -223,55 +233,32 @@ def known_least_absolute(
     arc: float = 2.0 * math.pi,
     fixed: tuple[str, ...] = (),
 ) -> KnownAnswer:
-    """Points whose least-absolute-deviations fit is `feature`, residuals up to `spread`.
+    """Points whose least-absolute-deviations fit is `feature`, residuals up to `spread`: least sum of distances.
 
-    As many points as there are unknowns lie on the feature; the signs of the others balance with subgradients below
-    0.9 in size there: 0 is in the subdifferential of sum |d_i|, with room, so the minimum is strict (and global where
-    the spread is small against the feature, since the problem is then convex). Line in space: points in pairs on
-    opposite sides, where the unit vectors of their distances cancel. Raises `ParameterError` where no such signs
-    were found.
+    As many points as determine the unknowns lie on the feature; the directions of the others' residuals balance with
+    subgradients shorter than 0.9 there: 0 is in the subdifferential of the sum, with room, so the minimum is strict
+    (and global where the spread is small against the feature, since the problem is then convex). Lines, circles,
+    ellipses and slots in space: the distance is that of both residuals together. Raises `ParameterError` where no
+    such points were found.
     """
     rng = np.random.default_rng(seed)
     free, held = free_columns(feature, fixed)
-    if feature.kind == "line" and feature.dimension == 3:
-        return _paired_line(feature, n, spread, rng, gap, length, held)
-    feet = sample_feet(feature, n, rng, length=length, arc=arc)
-    normals, rows, moving = _one_row(feet, feature, rng, free)
-    pick, signs, load = interpolated(rows, rng)
-    offset = signs * rng.uniform(gap, 1.0, n) * spread
-    points = feet.origin + (feet.local + offset[:, None] * normals)
-    response = np.zeros((len(feature.chart), 2 * n))
-    response[np.ix_(np.array(moving), pick)] = np.linalg.inv(rows[pick])
-    if len(feet.jacobians) > 1:
-        plane = [feature.chart.index(name) for name in _PLANE_COLUMNS]
-        response[plane, n:] = np.linalg.pinv(feet.jacobians[1][:, plane])
+    feet = tied(feature, sample_feet(feature, n, rng, length=length, arc=arc), fixed)
+    rows = np.array(feet.jacobians)[:, :, free]
+    pick, unit, load = interpolated(rows, rng)
+    offset = unit * (rng.uniform(gap, 1.0, n) * spread)[:, None]
+    points = feet.displaced(*offset.T)
+    response = np.zeros((len(feature.chart), rows.shape[0] * n))
+    columns = np.concatenate([pick + k * n for k in range(rows.shape[0])])
+    on_feature = rows[:, pick].reshape(len(columns), len(free))
+    if len(columns) == len(free):
+        response[np.ix_(np.array(free), columns)] = np.linalg.inv(on_feature)
+    else:  # the rest is held by curvature of the others' distances: about as firmly as by least squares
+        response[free] = 2.0 * np.linalg.pinv(rows.reshape(-1, len(free)))
+    size = np.linalg.norm(load, axis=1)
     return KnownAnswer(
-        points, feature, "least_absolute", float(np.abs(offset).sum()), pick, np.sign(load), np.abs(load),
-        gap * spread, fixed=held, sensitivity=sensitivity_of(feature, points, response),
-    )  # fmt: skip
-
-
-def _paired_line(
-    feature: Feature,
-    n: int,
-    spread: float,
-    rng: np.random.Generator,
-    gap: float,
-    length: float | None,
-    held: dict[str, Any],
-) -> KnownAnswer:
-    half = (n + 1) // 2
-    feet = sample_feet(feature, half, rng, length=length)
-    angle = rng.uniform(-math.pi, math.pi, half)
-    across = np.cos(angle)[:, None] * feet.directions[0] + np.sin(angle)[:, None] * feet.directions[1]
-    first, second = (rng.uniform(gap, 1.0, (half, 1)) * spread for _ in range(2))
-    points = feet.origin + np.concatenate((feet.local + first * across, feet.local - second * across))
-    total = float(first.sum() + second.sum())
-    j = np.concatenate(feet.jacobians)
-    sensitivity = sensitivity_of(feature, points, np.linalg.pinv(j))
-    return KnownAnswer(
-        points, feature, "least_absolute", total, _NO_CONTACTS, _NONE, _NONE, gap * spread, fixed=held,
-        sensitivity=sensitivity,
+        points, feature, "least_absolute", float(np.linalg.norm(offset, axis=1).sum()), pick,
+        np.sign(load[:, 0]), size, gap * spread, fixed=held, sensitivity=sensitivity_of(feature, points, response),
     )  # fmt: skip
 
 
@@ -299,7 +286,7 @@ def known_constrained(
     if feature.kind == "line" and feature.dimension == 3:
         raise CriterionError("a line in space has no sides")
     rng = np.random.default_rng(seed)
-    feet = sample_feet(feature, n, rng, length=length, arc=arc)
+    feet = tied(feature, sample_feet(feature, n, rng, length=length, arc=arc), fixed)
     free, held = free_columns(feature, fixed)
     normals, rows, moving = _one_row(feet, feature, rng, free)
     pick, press, residual = supported(rows, rng)
@@ -346,3 +333,16 @@ def _offset_column(feature: Feature) -> int:
     """Chart column that moves a feature along its normal."""
     names = feature.chart
     return next(names.index(name) for name in ("shift", "radius", "minor_radius", "width") if name in names)
+
+
+def _section_lever(feature: Feature, points: np.ndarray, gain: np.ndarray, moving: list[int], size: int) -> np.ndarray:
+    """(n, p - 1) what keeping the radius of the section through the foot of the centroid adds to the derivatives.
+
+    A tilt moves that foot along the axis, so the radius at the feature's own point changes with it.
+    """
+    u, v = basis(feature.parameters["axis"])
+    offset = points.mean(axis=0) - feature.parameters["point"]
+    slope = math.tan(feature.parameters["half_angle"])
+    names = [feature.chart[i] for i in moving if i != size]
+    levers = {"tilt_u": slope * float(offset @ u), "tilt_v": slope * float(offset @ v)}
+    return np.asarray(gain[:, None] * np.array([levers.get(name, 0.0) for name in names]))

@@ -11,6 +11,7 @@ import numpy as np
 
 from metrology_core.errors import CriterionError, ParameterError
 from metrology_core.features import (
+    FEATURES,
     Circle,
     Circle2D,
     Cone,
@@ -34,6 +35,7 @@ FULL_CIRCLE = 6.283185307179586
 _SHAPES = {  # shape parameters without which an inscribed or circumscribed element does not exist
     "cone": ("half_angle",),
     "torus": ("major_radius",),
+    "ellipse": ("axis_ratio",),
 }
 
 
@@ -109,6 +111,12 @@ def make_feature(kind: str, dimension: int, rng: np.random.Generator, offset: fl
         ("parallel_planes", 3): lambda: ParallelPlanes(place, w, radius),
         ("slot", 3): lambda: Slot(place, w, u, 2.0 * longer, radius),
     }
+    if ("slot", 2) in FEATURES:
+        slot: Any = FEATURES["slot", 2]
+        found["slot", 2] = lambda: slot(center=flat, direction=line, length=2.0 * longer, width=radius)
+    if ("parallel_planes", 2) in FEATURES:
+        pair: Any = FEATURES["parallel_planes", 2]
+        found["parallel_planes", 2] = lambda: pair(point=flat, normal=line, width=radius)
     if (kind, dimension) not in found:
         raise ParameterError(f"no generator for a {dimension}-D {kind}", remedy="add it to the reference sets")
     options = {"length": 1.2 * radius * min(1.0, 0.5 / np.tan(angle))} if kind == "cone" else {}

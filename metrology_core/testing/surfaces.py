@@ -67,9 +67,11 @@ def sample_feet(
         x, y = rng.uniform(-0.5, 0.5, (2, n)) * size
         return _surface(feature, np.outer(x, u) + np.outer(y, v), np.broadcast_to(q["normal"], (n, 3)))
     if kind == "parallel_planes":
+        if feature.dimension == 2:
+            return _parallel_lines(feature, rng.uniform(-0.5, 0.5, n) * size, rng)
         u, v = basis(q["normal"])
         x, y = rng.uniform(-0.5, 0.5, (2, n)) * size
-        normals = np.where(rng.permutation(n) % 2 == 0, 1.0, -1.0)[:, None] * q["normal"]
+        normals = _two_sides(n, rng)[:, None] * q["normal"]
         return _surface(feature, np.outer(x, u) + np.outer(y, v) + 0.5 * q["width"] * normals, normals)
     if kind == "slot":
         return _slot(feature, n, rng)
@@ -169,7 +171,7 @@ def _in_plane(
 def _slot(feature: Feature, n: int, rng: np.random.Generator) -> Feet:
     """Feet along the outline of a slot with round ends, uniform in length."""
     q = feature.parameters
-    w, u = q["normal"], q["direction"]
+    u = q["direction"]
     r, half = 0.5 * q["width"], 0.5 * (q["length"] - q["width"])
     s = rng.uniform(0.0, 4.0 * half + 2.0 * math.pi * r, n)
     end = s >= 4.0 * half
@@ -182,7 +184,29 @@ def _slot(feature: Feature, n: int, rng: np.random.Generator) -> Feet:
     x, y = middle + r * nx, r * ny
     # the length moves the ends outwards; the width moves their centres inwards and their arcs outwards
     further = [-(ny * x - nx * y), -0.5 * np.abs(nx), -0.5 * (1.0 - np.abs(nx))]
+    if feature.dimension == 2:
+        v = np.array((-u[1], u[0]))
+        normals = np.outer(nx, u) + np.outer(ny, v)
+        local = np.outer(x, u) + np.outer(y, v)
+        return Feet(q["center"], local, (normals,), (np.column_stack((-nx, -ny, *further)),))
+    w = q["normal"]
     return _in_plane(feature, (u, np.cross(w, u), w), (x, y), (nx, ny), further)
+
+
+def _two_sides(n: int, rng: np.random.Generator) -> np.ndarray:
+    """Side of each point, an odd number of +1: three points that leave one on a side then find it even, as signs that
+    balance ask for."""
+    return np.where(rng.permutation(n) < n // 2 + (n // 2 + 1) % 2, 1.0, -1.0)
+
+
+def _parallel_lines(feature: Feature, g: np.ndarray, rng: np.random.Generator) -> Feet:
+    """Two parallel lines in the plane; a tilt turns counter-clockwise about the point."""
+    q = feature.parameters
+    side = _two_sides(len(g), rng)
+    normals = side[:, None] * q["normal"]
+    left = np.array((-q["normal"][1], q["normal"][0]))
+    local = np.outer(g, left) + 0.5 * q["width"] * normals
+    return Feet(q["point"], local, (normals,), (np.column_stack((-side, side * g, np.full(len(g), -0.5))),))
 
 
 def _freeform(feature: Any, n: int, rng: np.random.Generator) -> Feet:
