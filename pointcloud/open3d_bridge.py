@@ -97,6 +97,29 @@ def to_open3d(
     return Centred(geometry, offset, data.unit, float(change.max(initial=0.0)))
 
 
+def feature_histograms(xyz: np.ndarray, normals: np.ndarray | None, radius: float) -> tuple[np.ndarray, np.ndarray]:
+    """(n, 33) fast point feature histograms within ``radius`` and the normals (n, 3) they were made with.
+
+    Source: R. B. Rusu et al., Fast Point Feature Histograms (FPFH) for 3D Registration, ICRA 2009. Without ``normals``
+    they are estimated and made consistent with each other: all outward or all inward, nobody knows which. Rounding to
+    single precision inside Open3D does not matter here: the histograms only propose poses. Raises
+    `MissingDependencyError`.
+    """
+    o3d = open3d_module()
+    offset = xyz.mean(axis=0)
+    cloud = o3d.geometry.PointCloud(o3d.utility.Vector3dVector(np.ascontiguousarray(xyz - offset)))
+    if normals is None:
+        with o3d.utility.VerbosityContextManager(o3d.utility.VerbosityLevel.Error):
+            cloud.estimate_normals(o3d.geometry.KDTreeSearchParamHybrid(0.6 * radius, 30))
+            cloud.orient_normals_consistent_tangent_plane(min(12, len(xyz) - 1))
+        found = np.asarray(cloud.normals).copy()
+    else:
+        found = np.ascontiguousarray(normals)
+        cloud.normals = o3d.utility.Vector3dVector(found)
+    table = o3d.pipelines.registration.compute_fpfh_feature(cloud, o3d.geometry.KDTreeSearchParamHybrid(radius, 100))
+    return np.asarray(table.data).T.copy(), found
+
+
 def from_open3d(
     geometry: Any,
     *,
