@@ -58,21 +58,22 @@ class Tolerance:
 class DecisionRule:
     """How a verdict follows from value, uncertainty and limits. Use the constructors."""
 
-    kind: Literal["iso14253-1", "simple_acceptance", "guard_band"]
+    kind: Literal["iso14253-1", "simple_acceptance", "guard_band", "non_binary"]
     proving: Proving = "conformity"
     probability: float = 0.95
     factor: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.kind not in ("iso14253-1", "simple_acceptance", "guard_band"):
+        if self.kind not in ("iso14253-1", "simple_acceptance", "guard_band", "non_binary"):
             raise ParameterError(
-                f"unknown decision rule {self.kind!r}", expected="iso14253-1, simple_acceptance or guard_band"
+                f"unknown decision rule {self.kind!r}",
+                expected="iso14253-1, simple_acceptance, guard_band or non_binary",
             )
         if self.proving not in ("conformity", "nonconformity"):
             raise ParameterError("unknown proving side", expected="'conformity' or 'nonconformity'", got=self.proving)
         if not 0.5 <= self.probability < 1.0:
             raise ParameterError("the probability of a rule lies in [0.5, 1)", got=repr(self.probability))
-        if not self.factor >= 0.0:
+        if not math.isfinite(self.factor) or (self.factor < 0.0 and self.kind != "guard_band"):
             raise ParameterError("the guard band factor is not negative", got=repr(self.factor))
 
     @classmethod
@@ -88,15 +89,36 @@ class DecisionRule:
 
     @classmethod
     def guard_band(cls, factor: float = 1.0) -> DecisionRule:
-        """JCGM 106 8.3: acceptance limits are drawn in by ``factor * U(k=2)``; two verdicts, accept or reject."""
+        """JCGM 106 8.3.2: acceptance limits are drawn in by ``factor * U(k=2)``; two verdicts, accept or reject."""
+        if not factor >= 0.0:
+            raise ParameterError(
+                "the guard band factor is not negative", got=repr(factor), remedy="use guarded_rejection to widen"
+            )
         return cls("guard_band", factor=factor)
+
+    @classmethod
+    def guarded_rejection(cls, factor: float = 1.0) -> DecisionRule:
+        """JCGM 106 8.3.3: acceptance limits are moved out by ``factor * U(k=2)``: what is rejected is surely wrong."""
+        if not factor >= 0.0:
+            raise ParameterError("the guard band factor is not negative", got=repr(factor))
+        return cls("guard_band", "nonconformity", factor=-factor)
+
+    @classmethod
+    def non_binary(cls, factor: float = 1.0) -> DecisionRule:
+        """Three verdicts from values alone (ILAC-G8 4.2.3): conforming inside the limits drawn in by
+        ``factor * U(k=2)``, nonconforming beyond the limits moved out by as much, indeterminate between."""
+        return cls("non_binary", factor=factor)
 
     def describe(self) -> str:
         """The rule in words, as it is printed beside the verdict."""
         if self.kind == "simple_acceptance":
             return "simple acceptance (JCGM 106 8.2): the measured value decides, risk shared"
         if self.kind == "guard_band":
+            if self.factor < 0.0:
+                return f"guarded rejection (JCGM 106 8.3.3): guard band {-self.factor:g} x U(k=2) beyond the limits"
             return f"guarded acceptance (JCGM 106 8.3): guard band {self.factor:g} x U(k=2)"
+        if self.kind == "non_binary":
+            return f"non-binary (ILAC-G8 4.2.3): guard band {self.factor:g} x U(k=2) on both sides of each limit"
         who = "conformity, by the supplier" if self.proving == "conformity" else "nonconformity, by the customer"
         return f"ISO 14253-1, proving {who}, probability {self.probability:g}"
 
@@ -200,6 +222,10 @@ def decide(measured: Measured, tolerance: Tolerance, rule: DecisionRule, *, prov
     elif rule.kind == "guard_band":
         guard = rule.factor * measured.expanded(2.0)
         verdict = "conforming" if _drawn_in(limits, guard, measured) else "nonconforming"
+    elif rule.kind == "non_binary":
+        guard = rule.factor * measured.expanded(2.0)
+        inside, outside = _drawn_in(limits, guard, measured), not _drawn_in(limits, -guard, measured)
+        verdict = "conforming" if inside else "nonconforming" if outside else "indeterminate"
     else:
         guard = one_sided_factor(rule.probability, measured.dof) * measured.u
         if probability >= rule.probability:

@@ -291,7 +291,14 @@ class Model:
 
     def at_base(self, **base: Any) -> Any:
         """The model as a function of its base quantities."""
-        return self.function(**self.arguments(base))
+        function = self.function
+        if hasattr(function, "py_func"):
+            from metrology_core.uncertainty.derivatives import differentiable
+            from metrology_core.uncertainty.taylor import Taylor
+
+            if any(isinstance(value, Taylor) for value in base.values()):
+                function = differentiable(function)
+        return function(**self.arguments(base))
 
     def arguments(self, base: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments of ``function`` from the base quantities (numbers, series or arrays of trials)."""
@@ -329,7 +336,9 @@ class Model:
             block = blocked.get(i)
             if block is None:
                 if row.u > 0.0:
-                    columns.append(np.eye(n)[i] * row.u)
+                    one = np.zeros(n)
+                    one[i] = row.u
+                    columns.append(one)
                     rows.append((name, i))
             elif block.id not in done:
                 done.add(block.id)

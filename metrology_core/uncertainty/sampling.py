@@ -119,7 +119,7 @@ def _compiled_loop(function: Any, inputs: int, outputs: int) -> Any:
     """The loop of trials around a Numba function of scalars, compiled once per function."""
     known = _loops.setdefault(function, {})
     if (inputs, outputs) not in known:
-        from metrology_core._jit import kernel
+        from metrology_core._jit import _compile_lazily
 
         arguments = ", ".join(f"x[{i}, j]" for i in range(inputs))
         if outputs == 0:
@@ -130,7 +130,7 @@ def _compiled_loop(function: Any, inputs: int, outputs: int) -> Any:
         scope: dict[str, Any] = {"model": function}
         code = f"def trials(x, out):\n    for j in range(x.shape[1]):\n{body}"
         exec(compile(code, "<loop of trials>", "exec"), scope)  # our own text: two counts are all that enters it
-        known[inputs, outputs] = kernel(scope["trials"])
+        known[inputs, outputs] = _compile_lazily(scope["trials"])  # it has no file, so no place in the cache
     return known[inputs, outputs]
 
 
@@ -142,7 +142,9 @@ class Simulation:
         self.sampler = Sampler(model, seed)
         at = model.estimates()
         center = outputs_of(model.at_base(**{name: float(v) for name, v in at.items()}))
-        self.center = np.array([float(np.real(y)) for y in center])
+        if any(np.size(y) != 1 for y in center):
+            raise ParameterError("each output of a model must be one number per trial", got=f"{np.shape(center[0])}")
+        self.center = np.array([float(np.real(np.asarray(y).reshape(()))) for y in center])
         if not np.isfinite(self.center).all():
             self.center = np.zeros(len(center))
         self.compiled: Any = None
