@@ -277,12 +277,9 @@ def _lock_of(folder: str) -> _FolderLock:
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile `function` lazily with the house's options and cache (one signature each: C-contiguous float64).
 
-    For kernels that Python calls (other kernels may, too); those called by kernels only are `inner`.
+    For kernels that Python calls; those called by kernels only are `inner`.
     """
     compiled = _compile_lazily(function)
-    if hasattr(compiled, "get_call_template"):
-        within: Any = inner(function)  # what other kernels see: a kernel of its own is only made where Python calls it
-        compiled.get_call_template, compiled.get_overload = within.get_call_template, within.get_overload
     if cache_enabled() and hasattr(compiled, "_cache") and cache_folder() is not None:
         compiled._cache = _cache_class()(function)
     return compiled
@@ -291,147 +288,24 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
 def inner(function: Callable[..., Any]) -> Callable[..., Any]:
     """Like `kernel`, for functions that only kernels call: no Python entry is compiled, and their callers' cache
     holds them."""
-    import numba
-
-    options: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-    if not numba.config.DISABLE_JIT:
-        pipeline = _unoptimised()
-        if pipeline is not None:
-            options["pipeline_class"] = pipeline
-    return _compile_lazily(function, **options)
+    return _compile_lazily(function, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
-def _compile_lazily(function: Callable[..., Any], **options: Any) -> Any:
+def _compile_lazily(function: Callable[..., Any], **options: bool) -> Any:
     import numba
 
     if numba.config.DISABLE_JIT:
         return function
     compiled = numba.njit(nogil=True, error_model="numpy", fastmath=False, **options)(function)
-    typed, compile_now = compiled.get_call_template, compiled._compiler.compile
+    typed = compiled.get_call_template
 
     def without_literals(args: Any, kws: Any) -> Any:
         """A constant argument inside a kernel must not give its callee one more signature to compile."""
         plain = numba.types.unliteral
         return typed(tuple(plain(a) for a in args), {k: plain(v) for k, v in kws.items()})
 
-    def quickly(args: Any, return_type: Any) -> Any:
-        with _quick_typing():
-            return compile_now(args, return_type)
-
     compiled.get_call_template = without_literals
-    compiled._compiler.compile = quickly
     return compiled
-
-
-@functools.cache
-def _unoptimised() -> Any:
-    """A compiler that stops at unoptimised intermediate code, for functions that only kernels call.
-
-    Numba optimises every function with all it calls and turns it into machine code before its caller does the same
-    again with a copy: code at depth five is compiled five times. Here only the kernel at the top is. None where Numba
-    is built differently: the usual way gives the same kernels later.
-    """
-    try:
-        from numba._dynfunc import make_function
-        from numba.core.codegen import JITCodeLibrary
-        from numba.core.compiler import CompilerBase, DefaultPassBuilder, _LowerResult
-        from numba.core.compiler_machinery import register_pass
-        from numba.core.typed_passes import NativeLowering
-    except ImportError:
-        return None
-
-    class Library(JITCodeLibrary):  # type: ignore[misc]
-        def _optimize_functions(self, ll_module: Any) -> None:
-            ll_module.data_layout = self._codegen._data_layout
-
-        def _optimize_final_module(self) -> None:
-            return None
-
-        def _finalize_final_module(self) -> None:
-            self._finalized = True
-
-    class Lowering(NativeLowering):  # type: ignore[misc]
-        def run_pass(self, state: Any) -> bool:
-            state.library = Library(state.targetctx.codegen(), state.func_id.func_qualname)
-            state.flags.no_compile = True
-            super().run_pass(state)
-            done, library = state["cr"], state.library
-            nothing = make_function(done.fndesc.lookup_module(), "inner", "", 0, done.env, (library,))
-            state.targetctx.insert_user_function(nothing, done.fndesc, [library])
-            state["cr"] = _LowerResult(done.fndesc, done.call_helper, cfunc=nothing, env=done.env)
-            return True
-
-    register_pass(mutates_CFG=True, analysis_only=False)(Lowering)
-
-    class Compiler(CompilerBase):  # type: ignore[misc]
-        def define_pipelines(self) -> list[Any]:
-            usual = DefaultPassBuilder.define_nopython_pipeline(self.state)
-            usual._finalized = False
-            usual.passes = [(Lowering if one is NativeLowering else one, why) for one, why in usual.passes]
-            usual.finalize()
-            return [usual]
-
-    return Compiler
-
-
-_typing_depth = 0
-_typing_memo: dict[Any, Any] = {}
-
-
-@contextlib.contextmanager
-def _quick_typing() -> Iterator[None]:
-    """While a kernel compiles, Numba asks once for the type of ``float64 * float64``, not each time it is met.
-
-    A third of the time to compile goes into trying every overload of an operator for every use of it, with a hash of
-    all compiler flags each time. Entered under Numba's compiler lock only.
-    """
-    global _typing_depth
-    from numba.core import types
-    from numba.core.targetconfig import TargetConfig as Flags
-    from numba.core.types.functions import BaseFunction as Operators
-
-    configuration: Any = Flags
-    operators: Any = Operators
-    _typing_depth += 1
-    if _typing_depth > 1:
-        try:
-            yield
-        finally:
-            _typing_depth -= 1
-        return
-    ask, compare, digest = operators.get_call_type, configuration.__eq__, configuration.__hash__
-    plain = (types.Number, types.Boolean, types.Array)
-
-    def get_call_type(self: Any, context: Any, args: Any, kws: Any) -> Any:
-        module = getattr(getattr(self, "typing_key", None), "__module__", "")
-        if kws or module not in ("_operator", "math") or not all(isinstance(a, plain) for a in args):
-            return ask(self, context, args, kws)
-        key = (id(self), id(context), args)
-        found = _typing_memo.get(key)
-        if found is None:
-            found = _typing_memo[key] = (ask(self, context, args, kws), self, context)  # both are kept: ids stay theirs
-        return found[0]
-
-    def same(self: Any, other: Any) -> Any:
-        if isinstance(other, configuration) and self._values == other._values and type(self) is type(other):
-            return True
-        return compare(self, other)
-
-    kind_digest: dict[type, int] = {}
-
-    def quick_hash(self: Any) -> int:
-        # Numba's own is that of the names of all options: one value per class
-        kind = type(self)
-        if kind not in kind_digest:
-            kind_digest[kind] = digest(self)
-        return kind_digest[kind]
-
-    operators.get_call_type, configuration.__eq__, configuration.__hash__ = get_call_type, same, quick_hash
-    try:
-        yield
-    finally:
-        operators.get_call_type, configuration.__eq__, configuration.__hash__ = ask, compare, digest
-        _typing_depth -= 1
 
 
 def compiler_parts() -> SimpleNamespace | None:

@@ -468,6 +468,43 @@ _ROWS = (
         "Some characteristics of the part could not be measured.",
         "See the flags of the measurements.",
     ),
+    # --- contacts and pillars in images
+    Flag(
+        "few_contacts",
+        "warning",
+        "Fewer than ten complete features lie in the image: spreads between them say little.",
+        "Take an image with more features, or measure several images.",
+    ),
+    Flag(
+        "missing_contacts",
+        "warning",
+        "At lattice sites of the image there is no feature.",
+        "See the sites in the table; check the process, or the contrast of the image.",
+    ),
+    Flag(
+        "merged_contacts",
+        "warning",
+        "Features of neighbouring lattice sites have grown together; they are counted, not measured.",
+        "See the sites in the table; check the process.",
+    ),
+    Flag(
+        "weak_contacts",
+        "warning",
+        "Features have less than half of the usual contrast: they may be closing.",
+        "See the sites in the table; check the process.",
+    ),
+    Flag(
+        "no_lattice",
+        "info",
+        "The features lie on no lattice, so there is no pitch, no placement and no count of missing ones.",
+        "Nothing to do where they are not meant to; else check polarity and image area.",
+    ),
+    Flag(
+        "lcdu_not_resolved",
+        "warning",
+        "The spread between features is not larger than what the noise of each explains.",
+        "Read the value as an upper bound; use a higher dose or more features.",
+    ),
 )
 
 FLAGS = MappingProxyType({row.name: row for row in _ROWS})

@@ -25,7 +25,7 @@ def vector(value: Any, name: str, size: int = 3) -> np.ndarray:
         array = np.array(value, dtype=np.float64)
     except (TypeError, ValueError):
         array = np.empty(0)
-    if array.shape != (size,) or not all(map(math.isfinite, array.tolist())):
+    if array.shape != (size,) or not math.isfinite(float(array.sum())):
         raise ParameterError(f"{name} is not a vector", expected=f"{size} finite numbers", got=repr(value)[:80])
     array.setflags(write=False)
     return array

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
 
 from metrology_core.features import (
@@ -68,16 +66,14 @@ def canonical_pose(row: Row, pose: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         u2, v2 = np.array((-w2[1], w2[0], 0.0)), np.array((0.0, 0.0, 1.0))
     else:
         u2, v2 = basis(w2)
-    a = ((float(u2 @ u), float(u2 @ v)), (float(v2 @ u), float(v2 @ v)))
+    a = np.array(((u2 @ u, u2 @ v), (v2 @ u, v2 @ v)))
     su, sv, sw = _SHIFT[kind]
-    tu, tv = _TILT[kind]
-    for i in (0, 1):
-        for j in (0, 1):
-            if su is not None and sv is not None:
-                turn[(su, sv)[i], (su, sv)[j]] = a[i][j]
-            turn[(tu, tv)[i], (tu, tv)[j]] = sign * a[i][j]
+    if su is not None and sv is not None:
+        turn[np.ix_((su, sv), (su, sv))] = a
     if sw is not None:
         turn[sw, sw] = sign
+    tu, tv = _TILT[kind]
+    turn[np.ix_((tu, tv), (tu, tv))] = sign * a
     if kind == layout.CONE and sign < 0.0:
         new[13] = -pose[13]
         turn[5, 5] = -1.0
@@ -87,17 +83,11 @@ def canonical_pose(row: Row, pose: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def lengths(row: Row) -> np.ndarray:
     """(p,) True where the kernel chart's column is a length, False for angles."""
-    return _lengths(row.kind)
-
-
-@functools.cache
-def _lengths(kind: int) -> np.ndarray:
-    result = np.ones(layout.N_PARAMETERS[kind], bool)
-    for column in _TILT.get(kind, ()):
+    result = np.ones(layout.N_PARAMETERS[row.kind], bool)
+    for column in _TILT.get(row.kind, ()):
         result[column] = False
-    if kind == layout.CONE or kind == layout.ELLIPSE:
+    if row.kind == layout.CONE or row.kind == layout.ELLIPSE:
         result[5] = False
-    result.setflags(write=False)
     return result
 
 

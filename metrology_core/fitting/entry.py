@@ -16,7 +16,6 @@ from metrology_core.fitting.canonical import canonical_pose, chart_columns, feat
 from metrology_core.fitting.result import Evidence, Fit
 from metrology_core.fitting.search import ambiguous, tied
 from metrology_core.fitting.solver import Answer, least_squares
-from metrology_core.fitting.sources import as_source, used_slices
 from metrology_core.fitting.table import Row, find
 from metrology_core.kernels import layout
 
@@ -41,9 +40,7 @@ def fit(
 ) -> Fit:
     """Fit a feature to points: no hint needed, deterministic, judged by its optimality condition.
 
-    points: (n, 3) array or `PointSet`; (n, 2) for line, circle and ellipse in a plane; or a block source: an object
-    with ``n_points`` and ``read(start, stop)``, as `hdf5.Hdf5Points`, whose points are never all in memory (large
-    memory-mapped arrays are read in the same way, to the same bits). Points that are not finite are
+    points: (n, 3) array or `PointSet`; (n, 2) for line, circle and ellipse in a plane. Points that are not finite are
     counted, flagged and left out. feature: line, plane, circle, sphere, cylinder, cone, torus or ellipse. criterion:
     see `metrology_core.fitting.available`. material: ``"inside"`` (shaft) or ``"outside"`` (bore); ball centres are
     compensated towards it. weights: (n,) 1 / variance. fixed: parameters held at a value (``{"radius": 5.0}``,
@@ -56,14 +53,6 @@ def fit(
     Orthogonal distance regression; directions follow `features.sign_of`, a cone's axis points to its growing radius,
     the point of line, plane, cylinder and cone is the foot of the points' centroid.
     """
-    source = as_source(points)
-    if source is not None:
-        from metrology_core.fitting.streaming import fit_source
-
-        return fit_source(
-            source, feature, criterion=criterion, material=material, weights=weights, fixed=fixed, start=start,
-            unit=unit, others={"covariances": covariances, "bounds": bounds},
-        )  # fmt: skip
     given = _problem.read_points(points, unit)
     if not isinstance(feature, str):
         raise ParameterError("a feature is named by a word", expected="for example 'cylinder'", got=repr(feature)[:80])
@@ -248,24 +237,20 @@ def _finish(
 
 
 def _unweighted_rms(feature: Feature, evidence: Evidence) -> float:
-    total, count = 0.0, 0
-    for xyz, _ in used_slices(evidence.xyz, evidence.used, evidence.weights):
-        xyz = xyz[:, : evidence.row.dimension]
-        squares = feature.distance(xyz) ** 2
-        if hasattr(feature, "height"):
-            squares = squares + feature.height(xyz) ** 2
-        total, count = total + float(squares.sum()), count + len(xyz)
-    return math.sqrt(total / count)
+    xyz = evidence.xyz if evidence.used is None else evidence.xyz[evidence.used]
+    xyz = xyz[:, : evidence.row.dimension]
+    squares = feature.distance(xyz) ** 2
+    if hasattr(feature, "height"):
+        squares = squares + feature.height(xyz) ** 2
+    return math.sqrt(float(squares.mean()))
 
 
 def _span_2d_line(evidence: Evidence, answer: Answer) -> float:
     """Peak to valley of a 2-D line: the kernel's extremes are those of the squared distance in space, so evaluate."""
-    low, high = math.inf, -math.inf
-    for xyz, _ in used_slices(evidence.xyz, evidence.used, evidence.weights):
-        local = (xyz - answer.centre) * answer.scale - evidence.pose[:3]
-        d = local @ evidence.pose[3:6]
-        low, high = min(low, float(d.min(initial=math.inf))), max(high, float(d.max(initial=-math.inf)))
-    return (high - low) / answer.scale
+    xyz = evidence.xyz if evidence.used is None else evidence.xyz[evidence.used]
+    local = (xyz - answer.centre) * answer.scale - evidence.pose[:3]
+    d = local @ evidence.pose[3:6]
+    return float(d.max() - d.min()) / answer.scale
 
 
 def _covariance(row: Row, answer: Answer, turn: np.ndarray, sigma: float) -> np.ndarray:

@@ -12,12 +12,7 @@ def kernel_view(array: np.ndarray) -> np.ndarray:
     """
     if array.flags.writeable:
         return array.reshape(-1)
-    if not array.size:
-        return _NOTHING
     return np.asarray(_Memory(array)).reshape(-1)
-
-
-_NOTHING = np.empty(0)
 
 
 class _Memory:

@@ -13,7 +13,6 @@ from metrology_core.errors import FitError, ParameterError
 from metrology_core.features.base import Feature
 from metrology_core.fitting.canonical import chart_columns
 from metrology_core.fitting.memory import kernel_view
-from metrology_core.fitting.sources import SLICE
 from metrology_core.fitting.table import Row
 from metrology_core.kernels import layout
 
@@ -194,10 +193,6 @@ class Fit:
         """
         if self._evidence is None or not self.sigma >= 0.0:
             return math.nan
-        if self.n_used > SLICE:
-            from metrology_core.fitting.spread import form_uncertainty
-
-            return form_uncertainty(self)
         _, jacobian, residuals = self.design()
         n = self.n_used
         weights = self._row_weights(len(jacobian))
@@ -272,7 +267,7 @@ class Fit:
 
     def _used_points(self) -> np.ndarray:
         evidence = self._known()
-        return np.ascontiguousarray(evidence.xyz if evidence.used is None else evidence.xyz[evidence.used])
+        return evidence.xyz if evidence.used is None else np.ascontiguousarray(evidence.xyz[evidence.used])
 
     def _row_weights(self, rows: int) -> np.ndarray:
         evidence = self._known()

@@ -12,7 +12,7 @@ from metrology_core.blocks import run_blocks
 from metrology_core.features.base import Feature
 from metrology_core.fitting.canonical import pose_of
 from metrology_core.fitting.memory import kernel_view
-from metrology_core.fitting.search import FOUND, distinct_costs
+from metrology_core.fitting.search import FOUND, NO_SEARCH, distinct_costs
 from metrology_core.fitting.search import plan as search_plan
 from metrology_core.fitting.table import Row
 from metrology_core.kernels import layout
@@ -21,9 +21,6 @@ THREADED_FROM = 4 * layout.CHUNK
 # Smallest eigenvalue of J'J / n in units of the data's extent. Below, rounding alone (about 1e-16) moves a parameter
 # by a tenth of what the points say: the data do not determine it.
 SINGULAR_BELOW = 1e-15
-QUICK_FROM = 32  # points from which a handful of starts may do (see kernels.short)
-_UNKNOWN = np.full(5, math.nan)
-_NOTHING, _NO_POSES = np.empty(0), np.empty((0, layout.POSE))
 
 
 @dataclass(eq=False)
@@ -58,11 +55,11 @@ def least_squares(
     The outcome is ``bad_points`` where some are not finite: the caller leaves them out and asks again.
     """
     from metrology_core.kernels import fitmain as k
-    from metrology_core.kernels import short
 
     n = len(xyz)
-    free = np.array(row.free + (False,) * (9 - len(row.free)))
-    given = _UNKNOWN.copy()
+    free = np.zeros(9, np.bool_)
+    free[: len(row.free)] = row.free
+    given = np.full(5, math.nan)
     planar = row.dimension == 2
     if planar and row.kind != layout.LINE:
         given[:3] = (0.0, 0.0, 1.0)
@@ -81,15 +78,18 @@ def least_squares(
     solved = False
     if code in (layout.READY, layout.SEARCH):
         whole = n < THREADED_FROM
+        search = code == layout.SEARCH
         solved = True
-        if code == layout.SEARCH:
-            solved = _start_quickly(row.kind, free, given, flat, flat_weights, whole, info, pose, answer.sums, state)
-            if not solved:
-                solved = _start_thoroughly(row.kind, free, given, xyz, flat_weights, whole, info, pose, answer, state)
-        elif whole:
-            solved = short.short_solve(
-                row.kind, free, flat, flat_weights, _NOTHING, _NO_POSES, 0, True, True, info, pose, answer.sums, state
-            )
+        if whole or search:
+            plan, extra = search_plan(row.kind, n, flat, given, info) if search else NO_SEARCH
+            found = np.zeros((FOUND, layout.POSE))
+            costs = np.full(FOUND, math.inf)
+            solved = k.search_and_solve(
+                row.kind, free, given, flat, flat_weights, search, whole, plan, extra, info, pose, answer.sums, state,
+                found, costs,
+            )  # fmt: skip
+            if solved and search:
+                answer.rivals = distinct_costs(row.kind, free, xyz, info, found, costs)
         if solved and not whole:
             _solve_threaded(row.kind, free, flat, flat_weights, info, pose, answer.sums, state)
     answer.centre = info[layout.I_CENTRE : layout.I_CENTRE + 3]
@@ -106,69 +106,6 @@ def least_squares(
     else:
         _judge(answer, state, info)
     return answer
-
-
-def _start_quickly(
-    kind: int,
-    free: np.ndarray,
-    given: np.ndarray,
-    flat: np.ndarray,
-    weights: np.ndarray,
-    whole: bool,
-    info: np.ndarray,
-    pose: np.ndarray,
-    sums: np.ndarray,
-    state: np.ndarray,
-) -> bool:
-    """Start (and solve, where `whole`) from a handful of poses; False where the result is not beyond doubt."""
-    from metrology_core.kernels import short
-
-    n = len(flat) // 3
-    sure = kind in (layout.SPHERE, layout.LINE, layout.PLANE)
-    if n < QUICK_FROM and not sure:
-        return False
-    sub, poses = np.empty(3 * min(n, layout.SAMPLE)), np.zeros((short.MAX_STARTS, layout.POSE))
-    if sure:
-        count = short.simple_start(kind, given, flat, info, sub, poses)
-    elif kind == layout.ELLIPSE:
-        count = short.ellipse_starts(given, flat, info, sub, poses)
-    else:
-        count = short.round_starts(kind, given, flat, info, sub, poses)
-        if kind == layout.TORUS and math.isnan(given[0]):
-            count = short.elbow_starts(sub, poses, count)
-            for k in (0, 1):
-                if not math.isnan(given[3 + k]):
-                    poses[:count, 12 + k] = given[3 + k]
-    if not count:
-        return False
-    return bool(short.short_solve(kind, free, flat, weights, sub, poses, count, sure, whole, info, pose, sums, state))
-
-
-def _start_thoroughly(
-    kind: int,
-    free: np.ndarray,
-    given: np.ndarray,
-    xyz: np.ndarray,
-    weights: np.ndarray,
-    whole: bool,
-    info: np.ndarray,
-    pose: np.ndarray,
-    answer: Answer,
-    state: np.ndarray,
-) -> bool:
-    """The wide search, then the solution where `whole`; False where no feature of this kind passes near."""
-    from metrology_core.kernels import fitmain as k
-
-    flat = kernel_view(xyz)
-    plan, extra = search_plan(kind, len(xyz), flat, given, info)
-    found = np.zeros((FOUND, layout.POSE))
-    costs = np.full(FOUND, math.inf)
-    solved = k.search_and_solve(
-        kind, free, given, flat, weights, True, whole, plan, extra, info, pose, answer.sums, state, found, costs
-    )
-    if solved:
-        answer.rivals = distinct_costs(kind, free, xyz, info, found, costs)
-    return bool(solved)
 
 
 def _no_extent(xyz: np.ndarray) -> str:
@@ -265,18 +202,16 @@ def _judge(answer: Answer, state: np.ndarray, info: np.ndarray) -> None:
     parameter."""
     from metrology_core.kernels import descent
 
-    facts, told = info.tolist(), state.tolist()
-    answer.least, answer.condition, answer.gradient = (
-        facts[layout.I_LEAST], facts[layout.I_CONDITION], facts[layout.I_GRADIENT],
-    )  # fmt: skip
-    answer.step, answer.move = told[descent.BEST_STEP], told[descent.MOVE]
-    answer.passes = int(told[descent.ITERATIONS])
-    finite = math.isfinite(sum(answer.pose.tolist())) and math.isfinite(sum(answer.sums.tolist()[: layout.GRAM]))
-    singular = told[descent.OUTCOME] == descent.SINGULAR or facts[layout.I_EMPTY] > 0.0
+    answer.least, answer.condition = float(info[layout.I_LEAST]), float(info[layout.I_CONDITION])
+    answer.gradient = float(info[layout.I_GRADIENT])
+    answer.step, answer.move = float(state[descent.BEST_STEP]), float(state[descent.MOVE])
+    answer.passes = int(state[descent.ITERATIONS])
+    finite = math.isfinite(float(answer.pose.sum())) and math.isfinite(float(answer.sums[: layout.GRAM].sum()))
+    singular = state[descent.OUTCOME] == descent.SINGULAR or info[layout.I_EMPTY] > 0.0
     if not finite or singular or not answer.least > SINGULAR_BELOW:
         answer.outcome = "degenerate"
         answer.reason = "the points leave a parameter undetermined"
-    elif told[descent.OUTCOME] == descent.CONVERGED:
+    elif state[descent.OUTCOME] == descent.CONVERGED:
         answer.outcome = "converged"
     else:
         answer.reason = "the last step is too large"

@@ -69,45 +69,6 @@ def jacobi(a, n, vectors):  # type: ignore[no-untyped-def]
 
 
 @inner
-def eigenvalues(a, n):  # type: ignore[no-untyped-def]
-    """Leave the eigenvalues of the symmetric a[:n, :n] on its diagonal (`jacobi` without vectors, upper triangle)."""
-    for _ in range(40):
-        off = 0.0
-        total = 0.0
-        for i in range(n):
-            total += a[i, i] * a[i, i]
-            for j in range(i + 1, n):
-                off += a[i, j] * a[i, j]
-        if not off > 1e-34 * total:
-            break
-        for p in range(n - 1):
-            for q in range(p + 1, n):
-                apq = a[p, q]
-                if apq == 0.0:
-                    continue
-                theta = (a[q, q] - a[p, p]) / (2.0 * apq)
-                if abs(theta) > 1e150:
-                    t = 0.5 / theta
-                else:
-                    t = 1.0 / (abs(theta) + math.sqrt(theta * theta + 1.0))
-                    if theta < 0.0:
-                        t = -t
-                c = 1.0 / math.sqrt(t * t + 1.0)
-                s = t * c
-                a[p, p] -= t * apq
-                a[q, q] += t * apq
-                a[p, q] = 0.0
-                for k in range(n):
-                    if k != p and k != q:
-                        i1, j1 = min(k, p), max(k, p)
-                        i2, j2 = min(k, q), max(k, q)
-                        x = a[i1, j1]
-                        y = a[i2, j2]
-                        a[i1, j1] = c * x - s * y
-                        a[i2, j2] = s * x + c * y
-
-
-@inner
 def smallest(a, n, vectors, out):  # type: ignore[no-untyped-def]
     """Smallest eigenvalue of a[:n, :n] (destroyed); its eigenvector goes to out[:n]."""
     jacobi(a, n, vectors)

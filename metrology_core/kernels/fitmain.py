@@ -8,7 +8,7 @@ import numpy as np
 
 from metrology_core._jit import inner, kernel
 from metrology_core.kernels.accumulate import accumulate, design_rows, extremes, fold, moments
-from metrology_core.kernels.dense import cholesky, cholesky_solve, copy_into, eigenvalues, fill, frame_from, jacobi
+from metrology_core.kernels.dense import cholesky, cholesky_solve, copy_into, fill, frame_from, jacobi
 from metrology_core.kernels.descent import advance, packed, slide, solve, start_state
 from metrology_core.kernels.layout import (
     BAD_POINTS,
@@ -355,8 +355,9 @@ def conditioning(kind, free, sums, rows, out):  # type: ignore[no-untyped-def]
     """Into out[I_LEAST..]: smallest eigenvalue of J'J / rows, condition of J with unit columns, largest cosine of
     residual and column, number of columns without length."""
     p = N_PARAMETERS[kind]
-    matrix = np.empty((9, 9))
-    scaled = np.empty((9, 9))
+    matrix = np.zeros((9, 9))
+    scaled = np.zeros((9, 9))
+    vectors = np.empty((9, 9))
     index = np.empty(9, np.int64)
     n = 0
     for a in range(p):
@@ -378,11 +379,11 @@ def conditioning(kind, free, sums, rows, out):  # type: ignore[no-untyped-def]
             matrix[a, b] = h / rows
             hb = sums[packed(index[b], index[b], p)]
             scaled[a, b] = h / math.sqrt(ha * hb) if ha > 0.0 and hb > 0.0 else 0.0
-    eigenvalues(matrix, n)
+    jacobi(matrix, n, vectors)
     least = np.inf
     for a in range(n):
         least = min(least, matrix[a, a])
-    eigenvalues(scaled, n)
+    jacobi(scaled, n, vectors)
     low = np.inf
     high = 0.0
     for a in range(n):

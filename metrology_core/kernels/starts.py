@@ -36,7 +36,7 @@ _DIRECTIONS = 110  # half a sphere at about 13 degrees
 
 
 @inner
-def mean_and_covariance(sub, m, mean, cov):  # type: ignore[no-untyped-def]
+def _mean_and_covariance(sub, m, mean, cov):  # type: ignore[no-untyped-def]
     for a in range(3):
         s = 0.0
         for i in range(m):
@@ -94,7 +94,7 @@ def taubin_circle(x, y, m, out):  # type: ignore[no-untyped-def]
 
 
 @inner
-def taubin_sphere(sub, m, mean, pose):  # type: ignore[no-untyped-def]
+def _taubin_sphere(sub, m, mean, pose):  # type: ignore[no-untyped-def]
     mz = 0.0
     for i in range(m):
         for a in range(3):
@@ -131,7 +131,7 @@ def taubin_sphere(sub, m, mean, pose):  # type: ignore[no-untyped-def]
 
 
 @inner
-def project(sub, m, mean, frame, x, y, g):  # type: ignore[no-untyped-def]
+def _project(sub, m, mean, frame, x, y, g):  # type: ignore[no-untyped-def]
     for i in range(m):
         a = sub[3 * i] - mean[0]
         b = sub[3 * i + 1] - mean[1]
@@ -142,7 +142,7 @@ def project(sub, m, mean, frame, x, y, g):  # type: ignore[no-untyped-def]
 
 
 @inner
-def place(mean, frame, cx, cy, cg, pose):  # type: ignore[no-untyped-def]
+def _place(mean, frame, cx, cy, cg, pose):  # type: ignore[no-untyped-def]
     for k in range(3):
         pose[k] = mean[k] + cx * frame[k] + cy * frame[3 + k] + cg * frame[6 + k]
     for k in range(9):
@@ -198,18 +198,18 @@ def _profile_line(x, y, g, m, cx, cy, pose):  # type: ignore[no-untyped-def]
 
 
 @inner
-def from_direction(kind, sub, m, mean, direction, work, pose):  # type: ignore[no-untyped-def]
+def _from_direction(kind, sub, m, mean, direction, work, pose):  # type: ignore[no-untyped-def]
     """Best pose of the feature about this axis direction; returns the mean squared distance it predicts."""
     frame = np.empty(9)
     frame_from(direction, frame)
     x, y, g, f = work[0], work[1], work[2], work[3]
-    project(sub, m, mean, frame, x, y, g)
+    _project(sub, m, mean, frame, x, y, g)
     circle = np.empty(3)
     score = taubin_circle(x, y, m, circle)
     if not score < np.inf:
         return np.inf
     if kind == CYLINDER or kind == CIRCLE:
-        place(mean, frame, circle[0], circle[1], 0.0, pose)
+        _place(mean, frame, circle[0], circle[1], 0.0, pose)
         pose[12], pose[13] = circle[2], 0.0
         if kind == CIRCLE:
             for i in range(m):
@@ -226,19 +226,19 @@ def from_direction(kind, sub, m, mean, direction, work, pose):  # type: ignore[n
 def _profile(kind, x, y, g, f, m, cx, cy, mean, frame, pose):  # type: ignore[no-untyped-def]
     """Cylinder, cone or torus about a known axis: mean radius, line or circle in the half-plane (f, g)."""
     if kind == CONE:
-        place(mean, frame, cx, cy, 0.0, pose)
+        _place(mean, frame, cx, cy, 0.0, pose)
         return _profile_line(x, y, g, m, cx, cy, pose)
     total = 0.0
     for i in range(m):
         f[i] = math.sqrt((x[i] - cx) ** 2 + (y[i] - cy) ** 2)
         total += f[i]
     if kind == CYLINDER:
-        place(mean, frame, cx, cy, 0.0, pose)
+        _place(mean, frame, cx, cy, 0.0, pose)
         pose[12], pose[13] = total / m, 0.0
         return 0.0
     circle = np.empty(3)
     score = taubin_circle(f, g, m, circle)
-    place(mean, frame, cx, cy, circle[1], pose)
+    _place(mean, frame, cx, cy, circle[1], pose)
     pose[12] = abs(circle[0]) + 1e-6
     pose[13] = max(circle[2], 1e-9)
     return score
@@ -364,7 +364,7 @@ def _patch_candidates(kind, patch, poses, count):  # type: ignore[no-untyped-def
 
 
 @inner
-def ellipse_candidates(sub, m, mean, axes, work, known, poses, count):  # type: ignore[no-untyped-def]
+def _ellipse_candidates(sub, m, mean, axes, work, known, poses, count):  # type: ignore[no-untyped-def]
     frame = np.empty(9)
     sizes = np.empty(5)
     circle = np.empty(3)
@@ -374,10 +374,10 @@ def ellipse_candidates(sub, m, mean, axes, work, known, poses, count):  # type: 
             frame[k] = axes[k]
             frame[3 + k] = axes[3 * (1 + which) + k]
             frame[6 + k] = axes[3 * (2 - which) + k]
-        project(sub, m, mean, frame, x, y, g)
+        _project(sub, m, mean, frame, x, y, g)
         if direct_ellipse(x, y, m, sizes):
             pose = poses[count]
-            place(mean, frame, sizes[0], sizes[1], 0.0, pose)
+            _place(mean, frame, sizes[0], sizes[1], 0.0, pose)
             c, s = math.cos(sizes[2]), math.sin(sizes[2])
             for k in range(3):
                 pose[3 + k] = c * frame[k] + s * frame[3 + k]
@@ -387,7 +387,7 @@ def ellipse_candidates(sub, m, mean, axes, work, known, poses, count):  # type: 
         if taubin_circle(x, y, m, circle) < np.inf:
             for squeeze in range(2):
                 pose = poses[count]
-                place(mean, frame, circle[0], circle[1], 0.0, pose)
+                _place(mean, frame, circle[0], circle[1], 0.0, pose)
                 pose[12] = circle[2] * (1.1 if squeeze == 0 else 0.9)
                 pose[13] = circle[2] * (0.9 if squeeze == 0 else 1.1)
                 count += 1
@@ -397,14 +397,14 @@ def ellipse_candidates(sub, m, mean, axes, work, known, poses, count):  # type: 
             yy += y[i] * y[i] / m
         if yy > 0.0:
             pose = poses[count]
-            place(mean, frame, 0.0, 0.0, 0.0, pose)
+            _place(mean, frame, 0.0, 0.0, 0.0, pose)
             pose[12], pose[13] = math.sqrt(2.0 * xx), math.sqrt(2.0 * yy)
             count += 1
     return count
 
 
 @inner
-def right_handed(poses, count):  # type: ignore[no-untyped-def]
+def _right_handed(poses, count):  # type: ignore[no-untyped-def]
     for c in range(count):
         pose = poses[c]
         pose[6] = pose[10] * pose[5] - pose[11] * pose[4]
@@ -438,11 +438,12 @@ def _axis_from_apex(sub, m, apex, axis, cov, vectors):  # type: ignore[no-untype
 
 
 @inner
-def principal_axes(sub, m, mean, axes):  # type: ignore[no-untyped-def]
-    """Mean and principal directions (rows: largest, middle, smallest); False where the points are all one."""
+def candidates(kind, sub, m, given, poses):  # type: ignore[no-untyped-def]
+    """Write candidate poses; returns how many (0: the points are all one). given[0:3]: axis, NaN where it is free."""
+    mean = np.empty(3)
     cov = np.empty((3, 3))
     vectors = np.empty((3, 3))
-    mean_and_covariance(sub, m, mean, cov)
+    _mean_and_covariance(sub, m, mean, cov)
     jacobi(cov, 3, vectors)
     order = np.empty(3, np.int64)
     order[0], order[1], order[2] = 0, 1, 2
@@ -452,21 +453,12 @@ def principal_axes(sub, m, mean, axes):  # type: ignore[no-untyped-def]
                 t = order[b]
                 order[b] = order[b + 1]
                 order[b + 1] = t
+    if not cov[order[0], order[0]] > 0.0:
+        return 0
+    axes = np.empty(9)  # rows: largest, middle, smallest
     for a in range(3):
         for k in range(3):
             axes[3 * a + k] = vectors[k, order[a]]
-    return cov[order[0], order[0]] > 0.0
-
-
-@inner
-def candidates(kind, sub, m, given, poses):  # type: ignore[no-untyped-def]
-    """Write candidate poses; returns how many (0: the points are all one). given[0:3]: axis, NaN where it is free."""
-    mean = np.empty(3)
-    cov = np.empty((3, 3))
-    vectors = np.empty((3, 3))
-    axes = np.empty(9)
-    if not principal_axes(sub, m, mean, axes):
-        return 0
     direction = np.empty(3)
     frame = np.empty(9)
     work = np.empty((4, m))
@@ -480,19 +472,19 @@ def candidates(kind, sub, m, given, poses):  # type: ignore[no-untyped-def]
             for k in range(3):
                 direction[k] = axes[first + k]
         frame_from(direction, frame)
-        place(mean, frame, 0.0, 0.0, 0.0, poses[0])
+        _place(mean, frame, 0.0, 0.0, 0.0, poses[0])
         poses[0, 12] = poses[0, 13] = 0.0
         return 1
     if kind == SPHERE:
-        taubin_sphere(sub, m, mean, poses[0])
+        _taubin_sphere(sub, m, mean, poses[0])
         return 1
     if kind == ELLIPSE:
         if known:
             frame_from(direction, frame)
             for k in range(9):
                 axes[k] = frame[k]
-        count = ellipse_candidates(sub, m, mean, axes, work, known, poses, 0)
-        right_handed(poses, count)
+        count = _ellipse_candidates(sub, m, mean, axes, work, known, poses, 0)
+        _right_handed(poses, count)
         return count
     few = min(m, SCORED)
     golden = math.pi * (3.0 - math.sqrt(5.0))
@@ -507,7 +499,7 @@ def candidates(kind, sub, m, given, poses):  # type: ignore[no-untyped-def]
         for t in range(3):
             frame_from(lines[t], frame)
             x, y, g, f = work[0], work[1], work[2], work[3]
-            project(sub, few, places[t], frame, x, y, g)
+            _project(sub, few, places[t], frame, x, y, g)
             if _profile(kind, x, y, g, f, few, 0.0, 0.0, places[t], frame, poses[count]) < np.inf:
                 count += 1
         tries += 3
@@ -515,13 +507,13 @@ def candidates(kind, sub, m, given, poses):  # type: ignore[no-untyped-def]
             for t in range(3):
                 frame_from(across[t], frame)
                 x, y, g = work[0], work[1], work[2]
-                project(sub, m, mean, frame, x, y, g)
+                _project(sub, m, mean, frame, x, y, g)
                 if elbow_candidate(x, y, g, m, mean, frame, poses[count]):
                     count += 1
         if kind == CONE and _axis_from_apex(sub, m, apex, direction, cov, vectors):
             frame_from(direction, frame)
             x, y, g, f = work[0], work[1], work[2], work[3]
-            project(sub, few, apex, frame, x, y, g)
+            _project(sub, few, apex, frame, x, y, g)
             if _profile(kind, x, y, g, f, few, 0.0, 0.0, apex, frame, poses[count]) < np.inf:
                 count += 1
     for t in range(1 if known else tries):
@@ -537,7 +529,7 @@ def candidates(kind, sub, m, given, poses):  # type: ignore[no-untyped-def]
             c, s = r * math.cos(golden * t), r * math.sin(golden * t)
             for k in range(3):
                 direction[k] = c * axes[k] + s * axes[3 + k] + z * axes[6 + k]
-        if from_direction(kind, sub, few, mean, direction, work, poses[count]) < np.inf:
+        if _from_direction(kind, sub, few, mean, direction, work, poses[count]) < np.inf:
             count += 1
     patch = np.empty(14)
     if not known and kind != CIRCLE and _patch(sub, m, mean, axes, patch):
@@ -550,7 +542,7 @@ def candidates(kind, sub, m, given, poses):  # type: ignore[no-untyped-def]
                 direction[k] = axes[3 * t + k]
             frame_from(direction, frame)
             x, y, g = work[0], work[1], work[2]
-            project(sub, m, mean, frame, x, y, g)
+            _project(sub, m, mean, frame, x, y, g)
             if elbow_candidate(x, y, g, m, mean, frame, poses[count]):
                 count += 1
     return count
@@ -568,16 +560,4 @@ def sort_costs(costs, order, count):  # type: ignore[no-untyped-def]
         order[b + 1] = t
 
 
-__all__ = [
-    "MAX_CANDIDATES",
-    "candidates",
-    "ellipse_candidates",
-    "from_direction",
-    "mean_and_covariance",
-    "place",
-    "principal_axes",
-    "project",
-    "right_handed",
-    "sort_costs",
-    "taubin_sphere",
-]
+__all__ = ["MAX_CANDIDATES", "candidates", "sort_costs"]

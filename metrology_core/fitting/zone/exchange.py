@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from metrology_core.fitting.sources import Stream, each_chunk
+from metrology_core.blocks import run_blocks
 from metrology_core.fitting.zone.problem import ZoneProblem
 from metrology_core.kernels import layout
 
@@ -73,25 +73,16 @@ def _pass(
 
     tables: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     lock = threading.Lock()
-    stream = xyz if isinstance(xyz, Stream) else None
 
-    def work(block: np.ndarray, first: int, start: int, stop: int) -> None:
+    def work(start: int, stop: int) -> None:
         value, index, ends = np.empty((2, rows.GRID)), np.empty((2, rows.GRID), np.int64), np.empty(4)
-        offset = first * layout.CHUNK
-        own = skip if stream is None else skip[skip >= offset] - offset
         k.extremes_by_cell(
-            problem.row.kind, problem.law, block, centre, scale, pose, low, high, own, start, stop, value, index, ends
+            problem.row.kind, problem.law, xyz, centre, scale, pose, low, high, skip, start, stop, value, index, ends
         )
-        if stream is not None:
-            hit = np.concatenate((index[index >= 0], ends[2:][ends[2:] >= 0.0].astype(np.int64)))
-            index[index >= 0] += offset
-            ends[2:][ends[2:] >= 0.0] += offset
         with lock:
             tables.append((value, index, ends))
-            if stream is not None:
-                stream.remember(hit + offset, block[hit])
 
-    each_chunk(xyz, work)
+    run_blocks(work, (len(xyz) + layout.CHUNK - 1) // layout.CHUNK)
     value, index, ends = tables[0]
     for other, place, tips in tables[1:]:
         for side, sign in ((0, 1.0), (1, -1.0)):
@@ -103,8 +94,6 @@ def _pass(
             a, b = sign * tips[side], sign * ends[side]
             if a > b or (a == b and 0 <= tips[2 + side] < ends[2 + side]):
                 ends[side], ends[2 + side] = tips[side], tips[2 + side]
-    if stream is not None:
-        stream.settle(np.concatenate((index[index >= 0], ends[2:][ends[2:] >= 0.0].astype(np.int64))))
     return value, index, ends
 
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
 from metrology_core import flags as _flags
+from metrology_core.blocks import run_blocks
 from metrology_core.errors import CriterionError, ParameterError
 from metrology_core.features.base import Feature
 from metrology_core.fitting.canonical import canonical_pose, chart_columns, feature_of, lengths, pose_of
 from metrology_core.fitting.memory import kernel_view
 from metrology_core.fitting.result import Evidence
 from metrology_core.fitting.solver import Answer
-from metrology_core.fitting.sources import Stream, each_chunk
 from metrology_core.fitting.table import CRITERIA, Row
 from metrology_core.fitting.zone.certificate import RESIDUAL_LIMIT, Certificate, certify
 from metrology_core.fitting.zone.exchange import ZoneAnswer, size_of, solve, touching_points
@@ -48,7 +47,7 @@ def zone_fit(
     source: Any,
     unit: str | None,
     xyz: np.ndarray,
-    points: Any,
+    points: np.ndarray,
     used: np.ndarray | None,
     answer: Answer,
     fixed: dict[str, Any],
@@ -59,8 +58,7 @@ def zone_fit(
 ) -> ZoneFit:
     """Fit by a zone criterion to the finite `points` (rows `used` of `xyz`), starting from the least-squares answer."""
     problem = pose_problem(row, criterion, answer.free, fixed)
-    if not isinstance(points, Stream):
-        points = kernel_view(points).reshape(-1, 3)
+    points = kernel_view(points).reshape(-1, 3)
     scale, centre = answer.scale, answer.centre
     centroid = _centroid(points, centre, scale)
     found = solve(problem, points, centre, scale, centroid, answer.pose)
@@ -112,10 +110,7 @@ def zone_fit(
     rms, extent, reach = _summary(row, problem, points, centre, scale, canonical)
     if offset:
         rms = _rms_about(associated, points[:, :d])
-    if isinstance(points, Stream):
-        original = points.original
-    else:
-        original = (lambda rows: rows) if used is None else (lambda rows: np.flatnonzero(used)[rows])
+    original = np.arange(len(xyz)) if used is None else np.flatnonzero(used)
     fixed_columns = tuple(int(c) for c in columns if not answer.free[c])
     shown = canonical if not offset else pose_of(row, associated, centre, scale)
     return ZoneFit(
@@ -125,8 +120,8 @@ def zone_fit(
         optimality=_optimality(problem, found, proof, original, scale), settings=settings,
         extent=extent, reach=reach, kind=row.name,
         _evidence=Evidence(row, xyz, np.empty(0), used, shown, centre, scale, fixed_columns),
-        contacts=original(found.contacts), contact_sensitivities=response[columns][:, :, :d],
-        form_points=original(form_points), form_sensitivities=form_response[:, :d],
+        contacts=original[found.contacts], contact_sensitivities=response[columns][:, :, :d],
+        form_points=original[form_points], form_sensitivities=form_response[:, :d],
         noise=float(np.max(noise, initial=0.0)) if np.size(noise) else sigma,
     )  # fmt: skip
 
@@ -137,7 +132,7 @@ def _centroid(points: np.ndarray, centre: np.ndarray, scale: float) -> np.ndarra
 
     chunks = (len(points) + layout.CHUNK - 1) // layout.CHUNK
     parts = np.empty((chunks, 3))
-    each_chunk(points, lambda block, first, a, b: rows.mean_sums(block, centre, scale, a, b, parts[first:]))
+    run_blocks(lambda start, stop: rows.mean_sums(points, centre, scale, start, stop, parts), chunks)
     return np.array([math.fsum(column) for column in parts.T.tolist()]) / len(points)
 
 
@@ -281,10 +276,10 @@ def _summary(
     chunks = (len(points) + layout.CHUNK - 1) // layout.CHUNK
     parts = np.empty((chunks, 4))
 
-    def work(block: np.ndarray, first: int, start: int, stop: int) -> None:
-        kernels.summarise(row.kind, problem.law, block, centre, scale, pose, start, stop, parts[first:])
+    def work(start: int, stop: int) -> None:
+        kernels.summarise(row.kind, problem.law, points, centre, scale, pose, start, stop, parts)
 
-    each_chunk(points, work)
+    run_blocks(work, chunks)
     rms = math.sqrt(math.fsum(parts[:, 0].tolist()) / len(points)) / scale
     extent = None
     if row.kind in (layout.LINE, layout.CYLINDER, layout.CONE):
@@ -292,27 +287,19 @@ def _summary(
     return rms, extent, math.sqrt(float(parts[:, 3].max())) / scale
 
 
-def _rms_about(feature: Feature, points: Any) -> float:
+def _rms_about(feature: Feature, points: np.ndarray) -> float:
     total = 0.0
-    pieces: Iterable[np.ndarray] = (points,)
-    if isinstance(points, Stream):
-        pieces = (block.reshape(-1, 3) for block, _, _ in points.blocks())
-    for piece in pieces:  # streams come in whole chunks, so the slices are those of one array
-        for start in range(0, len(piece), 65536):
-            total += float(np.sum(feature.distance(piece[start : start + 65536]) ** 2))
+    for start in range(0, len(points), 65536):
+        total += float(np.sum(feature.distance(points[start : start + 65536]) ** 2))
     return math.sqrt(total / len(points))
 
 
 def _optimality(
-    problem: ZoneProblem,
-    found: ZoneAnswer,
-    proof: Certificate,
-    original: Callable[[np.ndarray], np.ndarray],
-    scale: float,
+    problem: ZoneProblem, found: ZoneAnswer, proof: Certificate, original: np.ndarray, scale: float
 ) -> dict[str, Any]:
     result: dict[str, Any] = {
         "residual": proof.residual,
-        "contacts": original(found.contacts).tolist(),
+        "contacts": original[found.contacts].tolist(),
         "signs": [int(s) for s in found.signs],
         "multipliers": found.multipliers.tolist(),
         "n_contacts": len(found.contacts),

@@ -1,0 +1,236 @@
+"""From an image of contacts or pillars to sizes, shapes, placement and defects, each with its uncertainty."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from metrology_core import flags as _flags
+from metrology_core.data import Image
+from metrology_core.errors import DataError, ParameterError
+from metrology_core.instrument import Instrument
+from metrology_core.quantity import Measured
+from wafer.contacts.contour import Contour, Edge, Template, fit_contour, pool
+from wafer.contacts.lattice import Lattice, find_lattice, on_lattice
+from wafer.contacts.locate import Candidates, locate
+from wafer.contacts.sites import Site, judge, merged_regions, rates, unclaimed
+from wafer.contours import GreyNoise, Window, grey_noise
+
+CRITERIA = ("threshold", "sigmoid", "model")
+
+
+@dataclass(frozen=True)
+class ContactSettings:
+    """How closed features are measured.
+
+    ``criterion``: ``threshold`` (``level`` between the plateaus of the mean radial profile), ``sigmoid`` (centre of the
+    least-squares logistic step) or ``model`` (template pooled over the image, half of its step at zero). ``polarity``
+    of the features; ``rows``, ``columns`` image area, end exclusive. ``lattice``: whether the features are looked for
+    on a lattice. ``nominal_diameter``, ``nominal_pitch`` (unit of the image) only serve checks.
+    """
+
+    criterion: Literal["threshold", "sigmoid", "model"] = "threshold"
+    level: float = 0.5
+    polarity: Literal["auto", "dark", "bright"] = "auto"
+    rows: tuple[int, int] | None = None
+    columns: tuple[int, int] | None = None
+    lattice: bool = True
+    nominal_diameter: float | None = None
+    nominal_pitch: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.criterion not in CRITERIA:
+            raise ParameterError("unknown edge criterion", expected=" | ".join(CRITERIA), got=repr(self.criterion))
+        if self.polarity not in ("auto", "dark", "bright"):
+            raise ParameterError("unknown polarity", expected="auto | dark | bright", got=repr(self.polarity))
+        if not 0.05 <= self.level <= 0.95:
+            raise ParameterError("a threshold level lies between 5 % and 95 %", got=f"{self.level:.4g}")
+
+
+@dataclass(frozen=True, eq=False)
+class ContactResult:
+    """What one image of closed features gave.
+
+    ``measurements`` by characteristic id in ``unit``; ``missing`` what the image cannot give, with the reason;
+    ``sites`` every lattice site (every feature where there is no lattice) with its state and contour; ``rates`` of
+    missing, weak and merged with exact intervals; ``lattice`` in pixels or None; ``per_contact`` table in ``unit``;
+    ``noise`` of the grey values; ``flags``; ``details``.
+    """
+
+    unit: str
+    measurements: Mapping[str, Measured]
+    methods: Mapping[str, str]
+    missing: Mapping[str, str]
+    flags: tuple[str, ...]
+    sites: tuple[Site, ...]
+    rates: Mapping[str, Mapping[str, float]]
+    lattice: Lattice | None
+    per_contact: list[dict[str, Any]]
+    noise: GreyNoise
+    pixel: tuple[float, float]
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """Contours before statistics: what `measure_contacts` and the tests of single contours share."""
+
+    sites: tuple[Site, ...]
+    lattice: Lattice | None
+    edge: Edge
+    template: Template | None
+    noise: GreyNoise
+    candidates: Candidates
+
+
+def find_contacts(pixels: np.ndarray, settings: ContactSettings, aspect: float = 1.0) -> Found:
+    """Locate features, find their lattice, fit the contour of each, judge every site. Lengths in pixels."""
+    noise = grey_noise(pixels)
+    image = np.ascontiguousarray(pixels, np.float64)
+    found = locate(image, settings.polarity)
+    lattice = find_lattice(found.centres) if settings.lattice else None
+    edge = _edge(image, found, lattice, settings)
+    merged = merged_regions(found, lattice)
+    plain = [i for i in range(len(found.radius)) if not found.touches[i] and not merged[i]]
+    rough = {
+        i: fit_contour(image, found.centres[i], found.radius[i], edge, noise, "threshold", None, aspect) for i in plain
+    }
+    good = [c for c in rough.values() if c.state in ("ok", "not_converged")]
+    template = pool(good, edge.window.distances(), edge)
+    if template is None:
+        raise DataError(
+            "no feature has an edge all around",
+            expected="features that lie within the image, with an edge on all sides",
+            got=f"{len(found.radius)} regions, {int(found.touches.sum())} of them at the border",
+            remedy="check polarity and image area",
+        )
+    typical = float(np.median([c.radius for c in good]))
+    contours: dict[int, Contour] = {}
+    for i, first in rough.items():
+        known = first.state in ("ok", "not_converged")
+        centre, radius = (first.centre, first.radius) if known else (found.centres[i], float(found.radius[i]))
+        contours[i] = fit_contour(image, centre, radius, edge, noise, settings.criterion, template, aspect)
+    median = float(np.median([c.contrast for c in contours.values() if c.state == "ok"] or [found.contrast]))
+    sites: list[Site] = []
+    used = on_lattice(lattice) if lattice is not None else np.zeros(len(found.radius), bool)
+    for i in range(len(found.radius)):
+        index = None
+        if lattice is not None:
+            if not used[i]:
+                continue  # a speck between the sites, or one that lost its site to a better one
+            index = (int(lattice.index[i, 0]), int(lattice.index[i, 1]))
+        state = "border" if found.touches[i] else "merged" if merged[i] else judge(contours[i], median)
+        sites.append(Site(found.centres[i], index, state, contours.get(i)))
+    if lattice is not None:
+        sites += _empty_sites(image, lattice, found, merged, edge, noise, settings, template, aspect, typical, median)
+    return Found(tuple(sites), lattice, edge, template, noise, found)
+
+
+def _empty_sites(
+    image: np.ndarray,
+    lattice: Lattice,
+    found: Candidates,
+    merged: np.ndarray,
+    edge: Edge,
+    noise: GreyNoise,
+    settings: ContactSettings,
+    template: Template,
+    aspect: float,
+    typical: float,
+    median: float,
+) -> list[Site]:
+    """Sites that no region claimed: inside a merged region, at the border, closed to a faint rest, or missing."""
+    out = []
+    ny, nx = image.shape
+    for index in unclaimed(lattice, image.shape):
+        place = lattice.site(index[None])[0]
+        region = int(found.labels[min(max(round(place[1]), 0), ny - 1), min(max(round(place[0]), 0), nx - 1)])
+        key = (int(index[0]), int(index[1]))
+        if region and merged[region - 1]:
+            out.append(Site(place, key, "merged", None))
+            continue
+        reach = typical + edge.window.outside + 2.0
+        if not (reach <= place[0] <= nx - 1 - reach and reach * aspect <= place[1] <= ny - 1 - reach * aspect):
+            out.append(Site(place, key, "border", None))
+            continue
+        contour = fit_contour(image, place, typical, edge, noise, settings.criterion, template, aspect)
+        state = judge(contour, median)
+        out.append(Site(place, key, "missing" if state == "not_measured" else state, contour))
+    return out
+
+
+def _edge(image: np.ndarray, found: Candidates, lattice: Lattice | None, settings: ContactSettings) -> Edge:
+    """Reach of the strips: inside to the middle of a feature, outside half way to the neighbour, at most 10 px."""
+    radius = (
+        float(np.median(found.radius[~found.touches])) if (~found.touches).any() else float(np.median(found.radius))
+    )
+    gap = 2.0 * radius
+    if lattice is not None:
+        near = (lattice.a, lattice.b, lattice.a - lattice.b, lattice.a + lattice.b)
+        gap = min(float(np.hypot(*v)) for v in near) - 2.0 * radius
+    outside = min(10.0, max(3.0, 0.5 * gap))
+    inside = min(10.0, max(3.0, 0.8 * radius))
+    plateau = 0.6 * min(inside, outside)
+    return Edge(Window(inside, outside), plateau, settings.level, -1.0 if found.bright else 1.0)
+
+
+def measure_contacts(
+    image: Image, settings: ContactSettings | None = None, *, instrument: Instrument | None = None
+) -> ContactResult:
+    """Measure contacts, pillars or other closed features.
+
+    Characteristics: `wafer.contacts.statistics`. Influences: noise (propagated exactly from the pixels through the
+    contour fit), sampling (between features), pixel size, edge criterion (``edge_offset_u`` of the instrument, twice
+    for a diameter). Flags: those of the image, ``few_contacts``, ``lcdu_not_resolved``, ``missing_contacts``,
+    ``merged_contacts``, ``no_lattice``, ``repeatability_only``. Raises `ParameterError` for an image without pixel
+    size, `DataError` where there are no features.
+    """
+    from wafer.contacts.statistics import statistics
+
+    settings = settings or ContactSettings()
+    if image.pixel_size is None:
+        raise ParameterError(
+            "the image has no pixel size",
+            expected="pixel sizes in x and y with a unit",
+            remedy="state pixel in the recipe, for example 0.9 nm",
+        )
+    rows, columns = settings.rows or (0, image.pixels.shape[0]), settings.columns or (0, image.pixels.shape[1])
+    ny, nx = image.pixels.shape
+    if not (0 <= rows[0] < rows[1] <= ny and 0 <= columns[0] < columns[1] <= nx):
+        raise ParameterError(
+            "the image area lies outside the image",
+            expected=f"0 <= first < end, rows up to {ny}, columns up to {nx}",
+            got=f"rows {rows}, columns {columns}",
+        )
+    px, py = image.pixel_size
+    found = find_contacts(image.pixels[rows[0] : rows[1], columns[0] : columns[1]], settings, px / py)
+    result = statistics(image, settings, instrument, found)
+    flags = _flags.merge(image.flags, result.flags)
+    carried = {name: value.with_flags(*flags) for name, value in result.measurements.items()}
+    if not carried:
+        raise DataError(
+            "nothing could be measured in the image",
+            expected="at least one complete feature",
+            got="; ".join(sorted(set(result.missing.values()))),
+            remedy="check polarity and image area",
+        )
+    return ContactResult(
+        image.unit, carried, result.methods, result.missing, flags, found.sites, rates(found.sites), found.lattice,
+        result.per_contact, found.noise, (px, py), {**result.details, "origin": (rows[0], columns[0]),
+        "polarity": "bright" if found.candidates.bright else "dark", "sites": _counts(found.sites)},
+    )  # fmt: skip
+
+
+def _counts(sites: tuple[Site, ...]) -> dict[str, int]:
+    from wafer.contacts.sites import STATES
+
+    return {state: sum(site.state == state for site in sites) for state in STATES}
+
+
+def finite(value: float) -> float | None:
+    """JSON has no NaN."""
+    return float(value) if math.isfinite(value) else None

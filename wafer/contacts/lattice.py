@@ -1,0 +1,197 @@
+"""The lattice that features lie on: its two vectors, the index of each feature, sites without a feature."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+_NEIGHBOURS = 8
+_LIKE = 0.12  # relative distance within which two difference vectors count as one
+_MOST_RESIDUAL = 0.3  # of the shorter lattice vector: farther from its site, a feature belongs to no lattice
+
+
+@dataclass(frozen=True, eq=False)
+class Lattice:
+    """A lattice: ``origin`` (2,) and vectors ``a``, ``b`` (2,) in pixels.
+
+    ``index`` (k, 2) of each feature, ``residual`` (k, 2) from its site; ``covariance`` (6, 6) of (origin x, a x, b x,
+    origin y, a y, b y) for independent residuals, with ``dof``.
+    """
+
+    origin: np.ndarray
+    a: np.ndarray
+    b: np.ndarray
+    index: np.ndarray
+    residual: np.ndarray
+    covariance: np.ndarray
+    dof: int
+
+    def site(self, index: np.ndarray) -> np.ndarray:
+        """(k, 2) places of sites (k, 2)."""
+        return self.origin + index[:, :1] * self.a + index[:, 1:] * self.b
+
+    def sites_in(self, shape: tuple[int, int], margin: float = 0.0) -> np.ndarray:
+        """(k, 2) indices of all sites within an image (ny, nx), by row, ``margin`` pixels off its border."""
+        ny, nx = shape
+        corner = np.array([(0.0, 0.0), (nx - 1.0, 0.0), (0.0, ny - 1.0), (nx - 1.0, ny - 1.0)])
+        m = np.linalg.solve(np.column_stack((self.a, self.b)), (corner - self.origin).T).T
+        low, high = np.floor(m.min(axis=0)).astype(int), np.ceil(m.max(axis=0)).astype(int)
+        i, j = np.meshgrid(np.arange(low[0], high[0] + 1), np.arange(low[1], high[1] + 1), indexing="ij")
+        index = np.column_stack((i.ravel(), j.ravel()))
+        x, y = self.site(index).T
+        inside = (x >= margin) & (x <= nx - 1 - margin) & (y >= margin) & (y <= ny - 1 - margin)
+        found = index[inside]
+        order = np.lexsort((x[inside], np.round(y[inside], 3)))
+        return found[order]
+
+
+def find_lattice(centres: np.ndarray) -> Lattice | None:
+    """The lattice of centres (k, 2), or None where they do not lie on one (fewer than six, or scattered).
+
+    Differences to the nearest neighbours are grouped; the two shortest groups that are not parallel span the lattice;
+    indices spread from the most central feature; vectors and origin follow by least squares.
+    """
+    from scipy.spatial import cKDTree
+
+    n = len(centres)
+    if n < 6:
+        return None
+    k = min(_NEIGHBOURS, n - 1)
+    _, near = cKDTree(centres).query(centres, k + 1)
+    difference = (centres[near[:, 1:]] - centres[:, None]).reshape(-1, 2)
+    difference *= np.where((difference[:, 0] < 0) | ((difference[:, 0] == 0) & (difference[:, 1] < 0)), -1.0, 1.0)[
+        :, None
+    ]
+    vectors = _groups(difference)
+    pair = _basis(vectors)
+    if pair is None:
+        return None
+    index = _indices(centres, near[:, 1:], *pair)
+    for _ in range(3):
+        used = index[:, 0] != _NONE
+        if used.sum() < 6:
+            return None
+        fit = _affine(centres[used], index[used])
+        if fit is None:
+            return None
+        origin, a, b = fit
+        real = np.linalg.solve(np.column_stack((a, b)), (centres - origin).T).T
+        index = np.rint(real).astype(np.int64)
+        off = np.linalg.norm(centres - (origin + index[:, :1] * a + index[:, 1:] * b), axis=1)
+        index[off > _MOST_RESIDUAL * min(np.linalg.norm(a), np.linalg.norm(b))] = _NONE
+        index = _once(index, off)
+    used = index[:, 0] != _NONE
+    if used.sum() < max(6, 0.6 * n):
+        return None
+    fit = _affine(centres[used], index[used])
+    if fit is None:
+        return None
+    origin, a, b = _upright(fit, index, used)
+    residual = np.full((n, 2), math.nan)
+    residual[used] = centres[used] - (origin + index[used, :1] * a + index[used, 1:] * b)
+    design = np.column_stack((np.ones(used.sum()), index[used]))
+    dof = int(used.sum()) - 3
+    scatter = residual[used].T @ residual[used] / dof
+    inverse = np.linalg.inv(design.T @ design)
+    return Lattice(origin, a, b, index, residual, np.kron(scatter, inverse), dof)
+
+
+_NONE = -(2**31)
+
+
+def on_lattice(lattice: Lattice) -> np.ndarray:
+    """(k,) whether each feature has a site of its own."""
+    found: np.ndarray = lattice.index[:, 0] != _NONE
+    return found
+
+
+def _groups(difference: np.ndarray) -> list[np.ndarray]:
+    """Medians of groups of like vectors, those with many members first."""
+    left = difference[np.isfinite(difference).all(axis=1)]
+    total = len(left)
+    found: list[np.ndarray] = []
+    while len(left) and len(found) < 12:
+        reach = _LIKE * np.linalg.norm(left, axis=1)
+        count = (
+            (np.linalg.norm(left[:, None] - left[None], axis=2) < reach[:, None]).sum(axis=1)
+            if len(left) < 3000
+            else (np.array([(np.linalg.norm(left - v, axis=1) < r).sum() for v, r in zip(left, reach, strict=True)]))
+        )
+        best = int(np.argmax(count))
+        if count[best] < max(3, 0.03 * total):
+            break
+        like = np.linalg.norm(left - left[best], axis=1) < reach[best]
+        found.append(np.median(left[like], axis=0))
+        left = left[np.linalg.norm(left - found[-1], axis=1) > 1.5 * reach[best]]
+    return found
+
+
+def _basis(vectors: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray] | None:
+    ordered = sorted(vectors, key=lambda v: float(np.hypot(*v)))
+    for i, a in enumerate(ordered):
+        for b in ordered[i + 1 :]:
+            sine = abs(a[0] * b[1] - a[1] * b[0]) / (np.hypot(*a) * np.hypot(*b))
+            if sine > 0.5:
+                return a, b
+    return None
+
+
+def _indices(centres: np.ndarray, near: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Indices spread from neighbour to neighbour: errors of the first guess of the vectors do not add up."""
+    inverse = np.linalg.inv(np.column_stack((a, b)))
+    index = np.full((len(centres), 2), _NONE, np.int64)
+    middle = int(np.argmin(np.linalg.norm(centres - np.median(centres, axis=0), axis=1)))
+    index[middle] = 0
+    queue = [middle]
+    for i in queue:
+        for j in near[i]:
+            if index[j, 0] != _NONE:
+                continue
+            real = inverse @ (centres[j] - centres[i])
+            step = np.rint(real)
+            if np.abs(real - step).max() < _MOST_RESIDUAL and np.abs(step).max() <= 2:
+                index[j] = index[i] + step.astype(np.int64)
+                queue.append(int(j))
+    return index
+
+
+def _affine(centres: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    design = np.column_stack((np.ones(len(index)), index)).astype(np.float64)
+    if np.linalg.matrix_rank(design) < 3:
+        return None
+    found = np.linalg.lstsq(design, centres, rcond=None)[0]
+    return found[0], found[1], found[2]
+
+
+def _once(index: np.ndarray, off: np.ndarray) -> np.ndarray:
+    """Where two features claim one site the nearer one keeps it."""
+    order = np.argsort(off, kind="stable")
+    taken: set[tuple[int, int]] = set()
+    result = index.copy()
+    for i in order:
+        key = (int(index[i, 0]), int(index[i, 1]))
+        if key[0] == _NONE:
+            continue
+        if key in taken:
+            result[i] = _NONE
+        taken.add(key)
+    return result
+
+
+def _upright(
+    fit: tuple[np.ndarray, np.ndarray, np.ndarray], index: np.ndarray, used: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Name the vectors by rule: a is the one nearer to the x axis and points to +x, b points to +y. Changes index."""
+    origin, a, b = fit
+    if abs(a[1]) / np.hypot(*a) > abs(b[1]) / np.hypot(*b):
+        a, b = b, a
+        index[used] = index[used][:, ::-1]
+    if a[0] < 0.0:
+        a = -a
+        index[used, 0] *= -1
+    if b[1] < 0.0:
+        b = -b
+        index[used, 1] *= -1
+    return origin, a, b
