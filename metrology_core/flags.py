@@ -88,6 +88,13 @@ _ROWS = (
         "The adaptive Monte Carlo procedure stopped at its largest number of trials before it met its tolerance.",
         "Ask for fewer significant digits, or allow more trials.",
     ),
+    Flag(
+        "no_finite_variance",
+        "warning",
+        "An input has a t distribution with at most 2 degrees of freedom: its density has no standard deviation, so "
+        "the standard uncertainty of a Monte Carlo result means nothing; its intervals do.",
+        "Take more readings: simultaneous readings of N quantities leave n - N degrees of freedom.",
+    ),
     # --- points
     Flag(
         "non_finite_points",

@@ -4,7 +4,7 @@ trials, and the validation of the GUM result by it."""
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -48,6 +48,7 @@ class MonteCarloResult:
     runs: int = 1
     tolerances: dict[str, float] = field(default_factory=dict)
     spread: dict[str, float] = field(default_factory=dict)
+    finite_variance: bool = True
 
     @property
     def trials(self) -> int:
@@ -66,7 +67,8 @@ class MonteCarloResult:
 
     @property
     def flags(self) -> tuple[str, ...]:
-        return () if self.converged else ("monte_carlo_not_converged",)
+        found = () if self.converged else ("monte_carlo_not_converged",)
+        return found if self.finite_variance else (*found, "no_finite_variance")
 
     def index(self, name: str | int) -> int:
         if isinstance(name, int):
@@ -128,14 +130,22 @@ def monte_carlo(
     names = tuple(model.output_names(simulation.outputs))
     if trials == "adaptive":
         watched = region if region is not None else True
-        return _adaptive(simulation, names, p, seed, digits, interval, tolerance_factor, max_trials, watched)
+        found = _adaptive(simulation, names, p, seed, digits, interval, tolerance_factor, max_trials, watched)
+        return replace(found, finite_variance=_finite_variance(model))
     if not isinstance(trials, int) or trials < 100:
         raise ParameterError("number of trials", expected="a whole number from 100 on, or 'adaptive'", got=repr(trials))
     count = int(trials) + int(trials) % 2
     samples, sums, products = simulation.run(0, count)
     mean, covariance = _combine(simulation.center, sums, products, count)
     samples.setflags(write=False)
-    return MonteCarloResult(names, samples, mean, covariance, seed, p, interval)
+    found = MonteCarloResult(names, samples, mean, covariance, seed, p, interval)
+    return replace(found, finite_variance=_finite_variance(model))
+
+
+def _finite_variance(model: Model) -> bool:
+    joined = {int(place) for block in model.blocks for place in block.places}
+    alone = (row.distribution for i, row in enumerate(model.base.values()) if i not in joined)
+    return all(block.chi_dof > 2.0 for block in model.blocks) and all(math.isfinite(d.sd) for d in alone)
 
 
 def _combine(center: np.ndarray, sums: np.ndarray, products: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -17,6 +17,11 @@ from pipelines.exit_codes import ExitCode, of_error
 
 # name -> (module, attribute, the line that 'abbe --help' shows): help must not load a command to describe it
 COMMANDS: dict[str, tuple[str, str, str]] = {
+    "budget": (
+        "pipelines.cli.budget",
+        "budget",
+        "Uncertainty budget of a model file: GUM and Monte Carlo side by side.",
+    ),
     "demo": ("pipelines.cli.demo", "demo", "Simulated lots with known truth, through the whole line, to a report."),
     "doctor": ("pipelines.cli.doctor", "doctor", "What this machine has, what is missing, and how to mend it."),
     "export": ("pipelines.cli.export", "export", "Write the results of a run as CSV or JSON."),

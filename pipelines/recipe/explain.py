@@ -155,6 +155,10 @@ def _follow(
     annotation: Any = model
     owner: type[BaseModel] | None = model
     for position, item in enumerate(loc):
+        if (value := _mapping_value(annotation)) is not None and item in (get(document.data, path) or {}):
+            annotation, owner = value, None
+            path = (*path, item)
+            continue
         branches = {_tag(m): m for m in _models(annotation)}
         if len(branches) > 1 and item in branches:
             annotation = branches[item]
@@ -181,7 +185,7 @@ def _follow(
 def _models(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
-    if typing.get_origin(annotation) is list:
+    if typing.get_origin(annotation) in (list, dict):
         return []
     return [m for part in typing.get_args(annotation) for m in _models(part)]
 
@@ -192,6 +196,13 @@ def _element(annotation: Any) -> Any:
     for part in typing.get_args(annotation):
         if found := _element(part):
             return found
+    return None
+
+
+def _mapping_value(annotation: Any) -> Any:
+    """The type of the values where the annotation is a mapping with free keys."""
+    if typing.get_origin(annotation) is dict:
+        return typing.get_args(annotation)[1]
     return None
 
 

@@ -32,6 +32,7 @@ CODES = {
     "recipe/wrong-feature": "A characteristic that does not apply to this feature.",
     "recipe/tolerance": "A tolerance that contradicts itself or its characteristic.",
     "recipe/contradiction": "Keys that do not go together.",
+    "recipe/expression": "An expression that cannot be read, or that names something unknown.",
     "recipe/file": "A file named in the recipe is missing, not readable, or lies outside the recipe's folder.",
 }
 

@@ -150,6 +150,15 @@ def test_joint_t_of_simultaneous_readings() -> None:
     assert stats.kstest(z[:40_000], stats.t(nu).cdf).pvalue > 1e-4
 
 
+def test_a_density_without_variance_is_flagged() -> None:
+    few = Joint.readings({"x": [1.0, 2.0, 3.0], "y": [2.0, 1.0, 2.5]})
+    assert Model(lambda x, y: x, {}, joints=[few]).monte_carlo(trials=1000).flags == ("no_finite_variance",)
+    assert Model(lambda x: x, {"x": StudentT(0, 2, scale=1.0)}).monte_carlo(trials=1000).flags == (
+        "no_finite_variance",
+    )
+    assert Model(lambda x: x, {"x": StudentT(0, 3, scale=1.0)}).monte_carlo(trials=1000).flags == ()
+
+
 def test_measured_inputs_share_their_influences() -> None:
     common = Influence("certificate/scale", "scale", "B", distribution="rectangular")
     own = Influence("own", "own", "A", dof=6)
