@@ -279,6 +279,18 @@ _ROWS = (
         "Neighbouring rows of the image share noise: it was filtered. Roughness allows for the measured correlation.",
         "Export the image without filter or compression.",
     ),
+    Flag(
+        "roughness_model_misfit",
+        "info",
+        "The roughness spectrum scatters about the fitted model more than it should: the model does not hold.",
+        "Look at the spectrum: drift, vibration lines or a pattern along the lines are not roughness of this model.",
+    ),
+    Flag(
+        "short_for_roughness",
+        "info",
+        "The measured length is less than ten correlation lengths: sigma of the infinite line is extrapolated.",
+        "Use a longer field, or the value within the measured length.",
+    ),
     Flag("low_contrast", "warning", "The step between line and space is small against the noise.", "Raise the dose."),
     Flag(
         "biased_roughness",

@@ -6,23 +6,64 @@ from metrology_core.characteristics import Characteristic, register
 
 _P47 = "residuals after detrending, biased: contains the noise of the edges"
 
-ROWS: tuple[Characteristic, ...] = tuple(
-    register(Characteristic(id=name, title=title, standard=source, dimension="length", needs="image",
-                            lower_bound=0.0, words=words, length_of="none"))
-    for name, title, source, words in (
-        ("sem.pitch", "Pitch", "Zhang, Postek, Larrabee, Metrologia 34 (1997)",
-         "slope of all edge places over the line number, both polarities, least squares, normal to the lines"),
-        ("sem.cd_line", "Line width (CD)", "named edge criterion",
-         "mean distance of the right from the left edge of complete lines, normal to the lines"),
-        ("sem.cd_space", "Space width", "named edge criterion",
-         "mean distance between neighbouring lines, normal to the lines"),
-        ("sem.pitch_walk", "Pitch walk", "mean alternating second difference of line centres",
-         "difference between the even and the odd centre distances, absolute"),
-        ("sem.lwr_biased_1s", "Linewidth roughness, biased, 1 s", "root mean variance over lines", _P47),
-        ("sem.lwr_biased_3s", "Linewidth roughness, biased, 3 s", "root mean variance over lines", _P47),
-        ("sem.ler_biased_1s", "Line edge roughness, biased, 1 s", "root mean variance over edges", _P47),
-        ("sem.ler_biased_3s", "Line edge roughness, biased, 3 s", "root mean variance over edges", _P47),
+_WHITTLE = "Sykulski et al., Biometrika 106 (2019) 251"
+
+
+def _row(
+    name: str, title: str, source: str, words: str, dimension: str = "length", bound: float | None = 0.0
+) -> Characteristic:
+    return register(
+        Characteristic(
+            id=name,
+            title=title,
+            standard=source,
+            dimension=dimension,  # type: ignore[arg-type]
+            needs="image",
+            lower_bound=bound,
+            words=words,
+            length_of="none",
+        )
     )
+
+
+def _roughness(stem: str, title: str, of: str) -> tuple[Characteristic, ...]:
+    rows = []
+    for factor in (1, 3):
+        rows += [
+            _row(f"sem.{stem}_biased_{factor}s", f"{title}, biased, {factor} s", f"root mean variance over {of}", _P47),
+            _row(f"sem.{stem}_unbiased_{factor}s", f"{title}, unbiased, {factor} s", _WHITTLE,
+                 "of an infinitely long line, noise excluded: debiased-Whittle likelihood of the spectrum"),
+            _row(f"sem.{stem}_unbiased_box_{factor}s", f"{title}, unbiased, within the box, {factor} s", _WHITTLE,
+                 "expected within the measured length after detrending, noise excluded"),
+        ]  # fmt: skip
+    return (
+        *rows,
+        _row(f"sem.{stem}_correlation_length", f"{title}, correlation length", _WHITTLE,
+             "xi of the autocorrelation exp(-(t/xi)^(2H)), along the line"),
+        _row(f"sem.{stem}_hurst", f"{title}, Hurst exponent", _WHITTLE,
+             "H of the autocorrelation exp(-(t/xi)^(2H))", "ratio"),
+        _row(f"sem.{stem}_noise_1s", f"{title}, noise of one row, 1 s", _WHITTLE,
+             "noise floor of the spectrum as a standard deviation"),
+    )  # fmt: skip
+
+
+ROWS: tuple[Characteristic, ...] = (
+    _row("sem.pitch", "Pitch", "Zhang, Postek, Larrabee, Metrologia 34 (1997)",
+         "slope of all edge places over the line number, both polarities, least squares, normal to the lines"),
+    _row("sem.cd_line", "Line width (CD)", "named edge criterion",
+         "mean distance of the right from the left edge of complete lines, normal to the lines"),
+    _row("sem.cd_space", "Space width", "named edge criterion",
+         "mean distance between neighbouring lines, normal to the lines"),
+    _row("sem.pitch_walk", "Pitch walk", "mean alternating second difference of line centres",
+         "difference between the even and the odd centre distances, absolute"),
+    *_roughness("lwr", "Linewidth roughness", "lines"),
+    *_roughness("ler", "Line edge roughness", "edges"),
+    _row("sem.left_right_correlation", "Correlation of left and right edges", "mean product of residuals",
+         "of the two edges of a line within the measured length, noise excluded", "ratio", None),
+    _row("sem.local_cdu_1s", "Local CD uniformity, 1 s", "variance of line widths less that of their noise",
+         "standard deviation of the mean widths of the lines of one image"),
+    _row("sem.local_cdu_3s", "Local CD uniformity, 3 s", "variance of line widths less that of their noise",
+         "three standard deviations of the mean widths of the lines of one image"),
 )  # fmt: skip
 _NOISE_OFF = "the mean variance of the features' own noise, propagated from the pixels, is taken off"
 

@@ -14,13 +14,9 @@ from metrology_core.data import Image
 from metrology_core.errors import DataError, ParameterError
 from metrology_core.instrument import Instrument
 from metrology_core.provenance import digest_bytes
-from metrology_core.quantity import Influence, Measured
-from metrology_core.units import convert
+from metrology_core.quantity import Measured
 
 PITCH_CONFLICT = 0.02  # relative: no honest calibration error of a CD-SEM is larger
-
-NOISE = "noise of the edges in single rows"
-SAMPLING = "scatter between lines (roughness, local variation)"
 
 SCALE_VARIATION = 0.005  # range of the local pitch over the field that flags pitch and widths
 
@@ -69,7 +65,8 @@ class SemLineResult:
     ``measurements`` maps characteristic ids to `Measured` in ``unit``; what the image cannot give (pitch of a single
     line) is absent and named in ``missing`` with the reason. ``methods`` says in words how each number came about.
     ``per_line`` is the table of complete lines, ``view`` and ``arrays`` the picture of the found edges (record
-    contract, kind ``sem_edges``); ``details`` further facts (noise, tilt, bounds).
+    contract, kind ``sem_edges``); ``spectra`` the views of kind ``sem_psd``; ``details`` further facts (noise, tilt,
+    bounds).
     """
 
     unit: str
@@ -81,6 +78,12 @@ class SemLineResult:
     view: dict[str, Any]
     arrays: dict[str, np.ndarray]
     details: dict[str, Any] = field(default_factory=dict)
+    spectra: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def views(self) -> tuple[dict[str, Any], ...]:
+        """All views of the record: the picture, then the spectra."""
+        return (self.view, *self.spectra)
 
 
 def measure_sem_lines(
@@ -104,6 +107,10 @@ def measure_sem_lines(
     """
     from wafer import edges as _edges
     from wafer import lines as _lines
+    from wafer import pitch as _pitch
+    from wafer.line_budget import Budget, scale_of
+    from wafer.line_roughness import measure_roughness
+    from wafer.line_view import edge_view, facts_of, line_rows
 
     settings = settings or SemLineSettings()
     if image.pixel_size is None:
@@ -132,8 +139,8 @@ def measure_sem_lines(
     scale = px / math.hypot(1.0, found.slope * px / py)
     lines = _lines.table(found, line_polarity, settings.detrend)
     spaces = _lines.table(found, -line_polarity, settings.detrend)
-    budget = _Budget(
-        image.unit, scale, px, _scale(image, instrument, axis, px, pixel_u), instrument, found.criterion,
+    budget = Budget(
+        image.unit, scale, px, scale_of(image, instrument, axis, px, pixel_u), instrument, found.criterion,
         _scope(image, settings.rows),
     )  # fmt: skip
 
@@ -146,9 +153,9 @@ def measure_sem_lines(
     facts: dict[str, Any] = {}
 
     linear: dict[str, _lines.Estimate] = {}
-    fit: _lines.PitchFit | None = None
+    fit: _pitch.PitchFit | None = None
     try:
-        fit = _lines.pitch(found, line_polarity)
+        fit = _pitch.pitch(found, line_polarity)
     except DataError as error:
         missing["sem.pitch"] = missing["sem.pitch_walk"] = str(error)
     if fit is not None:
@@ -156,10 +163,20 @@ def measure_sem_lines(
         linear["sem.pitch"] = fit.pitch
         methods["sem.pitch"] = f"regression of {count} edges of {fit.lines} lines, both polarities; {common}"
         facts["pitch_residual_rms"] = float(np.sqrt(np.nanmean(fit.residual**2))) * scale
-        varied, varied_u = _lines.scale_variation(fit.residual, fit)
+        varied, varied_u = _pitch.scale_variation(fit.residual, fit)
         facts["scale_variation"], facts["scale_variation_u"] = varied, varied_u
+        facts["local_pitch"] = [
+            {"x": float(x), "pitch": float(p) * scale, "u": float(s) * scale}
+            for x, p, s in _pitch.local_pitch(found, fit, line_polarity)
+        ]
         if varied > SCALE_VARIATION + 3.0 * varied_u:
             flags.add("scan_nonlinear")
+            fit = _pitch.field_pitch(found, fit, line_polarity, pixels.shape[1])
+            linear["sem.pitch"] = fit.pitch
+            methods["sem.pitch"] = (
+                f"least-squares line over the whole field, by a polynomial of degree 4 through {count} edges of "
+                f"{fit.lines} lines: the scan is not linear; {common}"
+            )
         if fit.walk is None:
             missing["sem.pitch_walk"] = "the pitch walk needs five complete neighbouring lines"
         else:
@@ -202,6 +219,25 @@ def measure_sem_lines(
             )
             if math.isnan(rough.sampling):
                 flags.add("few_lines")
+    cdu = _lines.local_cdu(found, lines)
+    for factor in (1, 3):
+        name = f"sem.local_cdu_{factor}s"
+        if cdu is None:
+            missing[name] = "fewer than three complete lines"
+            continue
+        measurements[name] = budget.length(name, cdu, edges=0, bound=0.0, factor=float(factor))
+        methods[name] = (
+            f"{factor} times the root of the variance of the mean widths of {cdu.count} lines less that of their "
+            f"noise; {box}: roughness longer than the box is part of it; {common}"
+        )
+    other = "y" if axis == "x" else "x"
+    along = scale_of(image, instrument, other, py, None if pixel_u is None else (pixel_u[1], pixel_u[0]))
+    rough_report = measure_roughness(found, lines.left, settings.detrend, budget, py / (scale / px), along, common)
+    measurements.update(rough_report.measurements)
+    methods.update(rough_report.methods)
+    missing.update(rough_report.missing)
+    flags |= rough_report.flags
+    facts.update(rough_report.facts)
     if not measurements:
         raise DataError(
             "nothing could be measured in the image",
@@ -212,18 +248,21 @@ def measure_sem_lines(
     complete = int(np.count_nonzero(np.isfinite(lines.width)))
     if complete < 3:
         flags.add("few_lines")
-    if any(name.startswith(("sem.lwr", "sem.ler")) for name in measurements):
+    if any("_biased_" in name for name in measurements):
         flags.add("biased_roughness")
     flags.update(_checks(settings, measurements))
     if budget.scale_row is None:
         flags.add("repeatability_only")
-    facts.update(_facts(found, lines, scale, px, image.unit))
+    facts.update(facts_of(found, lines, scale, px, image.unit))
     facts["complete_lines"] = complete
     all_flags = _flags.merge(flags)
     carried = {name: value.with_flags(*_own_flags(name, all_flags)) for name, value in measurements.items()}
-    per_line = _per_line(found, lines, scale, image.unit)
-    view, arrays = _view(image, found, lines.left, per_line, px, py, settings)
-    return SemLineResult(image.unit, carried, methods, missing, all_flags, per_line, view, arrays, facts)
+    per_line = line_rows(found, lines, scale, image.unit)
+    view, arrays = edge_view(image, found, lines.left, per_line, px, py, settings)
+    arrays |= rough_report.arrays
+    return SemLineResult(
+        image.unit, carried, methods, missing, all_flags, per_line, view, arrays, facts, tuple(rough_report.views)
+    )
 
 
 def _scope(image: Image, rows: tuple[int, int] | None) -> str:
@@ -233,115 +272,6 @@ def _scope(image: Image, rows: tuple[int, int] | None) -> str:
     else:
         digest = digest_bytes(f"{image.pixels.dtype.str}{image.pixels.shape}".encode() + image.pixels.tobytes())
     return f"image/{digest[:16]}" + ("" if rows is None else f"/rows-{rows[0]}-{rows[1]}")
-
-
-@dataclass(frozen=True)
-class _Scale:
-    influence: Influence
-    relative: float
-
-
-def _scale(
-    image: Image, instrument: Instrument | None, axis: str, px: float, pixel_u: tuple[float, float] | None
-) -> _Scale | None:
-    """The uncertainty of the pixel size: what the image states, else what the instrument declares."""
-    relative = pixel_u[0] / px if pixel_u is not None and pixel_u[0] > 0.0 else None
-    if relative is None and instrument is not None:
-        relative = instrument.scale_u
-    if not relative:
-        return None
-    if instrument is not None:
-        return _Scale(instrument.scale_influence(axis), relative)
-    # One calibration stated in one place is one cause for all images read with it.
-    return _Scale(Influence(f"image/scale/{axis}", f"pixel size in {axis}", "B"), relative)
-
-
-class _Budget:
-    """Turns estimates in pixels into lengths with their contributions."""
-
-    def __init__(
-        self,
-        unit: str,
-        scale: float,
-        px: float,
-        scale_row: _Scale | None,
-        instrument: Instrument | None,
-        criterion: str,
-        scope: str,
-    ) -> None:
-        self.scope = scope
-        self.unit, self.scale, self.px, self.scale_row = unit, scale, px, scale_row
-        self.edge: tuple[Influence, float] | None = None
-        if instrument is not None and instrument.edge_offset_u:
-            row = Influence(
-                f"instrument/{instrument.id}/edge/{criterion}", f"offset of the edge criterion {criterion}", "B"
-            )
-            self.edge = (row, convert(instrument.edge_offset_u, instrument.unit, unit))
-
-    def length(
-        self,
-        name: str,
-        estimate: Any,
-        *,
-        edges: int,
-        bound: float | None = None,
-        factor: float = 1.0,
-        given: list[tuple[Influence, float]] | None = None,
-    ) -> Measured:
-        """``edges``: how many times the offset of one edge enters (+2 line, -2 space, 0 where it cancels)."""
-        unit_length = self.scale * factor
-        value = estimate.value * unit_length
-        parts: dict[str, float] = {}
-        rows: dict[str, Influence] = {}
-
-        def add(row: Influence, contribution: float) -> None:
-            if contribution and math.isfinite(contribution):
-                rows[row.id] = row
-                parts[row.id] = contribution
-
-        # 1 s and 3 s of one roughness are one measurement: they share their influences.
-        stem = f"{self.scope}/{name.removesuffix('_1s').removesuffix('_3s')}"
-        if given is None:
-            given = [
-                (Influence(f"{stem}/noise", NOISE, "A"), estimate.noise),
-                (Influence(f"{stem}/sampling", SAMPLING, "A", estimate.dof), estimate.sampling),
-            ]
-        for row, contribution in given:
-            add(row, contribution * unit_length)
-        if self.scale_row is not None:
-            add(self.scale_row.influence, value * self.scale_row.relative)
-        if self.edge is not None and edges:
-            add(self.edge[0], edges * self.edge[1])
-        return Measured(value, self.unit, parts, rows, bound)
-
-    def from_edges(
-        self, linear: Mapping[str, Any], found: Any, fit: Any, line_polarity: int, short: float
-    ) -> dict[str, Measured]:
-        """Pitch, line and space from the same edges: contributions in pixels that keep their covariances."""
-        from wafer import lines as _lines
-
-        if not linear:
-            return {}
-        weights = np.array([estimate.weights for estimate in linear.values()])
-        noise = _lines.causes(weights, _lines.noise_covariance(found))
-        sampled = None if fit is None else _lines.sampling_covariance(found, fit, line_polarity)
-        scatter = None if sampled is None else _lines.causes(weights, sampled[0])
-        level = Influence(f"{self.scope}/level", "grey levels of the plateaus, shift by noise", "A")
-        missed = Influence(f"{self.scope}/plateau", "plateau not reached by narrow stripes", "B")
-        out = {}
-        for i, (name, estimate) in enumerate(linear.items()):
-            given = [(Influence(f"{self.scope}/edges/noise/{j}", NOISE, "A"), float(c)) for j, c in enumerate(noise[i])]
-            if scatter is None or sampled is None:
-                row = Influence(f"{self.scope}/{name}/sampling", SAMPLING, "A", estimate.dof)
-                given.append((row, estimate.sampling))
-            else:
-                for j, c in enumerate(scatter[i]):
-                    given.append((Influence(f"{self.scope}/edges/sampling/{j}", SAMPLING, "A", sampled[1]), float(c)))
-            sign = {"sem.cd_line": line_polarity, "sem.cd_space": -line_polarity}.get(name, 0)
-            given += [(level, sign * _lines.common_shift(found)), (missed, sign * short)]
-            edges = {"sem.cd_line": 2, "sem.cd_space": -2}.get(name, 0)
-            out[name] = self.length(name, estimate, edges=edges, bound=0.0 if sign else None, given=given)
-        return out
 
 
 def _checks(settings: SemLineSettings, measurements: Mapping[str, Measured]) -> set[str]:
@@ -360,102 +290,10 @@ def _checks(settings: SemLineSettings, measurements: Mapping[str, Measured]) -> 
 
 
 def _own_flags(name: str, flags: tuple[str, ...]) -> tuple[str, ...]:
-    """Flags of the image that concern this characteristic: all but the word on biased roughness elsewhere."""
-    rough = name.startswith(("sem.lwr", "sem.ler"))
-    return tuple(flag for flag in flags if rough or flag != "biased_roughness")
-
-
-def _facts(found: Any, lines: Any, scale: float, px: float, unit: str) -> dict[str, Any]:
-    from wafer import lines as _lines
-
-    left, right = _lines.roughness(lines.left_variance), _lines.roughness(lines.right_variance)
-    joint = lines.correlation[np.isfinite(lines.correlation)]
-    facts: dict[str, Any] = {
-        "unit": unit,
-        "edges": int(found.polarity.size),
-        "rows": int(found.rows.size),
-        "tilt_deg": math.degrees(math.acos(min(1.0, scale / px))) * (1.0 if found.slope >= 0 else -1.0),
-        "straightness_px": found.straightness,
-        "row_jitter_px": _lines.row_jitter(found),
-        "contrast_to_noise": found.contrast_to_noise,
-        "noise_variance_offset": found.noise.offset,
-        "noise_variance_per_grey": found.noise.gain,
-        "noise_correlation_x": found.noise.correlation,
-        "noise_vertical_ratio": found.noise.vertical_ratio,
-        "edges_dropped_at_border": found.dropped_at_border,
-        "saturated_share": found.details["saturated_share"],
-        "left_right_correlation": float(joint.mean()) if joint.size else None,
-        "ler_left_biased_1s": None if left is None else left.value * scale,
-        "ler_right_biased_1s": None if right is None else right.value * scale,
-        "lost": {
-            name: int(np.count_nonzero(found.state == code))
-            for code, name in enumerate(("ok", "lost", "spike", "merged", "broken", "saturated"))
-            if code
-        },
-    }
-    for sign, word in ((1, "rising"), (-1, "falling")):
-        if sign in found.noise_sd:
-            facts[f"edge_noise_{word}"] = found.noise_sd[sign].sd * scale
-            facts[f"cramer_rao_{word}"] = found.profiles[sign].crb * scale
-    return facts
-
-
-def _per_line(found: Any, lines: Any, scale: float, unit: str) -> list[dict[str, Any]]:
-    rows = []
-    for i, e in enumerate(lines.left):
-        lost = int(np.count_nonzero(~np.isfinite(found.x[e]) | ~np.isfinite(found.x[e + 1])))
-        row: dict[str, Any] = {"line": i, "unit": unit, "lost": lost}
-        for key, value in (
-            ("cd", lines.width[i] * scale),
-            ("lwr_biased_3s", 3.0 * math.sqrt(lines.variance[i]) * scale),
-            ("ler_left_biased_3s", 3.0 * math.sqrt(lines.left_variance[i]) * scale),
-            ("ler_right_biased_3s", 3.0 * math.sqrt(lines.right_variance[i]) * scale),
-        ):
-            row[key] = float(value) if math.isfinite(value) else None
-        rows.append(row)
-    return rows
-
-
-def display(pixels: np.ndarray) -> np.ndarray:
-    """An 8-bit picture for the eye: the image itself when it has 8 bits, else stretched between its 0.1 and 99.9 %."""
-    if pixels.dtype == np.uint8:
-        return np.ascontiguousarray(pixels)
-    low, high = np.quantile(pixels, [0.001, 0.999])
-    span = max(float(high - low), 1e-12)
-    return np.rint(np.clip((pixels - low) / span, 0.0, 1.0) * 255.0).astype(np.uint8)
-
-
-def _view(
-    image: Image,
-    found: Any,
-    left: np.ndarray,
-    per_line: list[dict[str, Any]],
-    px: float,
-    py: float,
-    settings: SemLineSettings,
-) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    begins = found.polarity == (1 if settings.lines == "bright" else -1)
-    number = {int(e): i for i, e in enumerate(left)} | {int(e) + 1: i for i, e in enumerate(left)}
-    pixels = image.pixels.T if settings.orientation == "horizontal" else image.pixels
-    arrays = {
-        "sem/image": display(pixels),
-        "sem/edges": found.x,
-        "sem/rows": found.rows.astype(np.int64),
-        "sem/state": found.state,
-    }
-    view = {
-        "kind": "sem_edges",
-        "name": "edges",
-        "image": "sem/image",
-        "edges": "sem/edges",
-        "rows": "sem/rows",
-        "state": "sem/state",
-        "sides": ["left" if b else "right" for b in begins],
-        # -1: edge of a line that is cut by the border
-        "line_index": [number.get(e, -1) for e in range(found.polarity.size)],
-        "pixel_size": {"x": px, "y": py, "unit": image.unit},
-        "per_line": per_line,
-        "transposed": settings.orientation == "horizontal",
-        "criterion": found.criterion_text,
-    }
-    return view, arrays
+    """Flags of the image that concern this characteristic: all but those on roughness elsewhere."""
+    return tuple(
+        flag
+        for flag in flags
+        if (flag != "biased_roughness" or "_biased_" in name)
+        and (flag not in ("roughness_model_misfit", "short_for_roughness") or name.startswith(("sem.lwr", "sem.ler")))
+    )

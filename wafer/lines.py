@@ -1,4 +1,4 @@
-"""Lines and spaces from edges: pitch, widths, pitch walk, and the biased roughness of edges and widths.
+"""Lines and spaces from edges: widths, their uniformity, and the biased roughness of edges and widths.
 
 Everything here is in pixels of x; `wafer.evaluate` turns it into lengths with an uncertainty. Lines are numbered from
 the left; a *complete* line or space has both edges in the image.
@@ -129,41 +129,6 @@ def noise_covariance(edges: EdgeSet) -> np.ndarray:
     return np.diag(noise_of_edges(edges) ** 2 / rows)
 
 
-def sampling_covariance(edges: EdgeSet, fit: PitchFit, line_polarity: int) -> tuple[np.ndarray, float] | None:
-    """Covariance (n_edges, n_edges) of the places of edges about their lattice, noise taken off, and its freedom.
-
-    One variance for all edges, one covariance for the two edges of a line and one for the two edges of a space, from
-    the residuals of the pitch and the scatter of the widths. Lines that vary make neighbouring spaces vary together,
-    so the scatter of the spaces alone tells too little about their mean. None for less than four lines.
-    """
-    index = np.flatnonzero(np.isfinite(fit.residual))
-    begins = edges.polarity == line_polarity
-    number = np.cumsum(begins)
-    sign = np.where(number % 2 == 0, 1.0, -1.0)
-    rest = fit.residual.copy()
-    amplitude, dof = 0.0, index.size - 3
-    if fit.lines >= 6:
-        # Pitch walk is no scatter: it moves both edges of a line together and leaves the widths.
-        amplitude = float(sign[index] @ rest[index]) / index.size
-        rest, dof = rest - amplitude * sign, dof - 1
-    between = np.diff(rest)
-    across = [between[begins[:-1]], between[~begins[:-1]]]
-    across = [d[np.isfinite(d)] for d in across]
-    if fit.lines < 4 or dof < 3 or min(d.size for d in across) < 3:
-        return None
-    noise = np.diag(noise_covariance(edges))
-    variance = float(rest[index] @ rest[index]) / dof
-    joint = [variance - 0.5 * float(d.var(ddof=1)) for d in across]
-    variance = max(variance - float(noise[index].mean()), 0.0)
-    # Diagonal dominance keeps the matrix positive.
-    total = abs(joint[0]) + abs(joint[1])
-    if total > 0.98 * variance:
-        joint = [c * 0.98 * variance / total for c in joint]
-    off = np.where(begins[:-1], joint[0], joint[1])
-    matrix = np.diag(np.full(begins.size, variance)) + np.diag(off, 1) + np.diag(off, -1)
-    return matrix + amplitude**2 * np.outer(sign, sign), max(2.0, 0.6 * (fit.lines - 1))
-
-
 def causes(weights: np.ndarray, covariance: np.ndarray) -> np.ndarray:
     """Lower triangle L (m, m) with ``L L' = weights covariance weights'``: row i are the contributions of m
     independent causes to quantity i (Cholesky; a quantity that the others fix adds no cause)."""
@@ -244,122 +209,6 @@ def mean_width(edges: EdgeSet, rows: LineTable) -> Estimate:
     return Estimate(float(widths.mean()), math.sqrt(max(scatter**2 - noise**2, 0.0)), noise, dof, n, weights)
 
 
-@dataclass(frozen=True, eq=False)
-class PitchFit:
-    """Regression of the edge places over the line number: pitch, alternation of the centres, residuals (pixels)."""
-
-    pitch: Estimate
-    walk: Estimate | None
-    residual: np.ndarray
-    lines: int
-
-
-def pitch(edges: EdgeSet, line_polarity: int) -> PitchFit:
-    """Pitch from all edges of both polarities by least squares: ``x = a_polarity + p k``; half lines count.
-
-    The sampling uncertainty is that of the slope from the residuals, with the two edges of a line taken as one where
-    their residuals go together: factor ``1 + r`` with the correlation r >= 0, degrees of freedom number of lines - 2.
-    Pitch walk: the difference between the even and the odd distances of the line centres, from their mean alternating
-    second difference; needs five lines. Method after Zhang, Postek and Larrabee, Metrologia 34 (1997).
-    """
-    place = edge_places(edges)
-    # Line number of each edge: an edge of the line's own polarity begins a line, the next one ends the same line.
-    begins = edges.polarity == line_polarity
-    number = np.cumsum(begins) - (1 if begins[0] else 0)
-    good = np.isfinite(place)
-    k = number[good].astype(np.float64)
-    side = begins[good]
-    lines = int(np.unique(number[good]).size)
-    if lines < 2 or min(np.unique(k[side]).size, np.unique(k[~side]).size) < 1 or np.count_nonzero(good) < 4:
-        raise DataError(
-            "the pitch needs two lines",
-            expected="at least four edges of two lines",
-            got=f"{int(np.count_nonzero(good))} edges of {lines} line(s)",
-            remedy="use a larger field of view",
-        )
-    design = np.column_stack([side, ~side, k - k.mean()]).astype(np.float64)
-    solution, *_ = np.linalg.lstsq(design, place[good], rcond=None)
-    rest = place[good] - design @ solution
-    dof = rest.size - 3
-    normal = np.linalg.inv(design.T @ design)
-    by_line: dict[int, dict[bool, float]] = {}
-    for line, s, r in zip(number[good], side, rest, strict=True):
-        by_line.setdefault(int(line), {})[bool(s)] = float(r)
-    pairs = np.array([(v[True], v[False]) for v in by_line.values() if len(v) == 2])
-    joint = 0.0
-    if pairs.shape[0] >= 3:
-        norm = math.sqrt(float(np.sum(pairs[:, 0] ** 2) * np.sum(pairs[:, 1] ** 2)))
-        joint = max(0.0, float(np.sum(pairs[:, 0] * pairs[:, 1])) / norm) if norm > 0.0 else 0.0
-    variance = float(rest @ rest) / dof
-    scatter = math.sqrt(variance * normal[2, 2] * (1.0 + joint))
-    sd = noise_of_edges(edges)[good] / np.sqrt(np.maximum(np.count_nonzero(np.isfinite(edges.x), axis=1)[good], 1))
-    weights = (normal @ design.T)[2]
-    noise = math.sqrt(float(np.sum((weights * sd) ** 2)))
-    over_all = np.zeros(place.size)
-    over_all[good] = weights
-    slope = Estimate(
-        float(solution[2]), math.sqrt(max(scatter**2 - noise**2, 0.0)), noise, float(max(lines - 2, 1)), lines, over_all
-    )
-    residual = np.full(place.shape, np.nan)
-    residual[good] = rest
-    return PitchFit(slope, _walk(number[good], side, place[good], sd), residual, lines)
-
-
-def _walk(number: np.ndarray, side: np.ndarray, place: np.ndarray, sd: np.ndarray) -> Estimate | None:
-    begin = {int(k): (float(x), float(s)) for k, is_left, x, s in zip(number, side, place, sd, strict=True) if is_left}
-    end = {
-        int(k): (float(x), float(s)) for k, is_left, x, s in zip(number, side, place, sd, strict=True) if not is_left
-    }
-    both = sorted(begin.keys() & end.keys())
-    if len(both) < 5:
-        return None
-    k = np.array(both)
-    if np.any(np.diff(k) != 1):  # a line without edges in the middle: no alternation across the hole
-        return None
-    centre = np.array([0.5 * (begin[i][0] + end[i][0]) for i in both])
-    sigma = np.array([0.5 * math.hypot(begin[i][1], end[i][1]) for i in both])
-    n = k.size
-    # Second differences remove the pitch and any smooth distortion of the scan; centres that alternate by +-d leave
-    # 4 d (-1)^k in them. The mean over them is a linear filter of the centres, and so is its noise.
-    sign = np.where(k[1:-1] % 2 == 0, 1.0, -1.0)
-    second = sign * (2.0 * centre[1:-1] - centre[:-2] - centre[2:])
-    weights = np.zeros(n)
-    for offset, part in ((0, -1.0), (1, 2.0), (2, -1.0)):
-        weights[offset : offset + n - 2] += part * sign / (n - 2)
-    # Independent centre errors of variance v give second differences of variance 6 v, correlated over two neighbours:
-    # about half as many degrees of freedom as differences.
-    variance = float(np.sum((second - second.mean()) ** 2)) / max(n - 3, 1) / 6.0
-    scatter = math.sqrt(variance * float(weights @ weights))
-    noise = math.sqrt(float(np.sum((weights * sigma) ** 2)))
-    return Estimate(
-        abs(float(second.mean())), math.sqrt(max(scatter**2 - noise**2, 0.0)), noise, max(1.0, 0.5 * (n - 3)), n
-    )
-
-
-def scale_variation(residual: np.ndarray, fit: PitchFit) -> tuple[float, float]:
-    """Relative range of the local pitch over the field and its standard uncertainty.
-
-    From a cubic through the ``residual`` (n_edges,) of the pitch regression over the edge number: a linear scan leaves
-    none. Zero where there are fewer than eight edges.
-    """
-    index = np.flatnonzero(np.isfinite(residual))
-    if index.size < 8:
-        return 0.0, 0.0
-    t = (index - index.mean()) / (0.5 * np.ptp(index))
-    basis = np.polynomial.legendre.legvander(t, 3)
-    solution, *_ = np.linalg.lstsq(basis, residual[index], rcond=None)
-    rest = residual[index] - basis @ solution
-    slope = np.polynomial.legendre.legder(np.eye(4), axis=0)
-    grid = np.polynomial.legendre.legvander(np.linspace(-1.0, 1.0, 41), 2) @ slope
-    per_pitch = 1.0 / (0.5 * np.ptp(index) / 2.0)  # two edges per pitch; t runs from -1 to 1
-    local = grid @ solution * per_pitch / fit.pitch.value
-    low, high = int(np.argmin(local)), int(np.argmax(local))
-    sigma = math.sqrt(float(rest @ rest) / max(index.size - 4, 1))
-    contrast = (grid[high] - grid[low]) * per_pitch / fit.pitch.value
-    u = sigma * math.sqrt(float(contrast @ np.linalg.inv(basis.T @ basis) @ contrast))
-    return float(local[high] - local[low]), u
-
-
 def roughness(variances: np.ndarray) -> Estimate | None:
     """Root of the mean variance of several edges or lines (variances are averaged, not deviations).
 
@@ -392,3 +241,23 @@ def row_jitter(edges: EdgeSet) -> float:
     inner = np.diff(rest[:, good], axis=1)
     chance = np.nanvar(inner, axis=0).mean() / max(float(count[good].mean()), 1.0)
     return math.sqrt(max(float(np.mean(step**2)) - chance, 0.0) / 2.0)
+
+
+def local_cdu(edges: EdgeSet, rows: LineTable) -> Estimate | None:
+    """Standard deviation of the mean widths of the lines of one image, without the noise of the edges.
+
+    ``s^2 - s_noise^2`` with the noise of the mean of the rows from resampling; its standard uncertainty that of a
+    variance of normal values, ``s^2 sqrt(2 / (n - 1))``. Zero where the noise explains the scatter.
+    """
+    good = np.isfinite(rows.width)
+    widths = rows.width[good]
+    n = int(widths.size)
+    if n < 3:
+        return None
+    sd = noise_of_edges(edges)
+    noise = float(np.mean((sd[rows.left[good]] ** 2 + sd[rows.left[good] + 1] ** 2) / np.maximum(rows.rows[good], 1)))
+    scatter = float(widths.var(ddof=1))
+    value = math.sqrt(max(scatter - noise, 0.0))
+    u = scatter * math.sqrt(2.0 / (n - 1))
+    # u(s) = u(s^2) / 2s; near zero the variance itself is the scale
+    return Estimate(value, u / (2.0 * value) if value * value > u else math.sqrt(u), 0.0, float(n - 1), n)

@@ -45,7 +45,7 @@ class Characteristic:
     id: str
     title: str
     standard: str
-    dimension: Literal["length", "angle"]
+    dimension: Literal["length", "angle", "ratio"]
     needs: Needs
     inputs: tuple[tuple[str, ...], ...] = ()
     function: Function | None = None
@@ -79,8 +79,8 @@ _NOT_ENOUGH = {
     "distance": ("distance.point_point", "distance.point_plane", "distance.point_axis"),
     "profile": ("iso1101.line_profile",),
     "cd": ("sem.cd_line", "sem.cd_space"),
-    "lwr": ("sem.lwr_biased_1s", "sem.lwr_biased_3s"),
-    "ler": ("sem.ler_biased_1s", "sem.ler_biased_3s"),
+    "lwr": ("sem.lwr_unbiased_3s", "sem.lwr_unbiased_box_3s", "sem.lwr_biased_3s"),
+    "ler": ("sem.ler_unbiased_3s", "sem.ler_unbiased_box_3s", "sem.ler_biased_3s"),
     "pitch": ("sem.pitch",),
 }
 _OPERATORS = {

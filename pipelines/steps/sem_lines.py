@@ -50,7 +50,7 @@ def measure_sem_lines_task(recipe: Recipe, task: Task, root: Path) -> StepResult
     return StepResult(
         measurements=under_calibration(rows, calibration),
         features=(),
-        views=(found.view,),
+        views=found.views,
         arrays=dict(found.arrays),
         flags=_flags.merge(found.flags, calibration),
         acquisition=image.acquisition.to_dict(),
@@ -82,7 +82,7 @@ def _measurement(
     spec: SemCharacteristicSpec, found: SemLineResult, recipe: Recipe, inputs: tuple[str, ...]
 ) -> Measurement:
     row = get_characteristic(spec.characteristic)
-    unit = result_unit(spec, found.unit)
+    unit = result_unit(spec, "1" if row.dimension == "ratio" else found.unit)
     nominal = None if spec.nominal is None else spec.nominal.to(unit)
     limits = tolerance(spec, unit)
     value = found.measurements.get(row.id)

@@ -34,7 +34,8 @@ def test_every_characteristic_is_registered_and_measured() -> None:
     assert set(result.measurements) == set(IDS) == set(result.methods)
     for name in IDS:
         assert available()[name].needs == "image"
-        assert result.measurements[name].unit == "nm"
+        ratio = available()[name].dimension == "ratio"
+        assert result.measurements[name].unit == ("1" if ratio else "nm")
         assert result.measurements[name].u > 0.0
         assert "threshold at 50 %" in result.methods[name]
     assert not result.missing
@@ -56,8 +57,9 @@ def test_unit_of_the_pixel_carries_through() -> None:
     a = measure_sem_lines(as_image(simulated))
     b = measure_sem_lines(as_image(simulated, unit="um", pixel_size=(0.0008, 0.0008)))
     for name in IDS:
-        assert b.measurements[name].to("nm").value == pytest.approx(a.measurements[name].value, rel=1e-12)
-        assert b.measurements[name].to("nm").u == pytest.approx(a.measurements[name].u, rel=1e-12)
+        unit = a.measurements[name].unit
+        assert b.measurements[name].to(unit).value == pytest.approx(a.measurements[name].value, rel=1e-12)
+        assert b.measurements[name].to(unit).u == pytest.approx(a.measurements[name].u, rel=1e-12)
 
 
 def test_line_and_space_make_the_pitch() -> None:

@@ -44,8 +44,8 @@ def test_figures_of_the_prototype(
 ) -> None:
     result = measure(lines_image(data_root, name), AREA, criterion=criterion)
     m = result.measurements
-    # Other edge criterion and other lines at the border than the prototype: its figures are no truth.
-    assert m["sem.pitch"].value == pytest.approx(pitch, abs=0.015)
+    # Other edge criterion than the prototype, and the pitch of the whole bent field: its figures are no truth.
+    assert m["sem.pitch"].value == pytest.approx(pitch, abs=0.03)
     assert m["sem.cd_line"].value == pytest.approx(cd, abs=0.35)
     assert m["sem.lwr_biased_3s"].value == pytest.approx(lwr, rel=0.10)  # other noise of another criterion
     assert 78 <= result.details["edges"] <= 82
@@ -63,8 +63,28 @@ def test_halves_of_one_image_agree(data_root: Path, name: str) -> None:
 
 def test_two_images_of_one_scan_mode_agree(data_root: Path) -> None:
     a, b = (measure(lines_image(data_root, f"Test0{i}.tif"), AREA).measurements for i in (1, 2))
-    for name in ("sem.pitch", "sem.cd_line", "sem.lwr_biased_3s"):
+    # aim of the issue: 0.01 nm; the scans themselves differ by more than the edges of one of them are uncertain
+    assert abs(a["sem.pitch"].value - b["sem.pitch"].value) < 0.01
+    for name in ("sem.cd_line", "sem.lwr_biased_3s"):
         assert abs(a[name].value - b[name].value) < 2.0 * np.hypot(a[name].u, b[name].u), name
+
+
+def test_unbiased_roughness_of_real_lines(data_root: Path) -> None:
+    """First reference by another program: xi 9.4-10.1 nm, H 0.80-0.83, noise 0.48-0.62 nm, 3 s 2.44 / 2.30 nm."""
+    for name, lwr in (("Test01.tif", 2.44), ("Test02.tif", 2.30)):
+        image = lines_image(data_root, name)
+        got = {c: measure(image, AREA, criterion=c).measurements for c in ("threshold", "model")}
+        for m in got.values():
+            # other criterion, and other treatment of the noise: 10 %
+            assert m["sem.lwr_unbiased_3s"].value == pytest.approx(lwr, rel=0.10)
+            assert m["sem.lwr_correlation_length"].value == pytest.approx(9.8, abs=1.0)
+            assert m["sem.lwr_hurst"].value == pytest.approx(0.82, abs=0.08)
+        one, other = got["threshold"], got["model"]
+        # The noise of a threshold edge is 1.4 times that of the model's: biased values differ, unbiased ones agree.
+        # Same image, same roughness: their difference is that of two noises, below the combined uncertainty.
+        assert one["sem.lwr_biased_3s"].value > 1.1 * other["sem.lwr_biased_3s"].value
+        difference = one["sem.lwr_unbiased_3s"].value - other["sem.lwr_unbiased_3s"].value
+        assert abs(difference) < 2.0 * np.hypot(one["sem.lwr_unbiased_3s"].u, other["sem.lwr_unbiased_3s"].u)
 
 
 def test_the_bridge_in_the_first_image_is_found(data_root: Path) -> None:

@@ -1,0 +1,125 @@
+"""Debiased-Whittle roughness of simulated edges: ensemble bias and coverage of sigma, correlation length, H and noise.
+
+    python -m benchmarks.accuracy.sem_roughness [--trials 200] [--images 0] [--json]
+
+Edges are drawn exactly (circulant embedding) with white noise added to single rows: what an edge finder gives.
+``--images`` adds the whole chain: simulated CD-SEM images, edges, unbiased LWR and LER, and the same images with every
+second row taken (down-sampling by two).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from typing import Any
+
+import numpy as np
+
+from metrology_core.data import Image
+from wafer.lines import residuals
+from wafer.roughness import fit_roughness, traces
+from wafer.roughness.whittle import PARAMETERS
+from wafer.simulate.roughness import rough_edges
+
+# correlation length in rows, Hurst exponent, noise of a row over sigma
+SETTINGS = ((12.5, 0.6, 0.3), (12.5, 0.6, 0.8), (12.5, 0.6, 1.5), (31.25, 0.5, 0.8), (7.5, 0.8, 0.8), (12.5, 0.9, 0.8))
+
+
+def draw_and_fit(setting: tuple[float, float, float], trials: int, lines: int, rows: int, seed: int) -> dict[str, Any]:
+    xi, hurst, noise = setting
+    rng = np.random.default_rng(seed)
+    y = np.arange(rows) - 0.5 * (rows - 1)
+    values, spreads, solved = [], [], 0
+    for _ in range(trials):
+        edges = rough_edges(lines, rows, sigma=1.0, correlation_length=xi, hurst=hurst, rng=rng)
+        edges = edges + noise * rng.standard_normal(edges.shape)
+        given = traces(residuals(y, edges, "linear"), "linear")
+        assert given is not None
+        fit = fit_roughness(given)
+        solved += fit.status == "converged"
+        values.append(fit.parameters)
+        spreads.append(np.sqrt(np.diag(fit.covariance)))
+    value, u = np.array(values), np.array(spreads)
+    truth = np.array([1.0, xi, hurst, noise])
+    covered = (np.abs(value - truth) < 1.96 * u).mean(axis=0)
+    return {
+        "xi": xi, "hurst": hurst, "noise": noise, "converged": solved / trials,
+        **{
+            f"{name}_{what}": float(number[i])
+            for i, name in enumerate(PARAMETERS)
+            for what, number in (
+                ("ratio", value.mean(axis=0) / truth),
+                ("ratio_se", value.std(axis=0) / truth / math.sqrt(trials)),
+                ("coverage", covered),
+                ("sd_over_u", value.std(axis=0) / np.sqrt((u**2).mean(axis=0))),
+            )
+        },
+    }  # fmt: skip
+
+
+def image_chain(cnr: float, images: int, seed: int, criterion: str = "threshold") -> dict[str, Any]:
+    """Unbiased over true LWR, LER and its length and exponent, through images; and after down-sampling by two."""
+    from benchmarks.accuracy.sem_edges import model
+    from wafer import SemLineSettings, measure_sem_lines
+    from wafer.simulate import simulate_lines
+
+    truth = {"lwr": math.sqrt(2.0) * 0.8, "ler": 0.8}
+    ratios: dict[str, list[float]] = {}
+    hits: dict[str, list[bool]] = {}
+    for k in range(images):
+        drawn = simulate_lines(model(cnr, 2.0, shape=(1024, 1024), sigma=0.8), seed=seed + k)
+        for label, step in (("", 1), ("_half", 2)):
+            image = Image(drawn.pixels[::step], "nm", (0.8, 0.8 * step))
+            m = measure_sem_lines(image, SemLineSettings(criterion=criterion)).measurements  # type: ignore[arg-type]
+            for name, value in truth.items():
+                got = m[f"sem.{name}_unbiased_1s"]
+                low, high = got.coverage_interval(0.95)
+                ratios.setdefault(name + label, []).append(got.value / value)
+                hits.setdefault(name + label, []).append(low <= value <= high)
+            ratios.setdefault("biased_lwr" + label, []).append(m["sem.lwr_biased_1s"].value / truth["lwr"])
+            ratios.setdefault("xi" + label, []).append(m["sem.lwr_correlation_length"].value / 10.0)
+            ratios.setdefault("hurst" + label, []).append(m["sem.lwr_hurst"].value / 0.6)
+    out: dict[str, Any] = {"cnr": cnr, "images": images, "criterion": criterion}
+    for name, each in ratios.items():
+        out[name] = float(np.mean(each))
+        out[f"{name}_se"] = float(np.std(each, ddof=1) / math.sqrt(images))
+        if name in hits:
+            out[f"{name}_coverage"] = float(np.mean(hits[name]))
+    return out
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--trials", type=int, default=200)
+    parser.add_argument("--images", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=5)
+    parser.add_argument("--criterion", default="threshold")
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    rows = (
+        [draw_and_fit(s, arguments.trials, 40, 1024, arguments.seed + i) for i, s in enumerate(SETTINGS)]
+        if arguments.trials
+        else []
+    )
+    chain = (
+        [image_chain(c, arguments.images, 100, arguments.criterion) for c in (1.5, 2.0, 4.0)]
+        if arguments.images
+        else []
+    )
+    if arguments.json:
+        print(json.dumps({"edges": rows, "images": chain}, indent=1))
+        return
+    print(f"{arguments.trials} trials of 40 edges x 1024 rows: mean / truth (standard error), coverage of 95 %, sd / u")
+    for r in rows:
+        cells = [
+            f"{n} {r[n + '_ratio']:.4f} ({r[n + '_ratio_se']:.4f}) {r[n + '_coverage']:.3f} {r[n + '_sd_over_u']:.2f}"
+            for n in PARAMETERS
+        ]
+        print(f"xi {r['xi']:5.1f} H {r['hurst']:.1f} noise {r['noise']:.1f}: " + "; ".join(cells))
+    for c in chain:
+        print(", ".join(f"{k} {v:.4f}" if isinstance(v, float) else f"{k} {v}" for k, v in c.items()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,208 @@
+"""Roughness statistics: exact expectations by brute force, truth with coverage, laws, and the whole chain."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from metrology_core.data import Image
+from wafer import SemLineSettings, measure_sem_lines
+from wafer.lines import residuals
+from wafer.roughness import autocorrelation, fit_roughness, height_height, psd_curves, traces
+from wafer.roughness.curves import palasantzas
+from wafer.roughness.spectrum import Expectation, score_covariance
+from wafer.roughness.whittle import model_lags
+from wafer.simulate import SemModel, simulate_lines
+from wafer.simulate.roughness import rough_edges
+
+N = 64
+
+
+def toeplitz(lags: np.ndarray) -> np.ndarray:
+    return lags[np.abs(np.arange(lags.size)[:, None] - np.arange(lags.size)[None, :])]
+
+
+def projector(detrend: str, n: int = N) -> np.ndarray:
+    basis = np.ones((n, 1)) if detrend == "mean" else np.column_stack([np.ones(n), np.arange(n)])
+    q, _ = np.linalg.qr(basis)
+    return np.eye(n) - q @ q.T
+
+
+@pytest.mark.parametrize("detrend", ["mean", "linear"])
+def test_expected_periodogram_is_exact(detrend: str) -> None:
+    """Against the whole covariance matrix, transformed: no sum over lags, no Fejer kernel."""
+    lags = 1.3 * model_lags(N, 7.0, 0.6)[0]
+    lags[0] += 0.4
+    p = projector(detrend)
+    covariance = p @ toeplitz(lags) @ p
+    transform = np.exp(-2j * np.pi * np.outer(np.arange(N), np.arange(N)) / N) / math.sqrt(N)
+    given = traces(np.random.default_rng(1).normal(size=(3, N)), detrend)
+    assert given is not None
+    expectation = Expectation(given)
+    exact = np.diag(transform @ covariance @ transform.conj().T).real[1 : N // 2 + 1]
+    np.testing.assert_allclose(expectation(lags), exact, atol=1e-12)  # rounding of sums of 64 terms
+    dof = N - (2 if detrend == "linear" else 1)
+    assert float(expectation.box_variance(lags)) == pytest.approx(np.trace(covariance) / dof, rel=1e-12)
+
+
+def test_expected_periodogram_with_lost_rows() -> None:
+    """The kernel of the sampling pattern: mean periodogram of masked series, in expectation, by the matrix."""
+    lags = model_lags(N, 5.0, 0.5)[0]
+    mask = np.ones((2, N))
+    mask[1, 10:20] = 0.0
+    given = traces(np.where(mask > 0, 0.5, np.nan), "mean")
+    assert given is not None and not given.complete.all()
+    transform = np.exp(-2j * np.pi * np.outer(np.arange(N), np.arange(N)) / N) / math.sqrt(N)
+    exact = np.mean(
+        [np.diag(transform @ np.diag(g) @ toeplitz(lags) @ np.diag(g) @ transform.conj().T).real for g in mask], axis=0
+    )
+    np.testing.assert_allclose(Expectation(given)(lags), exact[1 : N // 2 + 1], atol=1e-12)
+
+
+@pytest.mark.parametrize("n", [64, 63])
+def test_score_covariance_is_exact(n: int) -> None:
+    lags = model_lags(n, 9.0, 0.7)[0]
+    lags[0] += 0.2
+    transform = np.exp(-2j * np.pi * np.outer(np.arange(n), np.arange(n)) / n) / math.sqrt(n)
+    spectrum = transform @ toeplitz(lags) @ transform.conj().T
+    half = n // 2
+    weights = np.random.default_rng(2).normal(size=(2, half))
+    k = np.arange(1, half + 1)
+    # cov(I_k, I_l) of a real normal series: |G_kl|^2 + |G_k,-l|^2; sum over the half circle, one by one
+    pair = np.abs(spectrum[np.ix_(k, k)]) ** 2 + np.abs(spectrum[np.ix_(k, (-k) % n)]) ** 2
+    exact = weights @ pair @ weights.T
+    ordinates = np.diag(spectrum).real[1 : half + 1]
+    np.testing.assert_allclose(score_covariance(weights, lags, ordinates), exact, rtol=1e-9, atol=1e-9)
+
+
+def test_derivatives_of_the_model() -> None:
+    for xi, hurst in ((7.0, 0.6), (2.0, 0.9)):
+        up, down = model_lags(50, xi * math.exp(1e-5), hurst)[0], model_lags(50, xi * math.exp(-1e-5), hurst)[0]
+        np.testing.assert_allclose(model_lags(50, xi, hurst)[1], (up - down) / 2e-5, atol=1e-8)
+        up, down = model_lags(50, xi, hurst + 1e-5)[0], model_lags(50, xi, hurst - 1e-5)[0]
+        np.testing.assert_allclose(model_lags(50, xi, hurst)[2], (up - down) / 2e-5, atol=1e-8)
+
+
+@pytest.mark.parametrize(("xi", "hurst", "noise"), [(12.5, 0.6, 0.3), (12.5, 0.6, 1.5), (7.5, 0.8, 0.8)])
+def test_truth_and_coverage(xi: float, hurst: float, noise: float) -> None:
+    """Small version of benchmarks/accuracy/sem_roughness.py: 40 edges of 512 rows, 40 trials."""
+    rng = np.random.default_rng(4)
+    truth = np.array([1.0, xi, hurst, noise])
+    y = np.arange(512) - 255.5
+    values, spreads = [], []
+    for _ in range(40):
+        edges = rough_edges(40, 512, sigma=1.0, correlation_length=xi, hurst=hurst, rng=rng)
+        given = traces(residuals(y, edges + noise * rng.standard_normal(edges.shape), "linear"), "linear")
+        assert given is not None
+        fit = fit_roughness(given)
+        assert fit.status == "converged"
+        values.append(fit.parameters)
+        spreads.append(np.sqrt(np.diag(fit.covariance)))
+    value, u = np.array(values), np.array(spreads)
+    error = value.mean(axis=0) / truth - 1.0
+    # 4 standard errors of 40 trials, plus the bias of a maximum-likelihood estimate (1 % of sigma, 3 % of xi and H)
+    assert np.all(np.abs(error) < 4.0 * value.std(axis=0) / truth / math.sqrt(40) + np.array([0.01, 0.03, 0.03, 0.01]))
+    # binomial(160, 0.95): 142 or fewer happen once in 1500 by chance; the four parameters of a trial are correlated
+    assert np.count_nonzero(np.abs(value - truth) < 1.96 * u) >= 142
+    ratio = value.std(axis=0) / np.sqrt((u**2).mean(axis=0))
+    assert np.all((ratio > 0.6) & (ratio < 1.5))  # a standard deviation of 40 values: 11 %, within four of them
+
+
+def test_conservation_of_finite_length() -> None:
+    """Sigma in the box, squared, plus the variance of the means, is sigma of the infinite line, squared."""
+    for n in (64, 512):
+        lags = model_lags(n, 12.0, 0.5)[0]
+        given = traces(np.random.default_rng(0).normal(size=(2, n)), "mean")
+        assert given is not None
+        box = float(Expectation(given).box_variance(lags)) * (n - 1) / n
+        means = float(np.sum(toeplitz(lags))) / n**2
+        assert box + means == pytest.approx(1.0, abs=1e-12)
+        # closed form for H = 1/2 (continuous line); the sum over rows differs by the square of row over xi, 1/12/144
+        v = 2.0 * 12.0 / n * (1.0 - 12.0 / n * (1.0 - math.exp(-n / 12.0)))
+        assert means == pytest.approx(v, rel=2e-3)
+
+
+def test_correlated_noise_of_a_filtered_image() -> None:
+    rng = np.random.default_rng(8)
+    edges = rough_edges(60, 512, sigma=1.0, correlation_length=12.0, hurst=0.6, rng=rng)
+    white = rng.standard_normal((60, 514))
+    noise = (white[:, :-2] + white[:, 1:-1] + white[:, 2:]) / math.sqrt(3.0)  # a mean over three rows
+    given = traces(residuals(np.arange(512) - 255.5, edges + noise, "linear"), "linear")
+    assert given is not None
+    told = fit_roughness(given, noise_lags=np.array([2.0 / 3.0, 1.0 / 3.0]))
+    plain = fit_roughness(given)
+    # told of the correlation: within 4 u; white noise assumed: roughness takes what is noise
+    assert abs(told.parameters[0] - 1.0) < 4.0 * math.sqrt(told.covariance[0, 0])
+    assert plain.parameters[0] > 1.15
+
+
+def test_curves() -> None:
+    rng = np.random.default_rng(3)
+    edges = rough_edges(200, 512, sigma=1.0, correlation_length=10.0, hurst=0.5, rng=rng)
+    given = traces(residuals(np.arange(512) - 255.5, edges, "mean"), "mean")
+    assert given is not None
+    acf, hhcf = autocorrelation(given), height_height(given)
+    y = given.values
+    assert acf[3] == pytest.approx(float(np.mean(y[:, 3:] * y[:, :-3])), rel=1e-10)
+    assert hhcf[5] == pytest.approx(float(np.mean((y[:, 5:] - y[:, :-5]) ** 2)), rel=1e-10)
+    # 200 lines of 50 correlation lengths: lag 10 holds 1/e, less 4 % that the means took; 3 % of scatter
+    assert acf[10] == pytest.approx(math.exp(-1.0) - 0.04, abs=0.04)
+    fit = fit_roughness(given)
+    curves = psd_curves(given, fit, 0.8, 0.5)
+    inside = (curves["measured"] > curves["range_low"]) & (curves["measured"] < curves["range_high"])
+    assert inside.mean() > 0.85  # 95 % expected of some 60 bins: 0.85 is 3.5 standard deviations below
+    assert np.all(np.diff(curves["frequency"]) > 0.0)
+    # two-sided: the integral over both halves is the variance in unit^2 (pixel 0.5), to the 2 % below the first bin
+    full = 2.0 * np.sum(given.periodogram) * 0.25 * 0.8 / (512 * 0.8)
+    assert full == pytest.approx(0.25 * float(np.mean(y * y)), rel=0.01)
+
+
+def test_palasantzas_integrates_to_the_variance() -> None:
+    f = np.linspace(0.0, 2000.0, 4_000_001)
+    total = 2.0 * np.trapezoid(palasantzas(f, 1.5, 10.0, 0.6), f)
+    assert total == pytest.approx(2.25, rel=1e-3)  # what lies above 2000: (2 pi f xi)^(-2 H) of it, 1e-6
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.6])
+def test_image_to_unbiased_roughness(correlation: float) -> None:
+    model = SemModel(shape=(768, 768), sigma=0.8, correlation_length=10.0, electrons_per_grey=0.4,
+                     left_right_correlation=correlation, jitter=0.5)  # fmt: skip
+    drawn = simulate_lines(model, seed=5)
+    result = measure_sem_lines(Image(drawn.pixels, "nm", (0.8, 0.8)), SemLineSettings(criterion="model"))
+    m = result.measurements
+    truth = {
+        "lwr_unbiased_1s": 0.8 * math.sqrt(2.0 * (1.0 - correlation)), "ler_unbiased_1s": 0.8,
+        "left_right_correlation": correlation, "lwr_correlation_length": 10.0, "ler_hurst": 0.6,
+    }  # fmt: skip
+    for name, value in truth.items():
+        got = m[f"sem.{name}"]
+        assert abs(got.value - value) < 4.0 * got.u, name  # once in 3000 images for each
+    assert m["sem.lwr_biased_1s"].value > 1.03 * truth["lwr_unbiased_1s"]
+    # two ways to the noise of a row: the spectrum, and resampling with the noise of the image; 10 % of model error
+    image_noise = math.hypot(result.details["edge_noise_rising"], result.details["edge_noise_falling"])
+    assert m["sem.lwr_noise_1s"].value == pytest.approx(image_noise, rel=0.1)
+    one, three = m["sem.lwr_unbiased_1s"], m["sem.lwr_unbiased_3s"]
+    assert one.correlation(three) == pytest.approx(1.0, abs=1e-12)
+    assert m["sem.lwr_unbiased_box_1s"].value < one.value
+    assert {v["name"] for v in result.spectra} == {"lwr", "ler"}
+    for view in result.spectra:
+        for name in view["curves"].values():
+            assert np.isfinite(result.arrays[name]).all()
+    assert "debiased-Whittle" in result.methods["sem.lwr_unbiased_3s"]
+
+
+def test_too_few_rows_say_so() -> None:
+    drawn = simulate_lines(SemModel(shape=(48, 256)), seed=1)
+    result = measure_sem_lines(Image(drawn.pixels, "nm", (0.8, 0.8)))
+    assert "64 rows" in result.missing["sem.lwr_unbiased_3s"]
+
+
+def test_local_cdu_without_the_noise() -> None:
+    # straight lines: what their widths scatter is noise alone
+    quiet = SemModel(shape=(256, 1024), sigma=1e-6, electrons_per_grey=0.2)
+    m = measure_sem_lines(Image(simulate_lines(quiet, seed=2).pixels, "nm", (0.8, 0.8))).measurements
+    low, high = m["sem.local_cdu_1s"].coverage_interval(0.95)
+    # the noise of a mean of 256 rows is 0.05 nm: nothing near the 0.8 nm that the lines of other images scatter
+    assert low < 0.05 and high < 0.15

@@ -1,0 +1,128 @@
+"""From estimates in pixels to lengths with their contributions: the uncertainty budget of one image of lines."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from metrology_core.data import Image
+from metrology_core.instrument import Instrument
+from metrology_core.quantity import Influence, Measured
+from metrology_core.units import convert
+
+NOISE = "noise of the edges in single rows"
+SAMPLING = "scatter between lines (roughness, local variation)"
+
+
+@dataclass(frozen=True)
+class Scale:
+    influence: Influence
+    relative: float
+
+
+def scale_of(
+    image: Image, instrument: Instrument | None, axis: str, px: float, pixel_u: tuple[float, float] | None
+) -> Scale | None:
+    """The uncertainty of the pixel size: what the image states, else what the instrument declares."""
+    relative = pixel_u[0] / px if pixel_u is not None and pixel_u[0] > 0.0 else None
+    if relative is None and instrument is not None:
+        relative = instrument.scale_u
+    if not relative:
+        return None
+    if instrument is not None:
+        return Scale(instrument.scale_influence(axis), relative)
+    # One calibration stated in one place is one cause for all images read with it.
+    return Scale(Influence(f"image/scale/{axis}", f"pixel size in {axis}", "B"), relative)
+
+
+class Budget:
+    """Turns estimates in pixels into lengths with their contributions."""
+
+    def __init__(
+        self,
+        unit: str,
+        scale: float,
+        px: float,
+        scale_row: Scale | None,
+        instrument: Instrument | None,
+        criterion: str,
+        scope: str,
+    ) -> None:
+        self.scope = scope
+        self.unit, self.scale, self.px, self.scale_row = unit, scale, px, scale_row
+        self.edge: tuple[Influence, float] | None = None
+        if instrument is not None and instrument.edge_offset_u:
+            row = Influence(
+                f"instrument/{instrument.id}/edge/{criterion}", f"offset of the edge criterion {criterion}", "B"
+            )
+            self.edge = (row, convert(instrument.edge_offset_u, instrument.unit, unit))
+
+    def length(
+        self,
+        name: str,
+        estimate: Any,
+        *,
+        edges: int,
+        bound: float | None = None,
+        factor: float = 1.0,
+        given: list[tuple[Influence, float]] | None = None,
+    ) -> Measured:
+        """``edges``: how many times the offset of one edge enters (+2 line, -2 space, 0 where it cancels)."""
+        unit_length = self.scale * factor
+        value = estimate.value * unit_length
+        parts: dict[str, float] = {}
+        rows: dict[str, Influence] = {}
+
+        def add(row: Influence, contribution: float) -> None:
+            if contribution and math.isfinite(contribution):
+                rows[row.id] = row
+                parts[row.id] = contribution
+
+        # 1 s and 3 s of one roughness are one measurement: they share their influences.
+        stem = f"{self.scope}/{name.removesuffix('_1s').removesuffix('_3s')}"
+        if given is None:
+            given = [
+                (Influence(f"{stem}/noise", NOISE, "A"), estimate.noise),
+                (Influence(f"{stem}/sampling", SAMPLING, "A", estimate.dof), estimate.sampling),
+            ]
+        for row, contribution in given:
+            add(row, contribution * unit_length)
+        if self.scale_row is not None:
+            add(self.scale_row.influence, value * self.scale_row.relative)
+        if self.edge is not None and edges:
+            add(self.edge[0], edges * self.edge[1])
+        return Measured(value, self.unit, parts, rows, bound)
+
+    def from_edges(
+        self, linear: Mapping[str, Any], found: Any, fit: Any, line_polarity: int, short: float
+    ) -> dict[str, Measured]:
+        """Pitch, line and space from the same edges: contributions in pixels that keep their covariances."""
+        from wafer import lines as _lines
+        from wafer import pitch as _pitch
+
+        if not linear:
+            return {}
+        weights = np.array([estimate.weights for estimate in linear.values()])
+        noise = _lines.causes(weights, _lines.noise_covariance(found))
+        sampled = None if fit is None else _pitch.sampling_covariance(found, fit, line_polarity)
+        scatter = None if sampled is None else _lines.causes(weights, sampled[0])
+        level = Influence(f"{self.scope}/level", "grey levels of the plateaus, shift by noise", "A")
+        missed = Influence(f"{self.scope}/plateau", "plateau not reached by narrow stripes", "B")
+        out = {}
+        for i, (name, estimate) in enumerate(linear.items()):
+            given = [(Influence(f"{self.scope}/edges/noise/{j}", NOISE, "A"), float(c)) for j, c in enumerate(noise[i])]
+            if scatter is None or sampled is None:
+                row = Influence(f"{self.scope}/{name}/sampling", SAMPLING, "A", estimate.dof)
+                given.append((row, estimate.sampling))
+            else:
+                for j, c in enumerate(scatter[i]):
+                    given.append((Influence(f"{self.scope}/edges/sampling/{j}", SAMPLING, "A", sampled[1]), float(c)))
+            sign = {"sem.cd_line": line_polarity, "sem.cd_space": -line_polarity}.get(name, 0)
+            given += [(level, sign * _lines.common_shift(found)), (missed, sign * short)]
+            edges = {"sem.cd_line": 2, "sem.cd_space": -2}.get(name, 0)
+            out[name] = self.length(name, estimate, edges=edges, bound=0.0 if sign else None, given=given)
+        return out

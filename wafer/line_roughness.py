@@ -1,0 +1,235 @@
+"""Unbiased roughness of the lines of one image: spectra of widths and edges, fitted, with their uncertainties."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from metrology_core.quantity import Influence, Measured
+from wafer import lines as _lines
+from wafer.edges import EdgeSet
+from wafer.line_budget import Budget, Scale
+from wafer.roughness import Roughness, Traces, autocorrelation, fit_roughness, height_height, psd_curves, traces
+
+COMMON_MODE_EDGES = 8  # edges from which the common shift of each row is taken off
+_MISFIT_LIMIT = 5.0  # standard deviations of the misfit of a model that holds
+_SPECTRUM = "roughness spectrum: finite number of independent pieces of edge, and noise"
+
+
+@dataclass(eq=False)
+class RoughnessReport:
+    """What `measure_roughness` found; the fields are those of `wafer.evaluate.SemLineResult`."""
+
+    measurements: dict[str, Measured] = field(default_factory=dict)
+    methods: dict[str, str] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+    flags: set[str] = field(default_factory=set)
+    views: list[dict[str, Any]] = field(default_factory=list)
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Residuals:
+    """Detrended edges of the complete lines in pixels, NaN where lost.
+
+    ``left``, ``right``, ``width`` are (lines, rows); ``edges`` (2 lines, rows) the edges without the common shift of
+    each row, ``kept`` the share of their variance that was left by that, ``correlation`` that of the two edges of a
+    line (their product holds no noise; per line in ``products``, in squared pixels).
+    """
+
+    width: np.ndarray
+    edges: np.ndarray
+    kept: float
+    products: np.ndarray
+    variance: float
+
+
+def residuals_of(found: EdgeSet, left: np.ndarray, detrend: str) -> Residuals:
+    """Residuals of the complete lines whose left edges are ``left``."""
+    y = found.rows - found.middle
+    x = found.x
+    width = _lines.residuals(y, x[left + 1] - x[left], detrend)
+    both = _lines.residuals(y, np.concatenate([x[left], x[left + 1]]), detrend)
+    n = both.shape[0]
+    kept = 1.0
+    common = n >= COMMON_MODE_EDGES
+    if common:
+        good = np.isfinite(both)
+        count = np.maximum(good.sum(axis=0), 1)
+        both = both - np.where(good, both, 0.0).sum(axis=0) / count
+    a, b = both[: n // 2], both[n // 2 :]
+    products = np.nanmean(a * b, axis=1)
+    variance = float(np.nanmean(both * both))
+    if common and variance > 0.0:
+        # The mean of n edges holds (1 + c) / n of their variance where the pairs are correlated by c. Noise is not
+        # shared by a pair: c against the total variance is what counts here.
+        seen = float(np.mean(products)) / variance
+        share = 1.0 / n
+        for _ in range(3):
+            share = (1.0 + seen * (1.0 - share) + share) / n
+        kept = 1.0 - share
+        products = products + share * variance / kept
+    return Residuals(width, both, kept, products, variance / kept)
+
+
+def measure_roughness(
+    found: EdgeSet, left: np.ndarray, detrend: str, budget: Budget, row: float, along: Scale | None,
+    common: str,
+) -> RoughnessReport:  # fmt: skip
+    """Unbiased LWR and LER, correlation length, Hurst exponent, noise floor, left-right correlation.
+
+    ``left``: indices of the left edges of complete lines; ``row``: distance of two rows along the line in the unit of
+    the budget; ``along``: uncertainty of the pixel size along the lines. What cannot be had is
+    in ``missing``. Flags: ``roughness_model_misfit``, ``short_for_roughness``.
+    """
+    out = RoughnessReport()
+    names = [f"sem.{stem}_{what}" for stem in ("lwr", "ler") for what in NAMES]
+    if left.size == 0:
+        out.missing = dict.fromkeys([*names, CORRELATION], "no complete line in the image")
+        return out
+    rest = residuals_of(found, left, detrend)
+    noise_lags = np.array(found.noise.vertical) if found.noise.vertical else None
+    rows = found.rows.size
+    box = f"{rows} rows, box length {rows * row:.4g} {budget.unit}"
+    pair = 0.0
+    for stem, residual, what in (("lwr", rest.width, "line widths"), ("ler", rest.edges, "edges of complete lines")):
+        given = traces(residual, detrend)
+        fit = None
+        if given is not None and rows >= 64:
+            fit = fit_roughness(given, noise_lags=noise_lags, pair_correlation=pair if stem == "ler" else 0.0)
+        if given is None or fit is None or fit.status != "converged":
+            reason = "fewer than 64 rows, or too many lost" if fit is None else f"spectrum fit {fit.status}"
+            out.missing |= {name: reason for name in names if name.startswith(f"sem.{stem}")}
+            continue
+        if stem == "ler" and rest.kept < 1.0:
+            fit = _scaled(fit, 1.0 / rest.kept)
+        noise = "white noise" if noise_lags is None else "noise with the measured correlation of the rows"
+        shift = "; common shift of each row taken off" if stem == "ler" and rest.kept < 1.0 else ""
+        method = (
+            f"debiased-Whittle likelihood of the mean periodogram of {fit.traces} {what}, stretched-exponential "
+            f"autocorrelation and {noise}; {detrend} detrend, {box}{shift}; {common}"
+        )
+        _characteristics(out, stem, fit, budget, row, along, method)
+        spread = math.sqrt((2.0 + 6.0 / fit.traces) / fit.expected.size)
+        if fit.misfit > 1.0 + _MISFIT_LIMIT * spread:
+            out.flags.add("roughness_model_misfit")
+        if rows < 10.0 * fit.parameters[1]:
+            out.flags.add("short_for_roughness")
+        out.facts[f"{stem}_spectrum_misfit"] = fit.misfit
+        _view(out, stem, given, fit, budget, row)
+        if stem == "lwr":
+            # c = 1 - var(w) / (2 var(edge)): enough to count independent traces
+            pair = float(np.clip(np.mean(rest.products) / max(rest.variance, 1e-300), -1.0, 1.0))
+        else:
+            _correlation(out, rest, fit, budget, common)
+    return out
+
+
+NAMES = (
+    "unbiased_1s", "unbiased_3s", "unbiased_box_1s", "unbiased_box_3s", "correlation_length", "hurst", "noise_1s",
+)  # fmt: skip
+CORRELATION = "sem.left_right_correlation"
+
+
+def _scaled(fit: Roughness, factor: float) -> Roughness:
+    """The fit of traces whose variance was reduced: sigmas and spectra scaled back."""
+
+    root = math.sqrt(factor)
+    scale = np.array([root, 1.0, 1.0, root])
+    return replace(
+        fit, parameters=fit.parameters * scale, covariance=fit.covariance * np.outer(scale, scale), box=fit.box * root,
+        box_gradient=fit.box_gradient * root / scale,
+    )  # fmt: skip
+
+
+def _characteristics(
+    out: RoughnessReport, stem: str, fit: Roughness, budget: Budget, row: float, along: Scale | None,
+    method: str,
+) -> None:  # fmt: skip
+    sigma, xi, hurst, noise = fit.parameters
+    # Independent causes of the four correlated parameters: a triangular root of their covariance.
+    scale = np.sqrt(np.diag(fit.covariance))
+    root = np.linalg.cholesky(fit.covariance / np.outer(scale, scale) + 1e-12 * np.eye(4)) * scale[:, None]
+    causes = [Influence(f"{budget.scope}/{stem}/spectrum/{j}", _SPECTRUM, "A") for j in range(4)]
+    across = budget.scale
+
+    def add(
+        name: str, value: float, parts: np.ndarray, unit: str, extra: list[tuple[Influence, float]], words: str
+    ) -> None:
+        contributions = {c.id: float(p) for c, p in zip(causes, parts, strict=True)}
+        rows = {c.id: c for c in causes}
+        for influence, part in extra:
+            contributions[influence.id] = part
+            rows[influence.id] = influence
+        out.measurements[f"sem.{stem}_{name}"] = Measured(value, unit, contributions, rows, 0.0)
+        out.methods[f"sem.{stem}_{name}"] = f"{words}; {method}"
+
+    def scale_x(value: float) -> list[tuple[Influence, float]]:
+        return [] if budget.scale_row is None else [(budget.scale_row.influence, value * budget.scale_row.relative)]
+
+    for factor in (1, 3):
+        f = factor * across
+        add(f"unbiased_{factor}s", sigma * f, root[0] * f, budget.unit, scale_x(sigma * f),
+            f"{factor} sigma of an infinitely long line, noise excluded")  # fmt: skip
+        add(f"unbiased_box_{factor}s", fit.box * f, fit.box_gradient @ root * f, budget.unit, scale_x(fit.box * f),
+            f"{factor} sigma expected within the measured length after detrending, noise excluded")  # fmt: skip
+    y_scale = [] if along is None else [(along.influence, xi * row * along.relative)]
+    add("correlation_length", xi * row, root[1] * row, budget.unit, y_scale,
+        "xi of exp(-(t/xi)^(2H)) along the line")  # fmt: skip
+    add("hurst", float(hurst), root[2], "1", [], "H of exp(-(t/xi)^(2H))")
+    add("noise_1s", noise * across, root[3] * across, budget.unit, scale_x(noise * across),
+        "standard deviation of the noise of one row, from the spectrum")  # fmt: skip
+
+
+def _correlation(out: RoughnessReport, rest: Residuals, fit: Roughness, budget: Budget, common: str) -> None:
+    """Correlation of the edges of a line: mean product of their residuals (noise is not shared) over the variance."""
+    products = rest.products[np.isfinite(rest.products)]
+    variance = fit.box**2
+    if products.size < 3:
+        out.missing[CORRELATION] = "fewer than three complete lines"
+        return
+    value = float(products.mean()) / variance
+    scatter = float(products.std(ddof=1)) / math.sqrt(products.size) / variance
+    spread = 2.0 * value * math.sqrt(float(fit.box_gradient @ fit.covariance @ fit.box_gradient)) / fit.box
+    rows = [
+        (Influence(f"{budget.scope}/correlation/sampling", "scatter of the products between lines", "A",
+                   float(products.size - 1)), scatter),
+        (Influence(f"{budget.scope}/correlation/variance", "unbiased variance of the edges", "A"), spread),
+    ]  # fmt: skip
+    out.measurements[CORRELATION] = Measured(value, "1", {r.id: c for r, c in rows}, {r.id: r for r, _ in rows})
+    out.methods[CORRELATION] = (
+        f"mean product of the residuals of both edges of {products.size} lines over the unbiased variance of the edges "
+        f"within the measured length; {common}"
+    )
+
+
+def _view(out: RoughnessReport, stem: str, given: Traces, fit: Roughness, budget: Budget, row: float) -> None:
+    pixel = budget.scale
+    curves = psd_curves(given, fit, row, pixel)
+    for name, values in curves.items():
+        out.arrays[f"sem/{stem}/psd/{name}"] = values
+    half = given.rows // 2
+    out.arrays[f"sem/{stem}/lag"] = np.arange(half + 1) * row
+    out.arrays[f"sem/{stem}/autocorrelation"] = autocorrelation(given) * pixel**2
+    out.arrays[f"sem/{stem}/height_height"] = height_height(given) * pixel**2
+    out.views.append(
+        {
+            "kind": "sem_psd",
+            "name": stem,
+            "unit": budget.unit,
+            "curves": {name: f"sem/{stem}/psd/{name}" for name in curves},
+            "lag": f"sem/{stem}/lag",
+            "autocorrelation": f"sem/{stem}/autocorrelation",
+            "height_height": f"sem/{stem}/height_height",
+            "traces": fit.traces,
+            "sigma": float(fit.parameters[0]) * pixel,
+            "correlation_length": float(fit.parameters[1]) * row,
+            "hurst": float(fit.parameters[2]),
+            "noise": float(fit.parameters[3]) * pixel,
+            "misfit": fit.misfit,
+        }
+    )

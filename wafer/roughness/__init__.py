@@ -1,0 +1,9 @@
+"""Roughness statistics: periodograms, autocorrelation, and the debiased-Whittle estimate of sigma, xi, H and noise."""
+
+from __future__ import annotations
+
+from wafer.roughness.curves import autocorrelation, height_height, psd_curves
+from wafer.roughness.spectrum import Traces, traces
+from wafer.roughness.whittle import Roughness, fit_roughness
+
+__all__ = ["Roughness", "Traces", "autocorrelation", "fit_roughness", "height_height", "psd_curves", "traces"]

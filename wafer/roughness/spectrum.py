@@ -1,0 +1,151 @@
+"""Periodograms of edges, and their exact expectation for a given autocorrelation.
+
+Conventions: ``N`` rows one row apart; the periodogram is ``I_k = |sum_t y_t e^{-2 pi i k t / N}|^2 / N``, in squared
+pixels, at the frequencies ``k / N`` per row, k = 1 ... N/2. Times the row distance and the square of the pixel it is
+the two-sided power spectral density.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Traces:
+    """Edges or widths after detrending, what is missing zero, and how much of each lag they hold.
+
+    ``values`` (n, N); ``kernel`` (N): mean over the traces of ``(1/N) sum_t g_t g_{t+m}`` with g 1 where a row is
+    there, 0 where it is missing; ``periodogram`` (N // 2): mean over the traces; ``detrend`` names what was taken off.
+    """
+
+    values: np.ndarray
+    complete: np.ndarray
+    kernel: np.ndarray
+    periodogram: np.ndarray
+    detrend: str
+
+    @property
+    def count(self) -> int:
+        return int(self.values.shape[0])
+
+    @property
+    def rows(self) -> int:
+        return int(self.values.shape[1])
+
+
+def traces(residual: np.ndarray, detrend: str, *, missing: float = 0.2) -> Traces | None:
+    """Traces of the detrended ``residual`` (n, N), NaN where a row is lost; None where no trace is usable.
+
+    Traces with a larger share of lost rows than ``missing`` are left out.
+    """
+    good = np.isfinite(residual)
+    n_rows = residual.shape[1]
+    found = good.sum(axis=1)
+    keep = found >= (1.0 - missing) * n_rows
+    if not keep.any() or n_rows < 16:
+        return None
+    good, values = good[keep], np.where(good[keep], residual[keep], 0.0)
+    complete = good.all(axis=1)
+    full = 1.0 - np.arange(n_rows) / n_rows
+    kernel = full * np.count_nonzero(complete)
+    if not complete.all():
+        spectrum = np.fft.rfft(good[~complete].astype(np.float64), 2 * n_rows, axis=1)
+        kernel = kernel + np.fft.irfft((spectrum * spectrum.conj()).real.sum(axis=0), 2 * n_rows)[:n_rows] / n_rows
+    transform = np.fft.rfft(values, axis=1)
+    power = (transform.real**2 + transform.imag**2).mean(axis=0) / n_rows
+    return Traces(values, complete, kernel / values.shape[0], power[1 : n_rows // 2 + 1], detrend)
+
+
+class Expectation:
+    """From autocorrelations at the lags 0 ... N-1 to expected periodograms: length, aliasing, leakage, detrending.
+
+    ``E_k = sum_m kernel(|m|) R(m) e^{-2 pi i k m / N}`` is the convolution of the spectrum with the Fejer kernel
+    (Sykulski, Olhede, Guillaumin, Lilly, Early, Biometrika 106 (2019) 251); with lost rows the kernel is that of the
+    sampling pattern (Guillaumin et al., J. R. Stat. Soc. B 84 (2022) 1526). A straight line taken off by least squares
+    adds two terms, written with its unit vector l: ``- 2 Re(l^_k conj(u^_k)) + |l^_k|^2 l'u`` with ``u = C l``.
+    """
+
+    def __init__(self, given: Traces) -> None:
+        n = self.n = given.rows
+        self.kernel = given.kernel
+        self.linear = given.detrend == "linear"
+        t = np.arange(n) - 0.5 * (n - 1)
+        self.line = t / np.sqrt(float(t @ t))
+        self.line_padded = np.fft.rfft(self.line, 2 * n)
+        self.line_hat = np.fft.rfft(self.line)[1 : n // 2 + 1]
+        self.line_power = np.abs(self.line_hat) ** 2
+
+    def __call__(self, lags: np.ndarray) -> np.ndarray:
+        """(..., N) autocorrelations to (..., N // 2) expected ordinates."""
+        n = self.n
+        folded = self.kernel * lags
+        # sum over positive and negative lags at the frequencies k/N: every lag m meets m - N there
+        ring = folded.copy()
+        ring[..., 1:] += folded[..., :0:-1]
+        out = np.fft.rfft(ring, axis=-1).real[..., 1 : n // 2 + 1]
+        if self.linear:
+            u = self.times(lags, self.line_padded)
+            u_hat = np.fft.rfft(u, axis=-1)[..., 1 : n // 2 + 1]
+            inner = (u @ self.line)[..., None]
+            out = out + (-2.0 * (self.line_hat * u_hat.conj()).real + self.line_power * inner) / n
+        return np.asarray(out)
+
+    def times(self, lags: np.ndarray, padded: np.ndarray) -> np.ndarray:
+        """Toeplitz matrix of the ``lags`` times a vector, given by its transform over 2 N."""
+        n = self.n
+        ring = np.zeros((*lags.shape[:-1], 2 * n))
+        ring[..., :n] = lags
+        ring[..., n + 1 :] = lags[..., :0:-1]
+        return np.asarray(np.fft.irfft(np.fft.rfft(ring, axis=-1) * padded, 2 * n, axis=-1)[..., :n])
+
+    def box_variance(self, lags: np.ndarray) -> np.ndarray:
+        """Expected variance of a trace of N rows about its mean or line, divisor N less one or two."""
+        n = self.n
+        weight = 2.0 * (n - np.arange(n)) / n
+        weight[0] = 1.0
+        lost = lags @ weight  # 1'C1 / N: what the mean takes
+        if self.linear:
+            lost = lost + self.times(lags, self.line_padded) @ self.line
+        return np.asarray((n * lags[..., 0] - lost) / (n - (2 if self.linear else 1)))
+
+
+def score_covariance(weights: np.ndarray, lags: np.ndarray, ordinates: np.ndarray) -> np.ndarray:
+    """Covariance of the sums ``sum_k weights[i, k] I_k`` over k = 1 ... N/2 of one trace; (p, p).
+
+    Ordinates of a periodogram are correlated by leakage. Exactly, for a normal series: with G the covariance of the
+    transform, ``cov = 1/2 sum_kl a_k b_l |G_kl|^2`` over the full circle. The covariance matrix is Toeplitz, so that
+    ``G_kl = i (q_k - q_l) / (sqrt(N) (1 - z_k / z_l))`` off the diagonal with q the imaginary part of the transform of
+    ``R(t) - R(N - t)``: the double sum is a convolution with ``1 / (4 sin^2)`` and costs a few transforms.
+    ``lags`` (N,), ``ordinates`` (N // 2): expected periodogram, the diagonal.
+    """
+    n = lags.size
+    half = n // 2
+    difference = np.zeros(n)
+    difference[1:] = lags[1:] - lags[:0:-1]
+    q = np.fft.fft(difference).imag / np.sqrt(n)
+    circle = np.zeros((weights.shape[0], n))
+    diagonal = np.zeros(n)
+    circle[:, 1 : half + 1] = weights
+    diagonal[1 : half + 1] = ordinates
+    if n % 2 == 0:
+        circle[:, half] *= (
+            2.0  # the ordinate at the Nyquist frequency stands for itself, the others for their mirror too
+        )
+    mirror = np.arange(1, (n + 1) // 2)
+    circle[:, n - mirror] = circle[:, mirror]
+    diagonal[n - mirror] = diagonal[mirror]
+    sine = np.sin(np.pi * np.arange(1, n) / n)
+    kernel = np.zeros(n)
+    kernel[1:] = 1.0 / (4.0 * n * sine * sine)
+    kernel_hat = np.fft.rfft(kernel)
+
+    def spread(values: np.ndarray) -> np.ndarray:
+        return np.asarray(np.fft.irfft(np.fft.rfft(values, axis=-1) * kernel_hat, n, axis=-1))
+
+    plain, once, twice = spread(circle), spread(circle * q), spread(circle * q * q)
+    # sum_kl a_k b_l h_{k-l} (q_k - q_l)^2, and the diagonal
+    off = (circle * q * q) @ plain.T + circle @ twice.T - 2.0 * (circle * q) @ once.T
+    out = 0.5 * (off + (circle * diagonal**2) @ circle.T)
+    return np.asarray(0.5 * (out + out.T))
