@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         readings,
     )
     from metrology_core.uncertainty.exact import one_way, summary
+    from metrology_core.uncertainty.gauge import GaugeStudy, gauge_study
     from metrology_core.uncertainty.gum import GumResult, propagate_measured, propagate_model
     from metrology_core.uncertainty.intervals import coverage_interval, coverage_region, numerical_tolerance
     from metrology_core.uncertainty.linear import LinearFit, linear_fit, polynomial_fit
@@ -71,6 +72,10 @@ _HOMES = {
     "exact": (
         "one_way",
         "summary",
+    ),
+    "gauge": (
+        "GaugeStudy",
+        "gauge_study",
     ),
     "gum": (
         "GumResult",
@@ -127,6 +132,7 @@ __all__ = [
     "Distribution",
     "Exponential",
     "Gamma",
+    "GaugeStudy",
     "GlobalRisk",
     "GumResult",
     "Input",
@@ -149,6 +155,7 @@ __all__ = [
     "coverage_interval",
     "coverage_region",
     "expand",
+    "gauge_study",
     "global_risk",
     "gradient_of",
     "guard_band_for",
