@@ -67,7 +67,9 @@ def flags_page() -> str:
 
 def characteristics_page() -> str:
     """The characteristics of point clouds and of images."""
-    import wafer.characteristics  # noqa: F401 - importing registers its rows
+    # importing registers their rows
+    import pointcloud.deviation_characteristics  # noqa: F401
+    import wafer.characteristics  # noqa: F401
     from metrology_core.characteristics import available
 
     rows = list(available().values())
@@ -76,7 +78,7 @@ def characteristics_page() -> str:
         "id", "characteristic", "standard", "of", "criterion", "datum", "unit", "length error acts on", "how"
     )
     for row in rows:
-        if row.needs == "image":
+        if row.needs in ("image", "surface"):
             continue
         of = "; ".join(", ".join(kind for kind in kinds if not kind.endswith("_2d")) for kinds in row.inputs)
         keys = " ".join(key for key, used in (("`in:`", row.uses_datum_system), ("`at:`", row.uses_position)) if used)
@@ -91,7 +93,11 @@ def characteristics_page() -> str:
             LENGTH_OF[row.length_of],
             row.words,
         )
-    text += "\n## Lines in an SEM image\n\n" + _table("id", "characteristic", "source", "unit", "how")
+    text += "\n## A scan against its nominal\n\n" + _table("id", "characteristic", "measurand", "unit", "how")
+    for row in rows:
+        if row.needs == "surface":
+            text += _row(f"`{row.id}`", row.title, row.standard, row.dimension, row.words)
+    text += "\n## Images: lines, contacts, pillars\n\n" + _table("id", "characteristic", "source", "unit", "how")
     for row in rows:
         if row.needs == "image":
             text += _row(f"`{row.id}`", row.title, row.standard, row.dimension, row.words)

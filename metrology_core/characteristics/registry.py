@@ -12,7 +12,7 @@ import numpy as np
 
 from metrology_core.errors import CharacteristicError
 
-Needs = Literal["features", "form", "points", "image"]
+Needs = Literal["features", "form", "points", "image", "surface"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,11 +35,12 @@ class Characteristic:
     """One row.
 
     ``needs``: ``features`` (a function of fitted features), ``form`` (of a fit's residuals), ``points`` (of points
-    against a nominal), ``image``. ``inputs`` lists, for each input, the kinds of features it may be. ``dimension`` is
-    that of the result. ``length_of`` says which length an instrument's length error and the temperature act on: the
-    ``value`` itself, the ``distance`` between the features, ``none`` (form), or ``angle`` (a length error across the
-    extent). ``criterion``: the association that the characteristic demands, whatever else the feature is associated by
-    for other purposes; empty where the feature's own is taken.
+    against a nominal curve), ``image``, ``surface`` (of a scan against its nominal surface). ``inputs`` lists, for each
+    input, the kinds of features it may be. ``dimension`` is that of the result. ``length_of`` says which length an
+    instrument's length error and the temperature act on: the ``value`` itself, the ``distance`` between the features,
+    ``none`` (form), or ``angle`` (a length error across the extent). ``criterion``: the association that the
+    characteristic demands, whatever else the feature is associated by for other purposes; empty where the feature's own
+    is taken.
     """
 
     id: str

@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "Uncertainty budget of a model file: GUM and Monte Carlo side by side.",
     ),
     "demo": ("pipelines.cli.demo", "demo", "Simulated lots with known truth, through the whole line, to a report."),
+    "deviation": ("pipelines.cli.deviation", "deviation", "Deviations of a scan from its nominal surface."),
     "doctor": ("pipelines.cli.doctor", "doctor", "What this machine has, what is missing, and how to mend it."),
     "export": ("pipelines.cli.export", "export", "Write the results of a run as CSV or JSON."),
     "fit": ("pipelines.cli.fit", "fit_command", "Fit one feature to the points of a file."),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pipelines.recipe.amounts import Amount
 from pipelines.recipe.models import (
     DecisionSpec,
+    DeviationCharacteristicSpec,
     FeatureCharacteristicSpec,
     InstrumentSpec,
     Recipe,
@@ -31,7 +32,9 @@ def decision_rule(spec: DecisionSpec) -> DecisionRule:
     return DecisionRule.iso14253(spec.proving or "conformity", 0.95 if spec.probability is None else spec.probability)
 
 
-def tolerance(spec: FeatureCharacteristicSpec | SemCharacteristicSpec, unit: str) -> Tolerance | None:
+def tolerance(
+    spec: FeatureCharacteristicSpec | SemCharacteristicSpec | DeviationCharacteristicSpec, unit: str
+) -> Tolerance | None:
     """Limits of a characteristic as `Tolerance` in ``unit``; None where the recipe states no tolerance.
 
     Deviations are added to the nominal exactly and rounded once.

@@ -24,6 +24,12 @@ from pipelines.recipe.inputs import (
     ThermalSpec,
     TipSpec,
 )
+from pipelines.recipe.measure_deviation import (
+    AlignSpec,
+    DeviationCharacteristicSpec,
+    DeviationMeasure,
+    SectionSpec,
+)
 from pipelines.recipe.measure_features import (
     CRITERIA,
     FIT_KINDS,
@@ -44,9 +50,12 @@ __all__ = [
     "FORMATS",
     "SCHEMA_ID",
     "AcquisitionSpec",
+    "AlignSpec",
     "CurveSpec",
     "DatumSystemSpec",
     "DecisionSpec",
+    "DeviationCharacteristicSpec",
+    "DeviationMeasure",
     "FeatureCharacteristicSpec",
     "FeatureSpec",
     "FeaturesMeasure",
@@ -59,6 +68,7 @@ __all__ = [
     "Recipe",
     "RegionSpec",
     "ResultSpec",
+    "SectionSpec",
     "SelectSpec",
     "SemCharacteristicSpec",
     "SemLinesMeasure",
@@ -68,7 +78,7 @@ __all__ = [
     "ToleranceSpec",
 ]
 
-Measure = Annotated[FeaturesMeasure | SemLinesMeasure, Field(discriminator="kind")]
+Measure = Annotated[FeaturesMeasure | SemLinesMeasure | DeviationMeasure, Field(discriminator="kind")]
 
 
 class Recipe(Strict):
@@ -98,4 +108,8 @@ class Recipe(Strict):
         found = set()
         if isinstance(self.measure, FeaturesMeasure):
             found = {c.nominal_curve.file for c in self.measure.characteristics if c.nominal_curve is not None}
+        if isinstance(self.measure, DeviationMeasure):
+            found = {self.measure.nominal.file}
+            if self.measure.align.targets is not None:
+                found.add(self.measure.align.targets)
         yield from sorted(found)

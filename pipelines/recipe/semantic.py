@@ -30,7 +30,7 @@ def check(document: Document) -> list[Problem]:
     found = [*_inputs(document, kind), *_unique(document, ("measure", "characteristics"), "characteristic")]
     if kind == "features":
         found += [*_unique(document, ("measure", "features"), "feature"), *_datum_system(document)]
-    if kind in ("features", "sem_lines"):
+    if kind in ("features", "sem_lines", "deviation"):
         found += _characteristics(document, kind)
     return found
 
@@ -62,10 +62,10 @@ def _inputs(document: Document, kind: object) -> Iterator[Problem]:
             yield document.problem(
                 "recipe/contradiction", "sem_lines measures images", (*place, "format"), hint="format: image"
             )
-    if kind == "features":
+    if kind in ("features", "deviation"):
         if form == "image":
             yield document.problem(
-                "recipe/contradiction", "features are measured in point clouds, not in images", (*place, "format")
+                "recipe/contradiction", f"{kind} is measured in point clouds, not in images", (*place, "format")
             )
         if "unit" not in inputs:
             yield document.problem(
@@ -153,7 +153,9 @@ def _datum_system(document: Document) -> Iterator[Problem]:
 
 def _row(name: str) -> Any:
     """Row of the registry; raises `CharacteristicError`."""
-    import wafer.characteristics  # noqa: F401 - importing registers its rows, whatever else the process has loaded
+    # importing registers their rows, whatever else the process has loaded
+    import pointcloud.deviation_characteristics  # noqa: F401
+    import wafer.characteristics  # noqa: F401
     from metrology_core import characteristics
 
     return characteristics.get(name)
@@ -212,11 +214,11 @@ def _applies(
     kind: str,
 ) -> Iterator[Problem]:
     here: Path_ = (*place, "characteristic")
-    image = definition.needs == "image"
-    if image != (kind == "sem_lines"):
+    home = {"image": "sem_lines", "surface": "deviation"}.get(definition.needs, "features")
+    if home != kind:
         yield document.problem("recipe/wrong-feature", f"{definition.id} is not a characteristic of {kind}", here)
         return
-    if image:
+    if home != "features":
         return
     wanted = definition.inputs
     if "of" in row and names and len(names) != len(wanted):

@@ -27,7 +27,13 @@ def measure_task(recipe: Recipe, task: Task, root: Path) -> StepResult:
         from pipelines.steps.sem_lines import measure_sem_lines_task
 
         return measure_sem_lines_task(recipe, task, root)
-    raise RecipeError(f"unknown kind of measurement {recipe.measure.kind!r}", expected="features or sem_lines")
+    if recipe.measure.kind == "deviation":
+        from pipelines.steps.deviation import measure_deviation
+
+        return measure_deviation(recipe, task, root)
+    raise RecipeError(
+        f"unknown kind of measurement {recipe.measure.kind!r}", expected="features, sem_lines or deviation"
+    )
 
 
 __all__ = ["measure_task"]

@@ -40,6 +40,10 @@ SECTIONS = {
     "measure: sem_lines": "SemLinesMeasure",
     "sem_lines.pixel": "PixelSpec",
     "characteristics of sem_lines": "SemCharacteristicSpec",
+    "measure: deviation": "DeviationMeasure",
+    "deviation.align": "AlignSpec",
+    "deviation.sections": "SectionSpec",
+    "characteristics of deviation": "DeviationCharacteristicSpec",
 }
 
 

@@ -1,0 +1,257 @@
+"""``abbe deviation``: one scan against one nominal, at once."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipelines.cli.session import Session, json_option
+
+_METHODS = ("best-fit", "minimum-maximum", "tolerance-fit", "rps", "none")
+
+
+@click.command("deviation")
+@click.argument("scan", type=click.Path(path_type=Path))
+@click.argument("nominal", type=click.Path(path_type=Path))
+@click.option("--unit", required=True, help="Unit of the scan, e.g. mm.")
+@click.option("--nominal-unit", help="Unit of the nominal (default: that of the scan; CAD files state their own).")
+@click.option(
+    "--align", "align", type=click.Choice(_METHODS), default="best-fit", show_default=True,
+    help="How the scan comes into the nominal's frame.",
+)  # fmt: skip
+@click.option(
+    "--loss",
+    type=click.Choice(["squares", "huber", "tukey"]),
+    default="squares",
+    show_default=True,
+    help="What a fit minimises; tukey leaves out what is not form: a dent does not pull the part.",
+)
+@click.option("--targets", type=click.Path(path_type=Path), help="File of datum targets, for --align rps.")
+@click.option("--permission", help="Where the drawing allows a fit; without it there is no verdict.")
+@click.option(
+    "--points-are", type=click.Choice(["surface", "ball_centre", "unknown"]), default="surface", show_default=True
+)
+@click.option("--tip-radius", metavar="QUANTITY", help="Radius of the probe tip for ball centres, e.g. '1.5 mm'.")
+@click.option("--tolerance", metavar="LIMITS", help="'0.1 mm' for +-0.1 mm, or '-0.05 mm,0.1 mm'.")
+@click.option("--search-limit", metavar="QUANTITY", help="Points farther from the nominal have no deviation.")
+@click.option("--noise", metavar="QUANTITY", help="Standard deviation of a point along the normal.")
+@click.option(
+    "--section", "sections", multiple=True, metavar="AXIS=PLACE", help="A plane cut, e.g. 'z=12.5 mm'; repeat."
+)
+@click.option("--out", type=click.Path(path_type=Path), help="New folder for recipe, record and report.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the coarse alignment.")
+@json_option
+@click.pass_obj
+def deviation(
+    session: Session,
+    scan: Path,
+    nominal: Path,
+    unit: str,
+    nominal_unit: str | None,
+    align: str,
+    loss: str,
+    targets: Path | None,
+    permission: str | None,
+    points_are: str,
+    tip_radius: str | None,
+    tolerance: str | None,
+    search_limit: str | None,
+    noise: str | None,
+    sections: tuple[str, ...],
+    out: Path | None,
+    seed: int,
+) -> int:
+    """Deviations of SCAN from NOMINAL (mesh STL, OBJ, PLY, or CAD), + for excess material.
+
+    With --out the folder holds recipe, nominal, record and report; 'abbe run' measures a lot with that recipe.
+    """
+    from pipelines.cli.run import limit_threads
+
+    limit_threads()
+    from metrology_core.errors import UsageError
+    from pipelines.run import run_recipe
+    from pipelines.store import RunFolder
+
+    for path, what in ((scan, "scan"), (nominal, "nominal"), *([(targets, "file of targets")] if targets else [])):
+        if not path.is_file():
+            raise UsageError(f"there is no {what} {str(path)!r}", remedy="check the path")
+    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"{str(out)!r} is not empty", remedy="give a new folder with --out")
+    with tempfile.TemporaryDirectory() as scratch:
+        base = Path(scratch) if out is None else out
+        base.mkdir(parents=True, exist_ok=True)
+        recipe = _write_recipe(
+            base, scan, nominal, unit=unit, nominal_unit=nominal_unit or unit, align=align, loss=loss, targets=targets,
+            permission=permission, points_are=points_are, tip_radius=tip_radius, tolerance=tolerance,
+            search_limit=search_limit, noise=noise, sections=sections, seed=seed,
+        )  # fmt: skip
+        summary = run_recipe(
+            recipe, [scan], out=base / "run", data_root=scan.resolve().parent, report=out is not None,
+            remark=session.remark,
+        )  # fmt: skip
+        run = RunFolder(base / "run")
+        row = run.outcomes()[0]
+        document: Mapping[str, Any] = {}
+        if row.outcome in ("measured", "measured_with_flags"):
+            document = run.read_record(row.task_id).document
+    report = None if summary.report is None or out is None else str(summary.report)
+    answer = _answer(scan, nominal, row, document, report)
+    session.answer(answer)
+    if not session.as_json:
+        _show(session, answer)
+    return int(summary.exit_code)
+
+
+def _write_recipe(base: Path, scan: Path, nominal: Path, **given: Any) -> Path:
+    """The recipe of this measurement with its nominal beside it: the folder is complete evidence."""
+    from metrology_core.errors import UsageError
+    from pipelines.recipe.write import write_recipe
+
+    def beside(path: Path) -> str:
+        name = path.name
+        shutil.copyfile(path, base / name)
+        return name
+
+    def amount(text: str) -> str:
+        text = text.strip()
+        return f"{text} {given['unit']}" if text and (text[-1].isdigit() or text[-1] == ".") else text
+
+    align: dict[str, Any] = {"method": given["align"].replace("-", "_"), "loss": given["loss"]}
+    if given["targets"] is not None:
+        align["targets"] = beside(given["targets"])
+    if given["permission"]:
+        align["permission"] = given["permission"]
+    inputs: dict[str, Any] = {"files": ["*"], "unit": given["unit"], "points_are": given["points_are"]}
+    if given["tip_radius"]:
+        inputs["tip_radius"] = amount(given["tip_radius"])
+    measure: dict[str, Any] = {
+        "kind": "deviation",
+        "nominal": {"file": beside(nominal), "unit": given["nominal_unit"]},
+        "align": align,
+    }
+    largest: dict[str, Any] = {"name": "largest deviation", "characteristic": "deviation.maximum"}
+    smallest: dict[str, Any] = {"name": "smallest deviation", "characteristic": "deviation.minimum"}
+    if given["tolerance"]:
+        parts = [amount(part) for part in given["tolerance"].split(",")]
+        if len(parts) == 1:
+            measure["tolerance"] = {"plus_minus": parts[0]}
+            low, high = f"-{parts[0]}", parts[0]
+        elif len(parts) == 2:
+            low, high = parts
+            measure["tolerance"] = {"lower": low, "upper": high}
+        else:
+            raise UsageError("a tolerance is one size or two limits", got=given["tolerance"])
+        largest["tolerance"], smallest["tolerance"] = {"max": high}, {"min": low}
+    if given["search_limit"]:
+        measure["search_limit"] = amount(given["search_limit"])
+    if given["sections"]:
+        measure["sections"] = [_section(text, amount, nominal, given["nominal_unit"]) for text in given["sections"]]
+    measure["characteristics"] = [
+        largest,
+        smallest,
+        {"name": "mean deviation", "characteristic": "deviation.mean"},
+        {"name": "root mean square", "characteristic": "deviation.rms"},
+    ]
+    document: dict[str, Any] = {
+        "schema": "abbe/recipe/1",
+        "name": f"{scan.stem} against {nominal.stem}",
+        "seed": given["seed"],
+        "inputs": inputs,
+    }  # fmt: skip
+    if given["noise"]:
+        document["instrument"] = {"id": "stated", "type": "stated on the command line", "noise": amount(given["noise"])}
+    document["measure"] = measure
+    path = base / "recipe.yaml"
+    write_recipe(path, document)
+    return path
+
+
+def _section(text: str, amount: Any, nominal: Path, unit: str) -> dict[str, Any]:
+    """``z=12.5 mm`` as a plane of the recipe, with a thickness that suits the size of the nominal."""
+    from metrology_core.errors import UsageError
+
+    axis, _, place = text.partition("=")
+    axis = axis.strip().lower()
+    if axis not in ("x", "y", "z") or not place.strip():
+        raise UsageError(
+            "a section is an axis and a place", expected="for example --section 'z=12.5 mm'", got=repr(text)
+        )
+    k = "xyz".index(axis)
+    at = amount(place)
+    zero = f"0 {unit}"
+    return {
+        "name": f"{axis} = {at}",
+        "origin": [at if i == k else zero for i in range(3)],
+        "normal": [1.0 if i == k else 0.0 for i in range(3)],
+        "thickness": f"{_thickness(nominal, unit):.3g} {unit}",
+    }
+
+
+def _thickness(nominal: Path, unit: str) -> float:
+    """A hundredth of the nominal's size: enough points for a picture, near enough to the plane."""
+    from pointcloud.nominal.read import read_nominal
+
+    return 0.01 * float(read_nominal(nominal, unit=unit).surface.size)
+
+
+def _answer(scan: Path, nominal: Path, row: Any, document: Mapping[str, Any], report: str | None) -> dict[str, Any]:
+    view: Mapping[str, Any] = next(iter(document.get("views", ())), {})
+    return {
+        "scan": str(scan),
+        "nominal": str(nominal),
+        "outcome": row.outcome,
+        "verdict": row.verdict,
+        "reason": row.reason,
+        "unit": view.get("unit"),
+        "alignment": view.get("registration"),
+        "nominal_read": view.get("nominal"),
+        "measurements": list(document.get("measurements", ())),
+        "statistics": view.get("statistics"),
+        "places": view.get("places"),
+        "coverage": view.get("coverage"),
+        "counts": view.get("counts"),
+        "flags": list(row.flags),
+        "report": report,
+    }
+
+
+def _show(session: Session, answer: Mapping[str, Any]) -> None:
+    from rich.table import Table
+
+    console = session.console
+    if answer["reason"]:
+        console.print(f"{answer['outcome'].replace('_', ' ')}: {answer['reason'].get('message', '')}", markup=False)
+        if answer["reason"].get("remedy"):
+            console.print(f"  remedy: {answer['reason']['remedy']}", markup=False)
+    found = answer["alignment"]
+    if found:
+        words = f"alignment: {found['method']}, {found['status']}, {found['n_used']} points"
+        if found["free"]:
+            words += "; free: " + ", ".join(str(m.get("words", m)) for m in found["free"])
+        console.print(words, markup=False)
+    table = Table(box=None, pad_edge=False)
+    for title in ("characteristic", "value", "U (k=2)", "verdict"):
+        table.add_column(title)
+    for m in answer["measurements"]:
+        verdict = (m.get("decision") or {}).get("verdict", "-")
+        expanded = "-" if m["U"] is None else f"{m['U']:.2g} {m['unit']}"
+        table.add_row(m["name"], m["text"] or "-", expanded, verdict)
+    if answer["measurements"]:
+        console.print(table)
+    for place in (answer["places"] or ())[:5]:
+        at = ", ".join(f"{c:.3f}" for c in place["position"])
+        console.print(
+            f"{place['label']}: {place['value']:+.4g} {answer['unit']} at ({at}), {place['n']} points", markup=False
+        )
+    if answer["coverage"]:
+        share = answer["coverage"]["without_data"] / max(answer["coverage"]["area"], 1e-300)
+        console.print(f"nominal without data: {100 * share:.1f} %", markup=False)
+    if answer["flags"]:
+        console.print(f"flags: {', '.join(answer['flags'])}", markup=False)
+    if answer["report"]:
+        console.print(f"report: {answer['report']}", markup=False)

@@ -1,0 +1,192 @@
+"""The map of a scan against its nominal, as a view of the record and its arrays: what a reviewer needs, thinned for the
+eye; numbers come from all points."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from pipelines.recipe.measure_deviation import DeviationMeasure
+    from pointcloud.deviation import DeviationField
+    from pointcloud.deviation_places import WorstPlace
+    from pointcloud.deviation_statistics import DeviationStatistics
+    from pointcloud.nominal.mesh import TriangleMesh
+    from pointcloud.nominal.read import Nominal
+    from pointcloud.registration.result import Registration
+
+MOST_POINTS = 60_000
+MOST_TRIANGLES = 60_000
+
+
+def deviation_view(
+    field: DeviationField,
+    found: DeviationStatistics,
+    registration: Registration,
+    nominal: Nominal,
+    measure: DeviationMeasure,
+    alignment: str,
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """View and arrays (contract of the report: kind ``deviation_map``)."""
+    from pointcloud.deviation_coverage import coverage
+    from pointcloud.deviation_display import display_subset
+    from pointcloud.deviation_places import worst_places
+
+    low, high = measure.limits(field.unit)
+    limits = None if low is None and high is None else {"lower": low, "upper": high}
+    places = worst_places(field, count=measure.places) if measure.places else ()
+    tops = np.array([place.indices[0] for place in places], np.int64)
+    shown = np.union1d(display_subset(field, MOST_POINTS), tops)
+    u = field.u[shown]
+    arrays: dict[str, np.ndarray] = {
+        "deviation/xyz": field.xyz[shown],
+        "deviation/value": field.value[shown],
+        "deviation/feature": np.zeros(len(shown), np.int64),
+        "deviation/normals": field.closest.normal[shown].astype(np.float32),
+        "deviation/u": u,
+    }
+    vertices, triangles = thin_mesh(nominal.mesh, MOST_TRIANGLES)
+    arrays["nominal/vertices"], arrays["nominal/triangles"] = vertices, triangles
+    covered = coverage(field)
+    sections = []
+    for number, spec in enumerate(measure.sections):
+        row, data = _section(field, number, spec, limits)
+        sections.append(row)
+        arrays.update(data)
+    name = nominal.source.path if nominal.source is not None else "nominal"
+    view = {
+        "kind": "deviation_map",
+        "name": "scan against nominal",
+        "unit": field.unit,
+        "xyz": "deviation/xyz",
+        "value": "deviation/value",
+        "feature": "deviation/feature",
+        "normals": "deviation/normals",
+        "point_u": "deviation/u",
+        "feature_names": ["surface"],
+        "tolerance": None,
+        "tolerances": [limits],
+        "u": _finite(float(np.sqrt(np.mean(u**2)))),
+        "reference": f"{name}; {alignment}; {field.method}",
+        "n_total": int(np.count_nonzero(field.valid)),
+        "worst": [int(i) for i in np.searchsorted(shown, tops)],
+        "surface": {"vertices": "nominal/vertices", "triangles": "nominal/triangles"},
+        "sections": sections,
+        "places": [_place(place, low, high) for place in places],
+        "coverage": {"area": covered.area, "without_data": covered.area_without_data, "distance": covered.radius},
+        "statistics": _statistics(field, found, low, high),
+        "registration": registration.to_dict(),
+        "nominal": {"file": name, "unit": nominal.surface.unit, "chord_tolerance": nominal.surface.chord_tolerance,
+                    "triangles": nominal.mesh.n_triangles, "cleaned": list(nominal.words)},
+        "counts": {key: int(count) for key, count in field.counts.items()},
+    }  # fmt: skip
+    return view, arrays
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _statistics(
+    field: DeviationField, found: DeviationStatistics, low: float | None, high: float | None
+) -> dict[str, Any]:
+    quantiles = {p: m.value for p, m in found.quantiles}
+    out: dict[str, Any] = {
+        "n": found.n, "mean": found.mean.value, "sd": found.sd.value, "rms": found.rms.value,
+        "min": found.minimum.value, "max": found.maximum.value, "p05": quantiles.get(0.05),
+        "median": quantiles.get(0.5), "p95": quantiles.get(0.95),
+    }  # fmt: skip
+    if found.tolerance is not None:
+        below, above = found.out_low or 0.0, found.out_high or 0.0
+        value, expanded = field.value[field.valid], 2.0 * field.u[field.valid]
+        margin = np.minimum(math.inf if high is None else high - value, math.inf if low is None else value - low)
+        out.update(
+            below=below, above=above, inside=1.0 - below - above, guard=float(np.mean(np.abs(margin) < expanded))
+        )
+    return out
+
+
+def _place(place: WorstPlace, low: float | None, high: float | None) -> dict[str, Any]:
+    limit = high if place.sign > 0 else low
+    value, u = place.peak.value, place.peak.u
+    share = None if not limit or limit * place.sign <= 0.0 else value / limit
+    guard = limit is not None and abs(value - limit) < 2.0 * u
+    return {
+        "label": place.name, "value": value, "u": _finite(u), "share": share, "n": place.n_points,
+        "area": _finite(place.area), "extent": place.length, "position": place.position.tolist(),
+        "normal": place.normal.tolist(), "extreme": place.extreme, "guard": guard, "flags": list(place.peak.flags),
+    }  # fmt: skip
+
+
+def _section(
+    field: DeviationField, number: int, spec: Any, limits: Any
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    from pointcloud.deviation_sections import section
+
+    unit = field.unit
+    cut = section(field, [v.to(unit) for v in spec.origin], spec.normal, thickness=spec.thickness.to(unit))
+    lines, outward = [], []
+    for line in cut.outlines:
+        lines += [line, np.full((1, 2), math.nan)]
+        outward += [_outward(line), np.full((1, 2), math.nan)]
+    stem = f"section/{number}"
+    arrays = {
+        f"{stem}/nominal": np.concatenate(lines) if lines else np.empty((0, 2)),
+        f"{stem}/outward": np.concatenate(outward) if outward else np.empty((0, 2)),
+        f"{stem}/foot": cut.foot,
+        f"{stem}/direction": cut.across,
+        f"{stem}/value": cut.value,
+    }
+    row = {
+        "name": spec.name, "axes": [_axis(cut.axis_u), _axis(cut.axis_v)], "limits": limits,
+        "thickness": 0.5 * cut.thickness,
+        **{key: f"{stem}/{key}" for key in ("nominal", "outward", "foot", "direction", "value")},
+    }  # fmt: skip
+    return row, arrays
+
+
+def _outward(line: np.ndarray) -> np.ndarray:
+    """Unit normals of a polyline at its vertices, to the side on which `cut_mesh` leaves the outside (its right)."""
+    step = np.diff(line, axis=0)
+    length = np.linalg.norm(step, axis=1, keepdims=True)
+    unit = np.divide(step, length, out=np.zeros_like(step), where=length > 0.0)
+    at = np.zeros_like(line)
+    at[:-1] += unit
+    at[1:] += unit
+    if len(line) > 2 and np.array_equal(line[0], line[-1]):
+        at[0] = at[-1] = unit[0] + unit[-1]
+    right = np.column_stack((at[:, 1], -at[:, 0]))
+    size = np.linalg.norm(right, axis=1, keepdims=True)
+    result: np.ndarray = np.divide(right, size, out=np.zeros_like(right), where=size > 0.0)
+    return result
+
+
+def _axis(direction: np.ndarray) -> str:
+    """``x``, ``-y`` ... for an axis of the frame, else its three numbers."""
+    k = int(np.argmax(np.abs(direction)))
+    if abs(direction[k]) > 1.0 - 1e-9:
+        return ("-" if direction[k] < 0.0 else "") + "xyz"[k]
+    return "(" + ", ".join(f"{v:.3f}" for v in direction) + ")"
+
+
+def thin_mesh(mesh: TriangleMesh, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices and triangles for the eye: the mesh itself, or vertices merged in the cells of a grid."""
+    vertices, faces = np.asarray(mesh.vertices), np.asarray(mesh.faces)
+    low, size = vertices.min(axis=0), float(np.ptp(vertices, axis=0).max()) or 1.0
+    divisions = 400
+    kept_v, kept_f = vertices, faces
+    while len(kept_f) > most and divisions > 8:
+        cell = np.floor((vertices - low) / size * divisions).astype(np.int64)
+        key = (cell[:, 0] * (divisions + 2) + cell[:, 1]) * (divisions + 2) + cell[:, 2]
+        _, first, label = np.unique(key, return_index=True, return_inverse=True)
+        label = label.reshape(-1)
+        count = np.bincount(label).astype(np.float64)
+        kept_v = np.stack([np.bincount(label, vertices[:, k]) / count for k in range(3)], axis=1)
+        joined = label[faces]
+        good = (joined[:, 0] != joined[:, 1]) & (joined[:, 1] != joined[:, 2]) & (joined[:, 2] != joined[:, 0])
+        kept_f = np.unique(joined[good], axis=0)
+        del first
+        divisions = int(divisions / 1.3)
+    return kept_v.astype(np.float32), kept_f.astype(np.int32)

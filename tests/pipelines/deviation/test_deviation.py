@@ -1,0 +1,169 @@
+"""`abbe deviation` and the recipe step: a scan of a lumpy body against its mesh, with a dent of known depth."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from metrology_core.data import Rigid
+from pipelines.cli import main
+
+DENT, NOISE, LIMIT = -0.2, 0.004, 0.1
+
+
+def body(rows: int = 40, columns: int = 80) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices and triangles of a closed body without symmetry, outward normals."""
+    t = np.linspace(0.0, np.pi, rows + 1)[1:-1]
+    p = np.linspace(0.0, 2 * np.pi, columns, endpoint=False)
+    tt, pp = np.meshgrid(t, p, indexing="ij")
+    unit = np.stack([np.sin(tt) * np.cos(pp), np.sin(tt) * np.sin(pp), np.cos(tt)], -1).reshape(-1, 3)
+    unit = np.concatenate([[(0.0, 0.0, 1.0)], unit, [(0.0, 0.0, -1.0)]])
+    x, y, z = unit.T
+    r = 20.0 + 3.0 * x + 2.0 * x * y - 2.5 * z * z + 1.5 * y**3 + 1.2 * x * y * z
+    faces = []
+    last = len(unit) - 1
+    for j in range(columns):
+        k = (j + 1) % columns
+        faces.append((0, 1 + j, 1 + k))
+        faces.append((last, last - columns + k, last - columns + j))
+        for i in range(rows - 2):
+            a, b = 1 + i * columns, 1 + (i + 1) * columns
+            faces += [(a + j, b + j, b + k), (a + j, b + k, a + k)]
+    return unit * (r * np.array([1.3, 1.0, 0.8])[:, None]).T, np.array(faces)
+
+
+def scan(vertices: np.ndarray, faces: np.ndarray, seed: int, n: int = 12000) -> tuple[np.ndarray, np.ndarray]:
+    """Points on the body with noise and one dent; and the place of the dent."""
+    rng = np.random.default_rng(seed)
+    a, b, c = (vertices[faces[:, k]] for k in range(3))
+    cross = np.cross(b - a, c - a)
+    area = np.linalg.norm(cross, axis=1)
+    face = rng.choice(len(faces), n, p=area / area.sum())
+    u, v = rng.random((2, n))
+    fold = u + v > 1.0
+    u[fold], v[fold] = 1.0 - u[fold], 1.0 - v[fold]
+    foot = a[face] + u[:, None] * (b - a)[face] + v[:, None] * (c - a)[face]
+    place = foot[np.argmax(foot @ np.array([0.5, 0.6, 0.6]))]
+    value = rng.normal(0.0, NOISE, n) + DENT * np.exp(-np.sum((foot - place) ** 2, axis=1) / 18.0)
+    return foot + value[:, None] * (cross / area[:, None])[face], place
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("deviation")
+    vertices, faces = body()
+    lines = [f"v {x!r} {y!r} {z!r}\n" for x, y, z in vertices.tolist()]
+    lines += [f"f {a} {b} {c}\n" for a, b, c in (faces + 1).tolist()]
+    (folder / "body.obj").write_text("".join(lines))
+    points, place = scan(vertices, faces, 3)
+    motion = Rigid.from_rotation_vector([0.4, -0.3, 0.9], [30.0, -12.0, 55.0])
+    for name, data in (
+        ("moved", motion.apply(points)),
+        ("placed", points),
+        ("mirrored", motion.apply(points * (-1.0, 1.0, 1.0))),
+        ("inches", motion.apply(points) / 25.4),
+    ):
+        np.savetxt(folder / f"{name}.csv", data, delimiter=",", header="x,y,z", comments="")
+    return {"folder": folder, "place": place, "motion": motion}
+
+
+def call(files: dict[str, Any], scan_name: str, *words: str, capsys: Any) -> tuple[int, dict[str, Any]]:
+    folder = files["folder"]
+    code = main(
+        ["deviation", str(folder / f"{scan_name}.csv"), str(folder / "body.obj"), "--unit", "mm", *words, "--json"]
+    )
+    return code, json.loads(capsys.readouterr().out)
+
+
+def test_moved_scan_is_aligned_and_the_dent_found(files: dict[str, Any], tmp_path: Path, capsys: Any) -> None:
+    out = tmp_path / "out"
+    code, answer = call(
+        files, "moved", "--tolerance", "0.1 mm", "--noise", f"{NOISE} mm", "--permission", "note 4", "--section",
+        "z=0", "--loss", "tukey", "--out", str(out), capsys=capsys,
+    )  # fmt: skip
+    assert code == 1 and answer["verdict"] == "nonconforming"
+    assert answer["alignment"]["status"] == "converged"
+    worst = answer["places"][0]
+    assert abs(worst["value"] - DENT) < 3.0 * worst["u"]  # the robust fit is not pulled by the dent
+    assert np.linalg.norm(np.array(worst["position"]) - files["place"]) < 1.5  # half the width of the dent's floor
+    truth = files["motion"].inverse()
+    found = answer["alignment"]["target_from_source"]
+    shift = np.array(found["translation"]) - truth.translation
+    assert np.linalg.norm(shift) < 0.01  # ten standard deviations of the noise over the root of 12 000, lever 60 / 20
+    assert answer["coverage"]["without_data"] / answer["coverage"]["area"] < 0.02
+    page = next((out / "run" / "report" / "parts").glob("*.html")).read_text(encoding="utf-8")
+    assert "dent 1" in page and 'class="photo section"' in page and "note 4" in page
+    assert (out / "recipe.yaml").is_file() and (out / "body.obj").is_file()  # the folder is whole evidence
+    assert main(["verify", str(out / "run"), "--json"]) == 0
+    capsys.readouterr()
+
+
+def test_no_verdict_without_permission(files: dict[str, Any], capsys: Any) -> None:
+    code, answer = call(files, "placed", "--tolerance", "0.1 mm", capsys=capsys)
+    assert code == 0 and answer["verdict"] == "none"
+    assert "best_fit_alignment" in answer["measurements"][0]["flags"]
+    assert "no verdict" in answer["measurements"][0]["method"]
+
+
+def test_as_placed_the_numbers_are_those_of_the_truth(files: dict[str, Any], capsys: Any) -> None:
+    code, answer = call(
+        files, "placed", "--align", "none", "--tolerance", "-0.25 mm,0.1 mm", "--noise", f"{NOISE} mm", capsys=capsys
+    )
+    assert code in (0, 6)  # conforming, or too near to the limit to tell
+    statistics = answer["statistics"]
+    assert statistics["sd"] > NOISE and abs(statistics["mean"]) < 0.01
+    assert statistics["min"] == pytest.approx(DENT, abs=4 * NOISE)  # the lowest of some hundred points in the dent
+    assert statistics["inside"] == pytest.approx(1.0, abs=1e-3)
+
+
+def test_a_plain_best_fit_is_pulled_by_a_dent(files: dict[str, Any], capsys: Any) -> None:
+    """Six degrees of freedom take up some of the dent: by up to six times its mean over the body (1.1 %)."""
+    _, answer = call(files, "moved", "--tolerance", "0.1 mm", "--noise", f"{NOISE} mm", capsys=capsys)
+    pull = answer["places"][0]["value"] - DENT
+    assert 0.005 < pull < 6 * 0.011 * abs(DENT) + 0.01
+
+
+@pytest.mark.parametrize(("name", "word"), [("mirrored", "mirror"), ("inches", "unit")])
+def test_mirrored_and_mistaken_units_are_said(files: dict[str, Any], name: str, word: str, capsys: Any) -> None:
+    code, answer = call(files, name, capsys=capsys)
+    assert code == 3 and answer["outcome"] == "unusable_data"
+    assert word in (answer["reason"]["message"] + str(answer["reason"].get("got", ""))).lower()
+
+
+def test_wrong_words(files: dict[str, Any], tmp_path: Path, capsys: Any) -> None:
+    folder = files["folder"]
+    assert main(["deviation", str(folder / "no.csv"), str(folder / "body.obj"), "--unit", "mm", "--json"]) == 2
+    assert "there is no scan" in json.loads(capsys.readouterr().out)["error"]["message"]
+    code, answer = call(files, "placed", "--align", "none", "--section", "q=1", capsys=capsys)
+    assert code == 2 and "section" in answer["error"]["message"]
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "x").write_text("x")
+    code, answer = call(files, "placed", "--out", str(tmp_path / "full"), capsys=capsys)
+    assert code == 2 and "not empty" in answer["error"]["message"]
+
+
+def test_outlines_know_their_outside() -> None:
+    """Normals of a cut, by the side on which it leaves the outside, against the direction from the middle."""
+    from pipelines.steps.deviation_view import _outward
+    from pointcloud.deviation_sections import cut_mesh
+    from pointcloud.nominal.mesh import mesh_from_arrays
+
+    vertices, faces = body()
+    mesh = mesh_from_arrays(vertices, faces, unit="mm")
+    plane = np.eye(3)[:, :2]
+    (line,) = cut_mesh(mesh, np.array([0.0, 0.0, 0.31]), np.array([0.0, 0.0, 1.0]), plane)
+    assert (np.einsum("ij,ij->i", _outward(line), line) > 0.0).all()
+
+
+def test_a_large_mesh_is_thinned_for_the_eye() -> None:
+    from pipelines.steps.deviation_view import thin_mesh
+    from pointcloud.nominal.mesh import mesh_from_arrays
+
+    vertices, faces = body(120, 240)
+    kept, triangles = thin_mesh(mesh_from_arrays(vertices, faces, unit="mm"), 20_000)
+    assert 2_000 < len(triangles) <= 20_000 and triangles.max() < len(kept)
+    assert np.ptp(kept, axis=0) == pytest.approx(np.ptp(vertices, axis=0), rel=0.02)  # a cell of the grid
