@@ -20,7 +20,8 @@ class GaugeStudy:
 
     ``sums`` of squares and ``dofs`` by source (part, operator, interaction, repeatability, total) are those before
     pooling; ``pooled`` says that the interaction (``p_interaction`` above the limit) was joined to repeatability.
-    ``ndc`` is not rounded; report it truncated. ``status``: ``measured``, or ``not_measurable`` where repeatability is
+    ``ndc`` is ``1.41 pv / grr`` (the manual rounds sqrt 2), not rounded; report it truncated.
+    ``status``: ``measured``, or ``not_measurable`` where repeatability is
     zero: an excellent gauge, a coarse resolution and constant data look alike, so no ratio is given (``ndc`` is NaN).
     """
 
@@ -104,7 +105,7 @@ def gauge_study(readings: Mapping[tuple[str, str], Sequence[Reading]], *, pool_a
         grr,
         pv,
         root(error + v_av + v_part),
-        math.sqrt(2.0) * pv / grr if measurable else math.nan,
+        1.41 * pv / grr if measurable else math.nan,
         {name: float(value) for name, value in sums.items()},
         {**dofs, "total": n - 1},
         f,
