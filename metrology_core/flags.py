@@ -213,10 +213,22 @@ _ROWS = (
         "Measure more points, or give a start near the feature.",
     ),
     Flag(
+        "outliers_dropped",
+        "warning",
+        "The robust mode left points out of the fit; which and how many is in the result.",
+        "Look at the points that were left out before using the result; the metrology mode uses all points.",
+    ),
+    Flag(
+        "bound_active",
+        "warning",
+        "A parameter lies on the bound that was given for it: the points ask for a value beyond it.",
+        "Check the bound and the kind of feature; the multiplier in the result says how hard the points press.",
+    ),
+    Flag(
         "contacts_unstable",
         "warning",
         "Noise may replace the points that hold the zone: the gap to the next point is below 20 standard deviations.",
-        "Read the first-order uncertainty of the zone as a lower bound, or evaluate it by Monte Carlo.",
+        "Read the first-order uncertainty of the zone as a lower bound, or evaluate it with fit.monte_carlo().",
     ),
     Flag(
         "no_usable_points",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from metrology_core.data.frames import Rigid
 
 
-def _plane_motion(rigid: Rigid) -> tuple[np.ndarray, np.ndarray]:
+def plane_motion(rigid: Rigid) -> tuple[np.ndarray, np.ndarray]:
     """The rotation (2, 2) and translation (2,) of a motion that stays in the plane, or `FrameError`."""
     rotation, translation = rigid.rotation, rigid.translation
     if abs(rotation[2, 2] - 1.0) > 1e-12 or translation[2] != 0.0:  # 1e-12: a rotation about z to rounding
@@ -61,7 +61,7 @@ class Line2D(Feature):
         return np.broadcast_to(self.normal, points(xyz, 2).shape)
 
     def transform(self, rigid: Rigid) -> Self:
-        rotation, translation = _plane_motion(rigid)
+        rotation, translation = plane_motion(rigid)
         return replace(self, point=rotation @ self.point + translation, direction=rotation @ self.direction)
 
     def moved(self, delta: Any) -> Self:
@@ -109,7 +109,7 @@ class Circle2D(Feature):
         return np.asarray(unit)
 
     def transform(self, rigid: Rigid) -> Self:
-        rotation, translation = _plane_motion(rigid)
+        rotation, translation = plane_motion(rigid)
         return replace(self, center=rotation @ self.center + translation)
 
     def moved(self, delta: Any) -> Self:
@@ -160,7 +160,7 @@ class Ellipse2D(Feature):
         return np.asarray(nx[:, None] * self.major_axis + ny[:, None] * _left(self.major_axis))
 
     def transform(self, rigid: Rigid) -> Self:
-        rotation, translation = _plane_motion(rigid)
+        rotation, translation = plane_motion(rigid)
         return replace(self, center=rotation @ self.center + translation, major_axis=rotation @ self.major_axis)
 
     def moved(self, delta: Any) -> Self:

@@ -109,8 +109,8 @@ class Plane(Feature):
 class ParallelPlanes(Feature):
     """Two parallel planes a `width` apart: `point` (3,) on the middle plane, unit `normal` (3,).
 
-    Distance is that to the nearer of the two, positive away from the middle plane. Geometry only: `fit` does not take
-    it. Chart: shift, tilt_u, tilt_v, width.
+    Distance is that to the nearer of the two, positive away from the middle plane; a groove has its material
+    ``"outside"``, a tongue ``"inside"``. Chart: shift, tilt_u, tilt_v, width.
     """
 
     point: np.ndarray
@@ -166,8 +166,8 @@ class Slot(Feature):
     the plane.
 
     `width` is the distance between the sides (twice the end radius), `length` the overall length, end to end.
-    Distance is measured in the plane, positive outwards. Geometry only. Chart: shift_u, shift_v, shift_w, tilt_u,
-    tilt_v, rotation, length, width with u along the length.
+    Distance is measured in the plane, positive outwards; `height` is the part out of it. Chart: shift_u, shift_v,
+    shift_w, tilt_u, tilt_v, rotation, length, width with u along the length.
     """
 
     center: np.ndarray
@@ -218,10 +218,13 @@ class Slot(Feature):
         x, y = np.where(f > 0.0, x / safe, 0.0), np.where(f > 0.0, y / safe, 1.0)
         return np.asarray(x[:, None] * self.direction + y[:, None] * across)
 
+    def height(self, xyz: Any) -> np.ndarray:
+        """(n,) signed distance from the plane of the slot."""
+        return np.asarray((points(xyz) - self.center) @ self.normal)
+
     def project(self, xyz: Any) -> np.ndarray:
         array = points(xyz)
-        height = (array - self.center) @ self.normal
-        return np.asarray(super().project(array) - height[:, None] * self.normal)
+        return np.asarray(super().project(array) - self.height(array)[:, None] * self.normal)
 
     def transform(self, rigid: Rigid) -> Self:
         return replace(

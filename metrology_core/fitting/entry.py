@@ -37,18 +37,26 @@ def fit(
     bounds: Any = None,
     start: Feature | None = None,
     unit: str | None = None,
+    robust: str | None = None,
+    labels: Any = None,
 ) -> Fit:
     """Fit a feature to points: no hint needed, deterministic, judged by its optimality condition.
 
     points: (n, 3) array or `PointSet`; (n, 2) for line, circle and ellipse in a plane. Points that are not finite are
-    counted, flagged and left out. feature: line, plane, circle, sphere, cylinder, cone, torus or ellipse. criterion:
-    see `metrology_core.fitting.available`. material: ``"inside"`` (shaft) or ``"outside"`` (bore); ball centres are
-    compensated towards it. weights: (n,) 1 / variance. fixed: parameters held at a value (``{"radius": 5.0}``,
-    ``{"axis": (0, 0, 1)}``). start: a feature to start from instead of the search. unit: a unit of length, recorded
-    with the result (a `PointSet` carries its own).
+    counted, flagged and left out. feature: line, plane, circle, sphere, cylinder, cone, torus, ellipse, slot or
+    parallel_planes (in a plane: parallel lines). criterion: see `metrology_core.fitting.available`. material:
+    ``"inside"`` (shaft) or ``"outside"`` (bore); one-sided criteria need it, ball centres are compensated towards it.
+    weights: (n,) 1 / variance, for the least-squares and least-absolute criteria. covariances: (n, d, d), or (d, d)
+    for all points, of the points' errors: least squares in their metric (errors in variables). fixed: parameters held
+    at a value (``{"radius": 5.0}``, ``{"axis": (0, 0, 1)}``). bounds: ``{"radius": (low, high)}`` on sizes and the
+    half-angle, None for no limit. start: a feature to start from instead of the search. unit: a unit of length,
+    recorded with the result (a `PointSet` carries its own). robust: ``"huber"`` or ``"tukey"``: outliers are found and
+    dropped, and reported, before the plain fit (least squares only). labels: (n,) with two values, which of two
+    parallel planes each point belongs to; without it the points are split automatically.
 
     Bad data never raise: see `Fit.status` and `Fit.flags` (non_finite_points, zero_redundancy, ill_conditioned,
-    curvature_not_significant, other_minima, ball_centre_uncompensated). Wrong use raises `ParameterError`,
+    curvature_not_significant, other_minima, ball_centre_uncompensated, contacts_unstable, outliers_dropped,
+    bound_active). Wrong use raises `ParameterError`,
     `CriterionError` or `UnitError`.
     Orthogonal distance regression; directions follow `features.sign_of`, a cone's axis points to its growing radius,
     the point of line, plane, cylinder and cone is the foot of the points' centroid.
@@ -59,12 +67,26 @@ def fit(
     row = find(feature, given.dimension, criterion)
     if material not in (None, "inside", "outside"):
         raise ParameterError("unknown material side", expected="'inside', 'outside' or None", got=repr(material))
-    _problem.refuse("covariances", covariances)
-    _problem.refuse("bounds", bounds)
     held = _problem.read_fixed(fixed, row)
     first = _problem.read_start(start, row)
     n = len(given.array)
     all_weights = _problem.read_weights(weights, n)
+    if (
+        criterion != "least_squares"
+        or not row.compiled
+        or robust is not None
+        or bounds is not None
+        or covariances is not None
+        or labels is not None
+        or "axis_ratio" in held
+    ):
+        from metrology_core.fitting.general.entry import other_fit
+
+        found = other_fit(
+            points, row, criterion, given, material, all_weights, covariances, held, bounds, first, robust, labels
+        )
+        if found is not None:
+            return found
     if criterion != "least_squares":
         from metrology_core.fitting.zone.finish import check_arguments
 
@@ -108,6 +130,10 @@ def fit(
         return _failed(row, criterion, given, n, m, answer, notes, settings)
     if ambiguous(answer.rivals, m, m * row.rows_per_point - n_free, n_free):
         notes.append("other_minima")
+    if held and row.kind == layout.ELLIPSE and not _kept(held, evidence, answer.scale):
+        answer.reason = "the other semi-axis would have to be larger than the fixed semi_major (or smaller: semi_minor)"
+        answer.outcome = "degenerate"
+        return _failed(row, criterion, given, n, m, answer, notes, settings)
     if criterion != "least_squares":
         from metrology_core.fitting.zone.finish import zone_fit
 
@@ -128,6 +154,15 @@ def fit(
             settings,
         )
     return _finish(row, criterion, given, n, m, n_free, answer, turn, evidence, material, notes, settings)
+
+
+def _kept(held: Mapping[str, Any], evidence: Evidence, scale: float) -> bool:
+    """Whether the fixed semi-axes of an ellipse are still called what they were: the sign rule names the longer one."""
+    return all(
+        abs(float(evidence.pose[12 + k]) - held[name] * scale) <= 1e-12 * abs(held[name] * scale)
+        for k, name in enumerate(("semi_major", "semi_minor"))
+        if name in held
+    )
 
 
 def _free_count(row: Row, held: Mapping[str, Any]) -> int:

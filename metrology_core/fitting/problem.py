@@ -105,6 +105,8 @@ def read_fixed(fixed: Mapping[str, Any] | None, row: Row) -> dict[str, Any]:
     if not fixed:
         return {}
     allowed = [name for name in row.sizes if name] + ([row.axis] if row.axis else [])
+    if row.name == "ellipse":
+        allowed.append("axis_ratio")
     result: dict[str, Any] = {}
     for name, value in fixed.items():
         if name not in allowed:
@@ -113,7 +115,14 @@ def read_fixed(fixed: Mapping[str, Any] | None, row: Row) -> dict[str, Any]:
                 expected="one of " + ", ".join(allowed) if allowed else "no fixed parameters",
             )
         if name == row.axis:
-            result[name] = direction(value, name)
+            result[name] = direction(value, name, row.dimension)
+        elif name == "axis_ratio":
+            ratio = number(value, name, positive=True)
+            if ratio > 1.0:
+                raise ParameterError(
+                    "axis_ratio is semi_minor over semi_major", expected="0 < axis_ratio <= 1", got=repr(value)
+                )
+            result[name] = ratio
         elif name == "half_angle":
             angle = number(value, name)
             if not 0.0 <= angle < 0.5 * math.pi:
@@ -123,17 +132,32 @@ def read_fixed(fixed: Mapping[str, Any] | None, row: Row) -> dict[str, Any]:
             result[name] = angle
         else:
             result[name] = number(value, name, positive=True)
+    if "axis_ratio" in result and {"semi_major", "semi_minor"} & result.keys():
+        raise ParameterError(
+            "axis_ratio and a semi-axis cannot both be fixed", expected="one of them, or both semi-axes"
+        )
+    if result.get("semi_minor", 0.0) > result.get("semi_major", math.inf):
+        raise ParameterError("the minor semi-axis is the shorter one", got=f"{result['semi_minor']} > semi_major")
     return result
 
 
-def refuse(name: str, value: Any) -> None:
-    """Typed error for an argument that no criterion in the table takes yet."""
-    if value is not None:
+def read_labels(labels: Any, row: Row, n: int) -> np.ndarray | None:
+    """(n,) +1 and -1: to which of two parallel planes each point belongs."""
+    if labels is None:
+        return None
+    if row.name != "parallel_planes":
         raise ParameterError(
-            f"{name} is not available for the criteria of this version",
-            expected="weights (one per point) or fixed (parameters held at a value)",
-            got=type(value).__name__,
+            f"a {row.name} takes no labels", expected="labels with parallel_planes only", got=type(labels).__name__
         )
+    array = np.asarray(labels)
+    names, inverse = np.unique(array, return_inverse=True) if array.shape == (n,) else (np.empty(0), np.empty(0))
+    if array.shape != (n,) or len(names) != 2 or (array.dtype.kind == "f" and not np.isfinite(array).all()):
+        raise ParameterError(
+            "labels do not split the points into two planes",
+            expected=f"shape ({n},) with exactly two different values",
+            got=f"shape {array.shape}" + (f" with {len(names)} values" if array.shape == (n,) else ""),
+        )
+    return np.where(inverse.reshape(-1) == 1, 1.0, -1.0)
 
 
 def read_start(start: Any, row: Row) -> Feature | None:

@@ -36,6 +36,7 @@ class Evidence:
     centre: np.ndarray
     scale: float
     axis_fixed: tuple[int, ...] = ()
+    sides: np.ndarray | None = None  # to which of two parallel planes the points belong, as given by labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,8 +93,14 @@ class Fit:
         xyz = evidence.xyz[:, : evidence.row.dimension]
         result = np.empty(len(xyz))
         for start in range(0, len(xyz), _SLICE):
+            piece = xyz[start : start + _SLICE]
             with np.errstate(invalid="ignore"):
-                result[start : start + _SLICE] = self.associated.distance(xyz[start : start + _SLICE])
+                if evidence.sides is None:
+                    result[start : start + _SLICE] = self.associated.distance(piece)
+                else:
+                    pair: Any = self.associated
+                    across = evidence.sides[start : start + _SLICE] * ((piece - pair.point) @ pair.normal)
+                    result[start : start + _SLICE] = across - 0.5 * pair.width
         if evidence.used is not None:
             result[~np.isfinite(xyz).all(axis=1)] = math.nan
         result.setflags(write=False)
@@ -111,6 +118,16 @@ class Fit:
         evidence = self._known()
         row = evidence.row
         xyz = self._used_points()
+        if not row.compiled:
+            from metrology_core.fitting.general.rows import feature_rows
+
+            assert self.associated is not None
+            flat = xyz[:, : row.dimension]
+            sides = evidence.sides
+            if sides is not None and evidence.used is not None:
+                sides = sides[evidence.used]
+            found = feature_rows(self.associated, flat, sides)
+            return flat, found.j.reshape(-1, found.j.shape[2]), found.c.reshape(-1)
         p = layout.N_PARAMETERS[row.kind]
         rows = np.empty((layout.N_ROWS[row.kind] * len(xyz), p + 1))
         k.design_rows(row.kind, kernel_view(xyz), evidence.centre, evidence.scale, evidence.pose, rows)
@@ -159,7 +176,7 @@ class Fit:
                 result[name] = self._position_uncertainty(chart)
             elif np.ndim(value) == 1:
                 angles: list[str] = [c for c in ("tilt_u", "tilt_v", "tilt") if c in chart]
-                if name == "major_axis":
+                if name == "major_axis" or (name == "direction" and self.kind == "slot"):
                     angles = ["rotation"]
                 index = [chart.index(c) for c in angles]
                 block = covariance[np.ix_(index, index)]

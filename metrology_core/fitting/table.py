@@ -6,7 +6,7 @@ import difflib
 from dataclasses import dataclass, replace
 
 from metrology_core.errors import CriterionError, ParameterError
-from metrology_core.fitting.zone.criteria import zone_criteria
+from metrology_core.fitting.zone.criteria import PARALLEL_PLANES, SHAPE, SLOT, criteria_of
 from metrology_core.kernels import layout
 
 # criterion -> (ISO 1101 letter, words)
@@ -43,16 +43,23 @@ class Row:
 
     @property
     def name(self) -> str:
-        return layout.KIND_NAMES[self.kind]
+        return {SLOT: "slot", PARALLEL_PLANES: "parallel_planes"}.get(self.kind) or layout.KIND_NAMES[self.kind]
+
+    @property
+    def compiled(self) -> bool:
+        """Whether the kernels know this kind; slots and parallel planes are solved by `fitting.general` alone."""
+        return self.kind < SLOT
 
     @property
     def rows_per_point(self) -> int:
+        if not self.compiled:
+            return 2 if self.kind == SLOT and self.dimension == 3 else 1
         return 1 if self.dimension == 2 else layout.N_ROWS[self.kind]
 
     @property
     def has_foot(self) -> bool:
         """Whether the reported point is the foot of the centroid."""
-        return self.kind in (layout.LINE, layout.PLANE, layout.CYLINDER, layout.CONE)
+        return self.kind in (layout.LINE, layout.PLANE, layout.CYLINDER, layout.CONE, PARALLEL_PLANES)
 
 
 def _all(kind: int) -> tuple[bool, ...]:
@@ -61,7 +68,7 @@ def _all(kind: int) -> tuple[bool, ...]:
 
 _T, _F = True, False
 ROWS: dict[tuple[str, int], Row] = {
-    (row.name, row.dimension): replace(row, criteria=("least_squares", *zone_criteria(row.kind, row.dimension)))
+    (row.name, row.dimension): replace(row, criteria=("least_squares", *criteria_of(row.kind, row.dimension)))
     for row in (
         Row(layout.LINE, 3, _all(layout.LINE), 2, "direction", (), True),
         Row(layout.PLANE, 3, _all(layout.PLANE), 3, "normal", (), True),
@@ -70,10 +77,14 @@ ROWS: dict[tuple[str, int], Row] = {
         Row(layout.CYLINDER, 3, _all(layout.CYLINDER), 5, "axis", ("radius",), False),
         Row(layout.CONE, 3, _all(layout.CONE), 6, "axis", ("", "half_angle"), False),
         Row(layout.TORUS, 3, _all(layout.TORUS), 7, "axis", ("major_radius", "minor_radius"), False),
-        Row(layout.ELLIPSE, 3, _all(layout.ELLIPSE), 5, "normal", (), True),
+        Row(layout.ELLIPSE, 3, _all(layout.ELLIPSE), 5, "normal", ("semi_major", "semi_minor"), True),
         Row(layout.LINE, 2, (_T, _F, _T, _F), 2, None, (), True),
         Row(layout.CIRCLE, 2, (_T, _T, _F, _F, _F, _T), 3, None, ("radius",), True),
-        Row(layout.ELLIPSE, 2, (_T, _T, _F, _F, _F, _T, _T, _T), 5, None, (), True),
+        Row(layout.ELLIPSE, 2, (_T, _T, _F, _F, _F, _T, _T, _T), 5, None, ("semi_major", "semi_minor"), True),
+        Row(SLOT, 3, (_T,) * 8, 5, "normal", ("length", "width"), False),
+        Row(SLOT, 2, (_T,) * 5, 5, None, ("length", "width"), False),
+        Row(PARALLEL_PLANES, 3, (_T,) * 4, 4, "normal", ("width",), True),
+        Row(PARALLEL_PLANES, 2, (_T,) * 3, 3, "normal", ("width",), True),
     )
 }
 
@@ -84,6 +95,24 @@ def available() -> dict[str, dict[str, tuple[str, ...]]]:
     for (name, dimension), row in ROWS.items():
         table.setdefault(name, {})[f"{dimension}-D"] = row.criteria
     return table
+
+
+def markdown() -> str:
+    """The table as a page of the documentation: features in rows, criteria in columns."""
+    names = list(CRITERIA)
+    text = "| feature | " + " | ".join(f"`{name}`" for name in names) + " |\n"
+    text += "|---|" + "---|" * len(names) + "\n"
+    for (name, dimension), row in sorted(ROWS.items(), key=lambda item: (item[1].kind, -item[0][1])):
+        cells = []
+        for criterion in names:
+            if criterion not in row.criteria:
+                cells.append("")
+            elif criterion in ("maximum_inscribed", "minimum_circumscribed") and row.kind in SHAPE:
+                cells.append(f"`fixed={SHAPE[row.kind]}`")
+            else:
+                cells.append("yes")
+        text += f"| {name}, {dimension}-D | " + " | ".join(cells) + " |\n"
+    return text
 
 
 def _nearest(word: str, names: list[str]) -> str | None:

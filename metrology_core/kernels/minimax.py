@@ -205,6 +205,12 @@ def finish(kind, law, xyz, touch, k, signs, lam, pose, centroid, columns, nf, pl
 
 
 @kernel
+def linear_program(at, c, plus, minus, box, basis, mult, z):  # type: ignore[no-untyped-def]
+    """`lp_exchange`, for Python."""
+    return lp_exchange(at, c, c.shape[0], at.shape[0], plus, minus, box, basis, mult, z, np.empty(c.shape[0]))
+
+
+@kernel
 def least_push(rows):  # type: ignore[no-untyped-def]
     """min over y with |y|_max = 1 of max_i (rows y)_i, rows (m, q): positive where no direction leaves all rows at
     rest.
@@ -443,6 +449,7 @@ __all__ = [
     "extremes_by_cell",
     "least_push",
     "lagrangian_hessian",
+    "linear_program",
     "minimise",
     "moved_pose",
     "reference_size",

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from metrology_core.data import PointSet
 
 # spelled out here, since help must not load the fits; a test holds them equal to the table of the fits
-FEATURES = ("line", "plane", "circle", "sphere", "cylinder", "cone", "torus", "ellipse")
+FEATURES = ("line", "plane", "circle", "sphere", "cylinder", "cone", "torus", "ellipse", "slot", "parallel_planes")
 FORMATS = ("auto", "text", "ply", "stl", "obj", "pcd", "hdf5", "qif")
 # what the library calls its arguments, and what they are here
 _OPTIONS = (
@@ -38,6 +38,11 @@ _OPTIONS = (
 @click.option("--tip-radius", metavar="QUANTITY", help="Radius of the probe tip for ball centres, e.g. '1.5 mm'.")
 @click.option("--material", type=click.Choice(["inside", "outside"]), help="Side of the feature on which the part is.")
 @click.option("--label", help="Only the points with this label.")
+@click.option("--fixed", multiple=True, metavar="NAME=VALUE", help="Known: radius=5, half_angle=0.1, axis=0,0,1.")
+@click.option(
+    "--bounds", multiple=True, metavar="NAME=LOW,HIGH", help="Limits of a size, e.g. radius=4.9,5.1; may be empty."
+)
+@click.option("--robust", type=click.Choice(["huber", "tukey"]), help="Find, drop and report outliers.")
 @json_option
 @click.pass_obj
 def fit_command(
@@ -51,6 +56,9 @@ def fit_command(
     tip_radius: str | None,
     material: str | None,
     label: str | None,
+    fixed: tuple[str, ...],
+    bounds: tuple[str, ...],
+    robust: str | None,
 ) -> int:
     """Fit FEATURE to the points of FILE.
 
@@ -69,13 +77,33 @@ def fit_command(
         raise
     with compile_notice(session.remark) as compiled:
         watch = _CompileRemark(session, compiled)
-        result = fit(points, feature, criterion=criterion, material=material)
+        result = fit(
+            points, feature, criterion=criterion, material=material, fixed=_named(fixed, "--fixed"),
+            bounds=_named(bounds, "--bounds"), robust=robust,
+        )  # fmt: skip
         watch.done()
     document = result.to_dict()
     session.answer(document)
     if not session.as_json:
         _show(session, document)
     return int(ExitCode.CONFORMING if result.status == "converged" else ExitCode.NOT_MEASURED)
+
+
+def _named(texts: tuple[str, ...], option: str) -> dict[str, Any] | None:
+    """Numbers by name from NAME=VALUE texts; None for none, an empty field is None."""
+    from metrology_core.errors import ParameterError
+
+    result: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        try:
+            numbers = [float(part) if part.strip() else None for part in value.split(",")]
+        except ValueError:
+            equals = ""
+        if not equals:
+            raise ParameterError(f"{option} is not understood", expected="NAME=VALUE or NAME=VALUE,VALUE", got=text)
+        result[name.strip()] = numbers[0] if len(numbers) == 1 else numbers
+    return result or None
 
 
 class _CompileRemark:

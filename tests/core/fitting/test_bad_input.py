@@ -217,7 +217,7 @@ def test_constructors_refuse_nonsense() -> None:
 
 def test_table_of_criteria_holds_least_squares_everywhere() -> None:
     table = available()
-    assert set(table) == set(FEATURES)
+    assert set(table) == {*FEATURES, "slot", "parallel_planes"}
     for dimensions in table.values():
         for criteria in dimensions.values():
             assert "least_squares" in criteria
