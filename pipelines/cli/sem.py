@@ -1,4 +1,4 @@
-"""``abbe sem lines``."""
+"""``abbe sem``: one image at once; lines here, contacts beside."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipelines.cli.sem_contacts import contacts
 from pipelines.cli.session import Session, json_option
 
 if TYPE_CHECKING:
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 @click.group()
 def sem() -> None:
     """Measure one SEM image."""
+
+
+sem.add_command(contacts)
 
 
 @sem.command()

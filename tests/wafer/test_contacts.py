@@ -188,3 +188,22 @@ def test_real_arrays(data_root: Path, name: str, a: float, b: float) -> None:
     assert result.measurements["sem.contact_pitch_b"].value == pytest.approx(b, abs=0.1)
     if name == "Ctest3.tif":
         assert sites["missing"] >= 5 and sites["weak"] >= 3  # closing and missing contacts, to be seen in the image
+
+
+def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import json
+
+    import tifffile
+
+    from pipelines.cli import main
+
+    image = simulate_contacts(seed=2, shape=(240, 240), missing=1)
+    tifffile.imwrite(tmp_path / "c.tif", image.pixels)
+    words = ["sem", "contacts", str(tmp_path / "c.tif"), "--pixel", "0.9nm", "--contours", str(tmp_path / "c.csv")]
+    assert main([*words, "--picture", str(tmp_path / "c.svg"), "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["sites"]["missing"] == 1 and answer["rates"]["missing"]["count"] == 1
+    assert answer["measurements"]["sem.contact_pitch_a"]["value"] == pytest.approx(44.0, abs=1.0)
+    rows = (tmp_path / "c.csv").read_text().splitlines()
+    assert rows[0] == "feature,state,x,y,u" and len(rows) > 180 * answer["sites"]["found"]
+    assert (tmp_path / "c.svg").read_text().count("<path") == len(answer["per_contact"])

@@ -1,0 +1,175 @@
+"""``abbe sem contacts``: contacts, pillars and other closed features of one image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pipelines.cli.session import Session, json_option
+
+if TYPE_CHECKING:
+    from metrology_core.data import Image
+    from wafer.contacts import ContactResult
+
+_COLOURS = {"found": "#35d0ff", "weak": "#ffc13b", "merged": "#ff7a3d", "missing": "#ff4b6e", "border": "#9aa3ab",
+            "not_measured": "#c58bff"}  # fmt: skip
+
+
+@click.command("contacts")
+@click.argument("image", type=click.Path(path_type=Path))
+@click.option("--pixel", metavar="SIZE[,SIZE]", help="Pixel size, e.g. 0.9nm, or x,y; default: what the file says.")
+@click.option("--pixel-u", metavar="RATIO", help="Relative standard uncertainty of the pixel size, e.g. '0.5 %'.")
+@click.option("--rows", metavar="A:B", help="Rows to measure, end exclusive.")
+@click.option(
+    "--criterion", type=click.Choice(["threshold", "sigmoid", "model"]), default="threshold", show_default=True
+)
+@click.option("--level", default="50 %", show_default=True, metavar="RATIO", help="Level of the threshold.")
+@click.option("--polarity", type=click.Choice(["auto", "dark", "bright"]), default="auto", show_default=True)
+@click.option("--no-lattice", is_flag=True, help="Features that lie on no lattice: none can be missing.")
+@click.option(
+    "--contours", type=click.Path(path_type=Path), help="Write the contours as CSV: feature, x, y, u in pixels."
+)
+@click.option("--picture", type=click.Path(path_type=Path), help="Write an SVG: the contours by state, for a look.")
+@json_option
+@click.pass_obj
+def contacts(
+    session: Session,
+    image: Path,
+    pixel: str | None,
+    pixel_u: str | None,
+    rows: str | None,
+    criterion: str,
+    level: str,
+    polarity: str,
+    no_lattice: bool,
+    contours: Path | None,
+    picture: Path | None,
+) -> int:
+    """Diameters, local uniformity, shape, placement and defects of the closed features in IMAGE."""
+    from metrology_core.units import quantity
+    from pipelines.cli.sem import _pixel, _rows
+    from pipelines.execute.compiling import compile_notice
+    from pipelines.exit_codes import ExitCode
+    from wafer import read_image
+    from wafer.contacts import ContactSettings, measure_contacts
+
+    size, unit = (None, "nm") if pixel is None else _pixel(pixel)
+    spread = None
+    if pixel_u is not None and size is not None:
+        relative = quantity(pixel_u, "ratio").to("1")
+        spread = (size[0] * relative, size[1] * relative)
+    settings = ContactSettings(
+        criterion=criterion,  # type: ignore[arg-type]
+        level=quantity(level, "ratio").to("1"),
+        polarity=polarity,  # type: ignore[arg-type]
+        lattice=not no_lattice,
+    )
+    data = read_image(image, pixel=size, pixel_u=spread, unit=unit, rows=_rows(rows))
+    with compile_notice(session.remark):
+        result = measure_contacts(data, settings)
+    if contours is not None:
+        contours.write_text(_table(result), encoding="utf-8")
+    if picture is not None:
+        picture.write_text(_drawing(data, result), encoding="utf-8")
+    session.answer(_document(result))
+    if not session.as_json:
+        _show(session, result)
+    return int(ExitCode.CONFORMING)
+
+
+def _document(result: ContactResult) -> dict[str, Any]:
+    from pipelines.record import plain
+
+    values = {
+        name: {
+            "value": m.value, "unit": m.unit, "u": m.u, "k": 2.0, "U": m.expanded(2.0),
+            "interval": list(m.coverage_interval(0.95)), "p": 0.95, "text": m.short(),
+            "budget": [row.to_dict() for row in m.budget()], "method": result.methods.get(name, ""),
+        }
+        for name, m in result.measurements.items()
+    }  # fmt: skip
+    document = {
+        "unit": result.unit, "measurements": values, "missing": dict(result.missing), "rates": dict(result.rates),
+        "sites": result.details["sites"], "per_contact": result.per_contact, "flags": list(result.flags),
+        "details": {key: value for key, value in result.details.items() if key != "sites"},
+    }  # fmt: skip
+    return dict(_finite(plain(document)))
+
+
+def _finite(value: Any) -> Any:
+    """Numbers that are not known are null: JSON has no NaN."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and value - value != 0.0:
+        return None
+    return value
+
+
+def _table(result: ContactResult) -> str:
+    """One line for each vertex of each contour; u is along the ray, in pixels."""
+    lines = ["feature,state,x,y,u"]
+    for number, site in enumerate(result.sites):
+        contour = site.contour
+        if contour is None or contour.state != "ok":
+            continue
+        for (x, y), u in zip(contour.vertices(), contour.edge_u, strict=True):
+            lines.append(f"{number},{site.state},{x:.4f},{y:.4f},{u:.4f}")
+    return "\n".join(lines) + "\n"
+
+
+def _drawing(image: Image, result: ContactResult) -> str:
+    """The image with its contours as one SVG file; a cross where a site has no contour."""
+    import base64
+
+    from pipelines.report.encode import png
+    from pipelines.report.figures import reduce_image
+
+    ny, nx = image.pixels.shape
+    _, grey = reduce_image(image.pixels)
+    body = base64.b64encode(png(grey)).decode("ascii")
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {nx} {ny}" width="{nx}" height="{ny}">',
+        f'<image href="data:image/png;base64,{body}" width="{nx}" height="{ny}"/>',
+    ]
+    for site in result.sites:
+        colour = _COLOURS[site.state]
+        contour = site.contour
+        if contour is not None and contour.state == "ok" and site.state in ("found", "weak"):
+            path = "M" + "L".join(f"{x + 0.5:.2f} {y + 0.5:.2f}" for x, y in contour.vertices()) + "z"
+            parts.append(f'<path d="{path}" fill="none" stroke="{colour}"/>')
+        else:
+            x, y = site.place + 0.5
+            parts.append(f'<path d="M{x - 5:.1f} {y - 5:.1f}l10 10m0-10l-10 10" stroke="{colour}" fill="none"/>')
+    for row, (state, colour) in enumerate(_COLOURS.items()):
+        count = result.details["sites"][state]
+        parts.append(f'<rect x="6" y="{6 + 18 * row}" width="150" height="17" fill="#fffd"/>')
+        parts.append(f'<rect x="10" y="{10 + 18 * row}" width="10" height="10" fill="{colour}"/>')
+        label = f"{state.replace('_', ' ')}: {count}"
+        parts.append(f'<text x="26" y="{19 + 18 * row}" font-family="sans-serif" font-size="13">{label}</text>')
+    return "\n".join(parts) + "</svg>\n"
+
+
+def _show(session: Session, result: ContactResult) -> None:
+    from rich.table import Table
+
+    console = session.console
+    table = Table(box=None, pad_edge=False)
+    for title in ("characteristic", "value", "U (k=2)", "method"):
+        table.add_column(title, overflow="fold")
+    for name, m in result.measurements.items():
+        table.add_row(name, m.short(), f"{m.expanded(2.0):.2g} {m.unit}", result.methods.get(name, ""))
+    console.print(table)
+    counts = ", ".join(f"{count} {state.replace('_', ' ')}" for state, count in result.details["sites"].items())
+    console.print(f"sites: {counts}", markup=False)
+    for state, row in result.rates.items():
+        if row["count"]:
+            interval = f"{100 * row['low']:.2g} to {100 * row['high']:.2g} %"
+            console.print(f"{state}: {row['count']:g} of {row['of']:g}, 95 % interval {interval}", markup=False)
+    for name, why in result.missing.items():
+        console.print(f"{name}: not measured: {why}", markup=False)
+    if result.flags:
+        console.print(f"flags: {', '.join(result.flags)}", markup=False)
