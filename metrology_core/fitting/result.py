@@ -230,6 +230,14 @@ class Fit:
         # residuals are (I - H) noise: the fitted part takes some of the variance away
         return math.sqrt(max(0.0, own - float(lever @ self.covariance @ lever)))
 
+    def monte_carlo(self, trials: int = 200, seed: int = 0, noise: float | None = None) -> Any:
+        """Repeat the fit with simulated errors (seeded): the way where contacts are unstable. noise: standard
+        deviation of each coordinate, by default that behind `covariance`. See `fitting.general.montecarlo.Simulated`.
+        """
+        from metrology_core.fitting.general.montecarlo import simulate
+
+        return simulate(self, trials, seed, noise)
+
     def require(self) -> Fit:
         """This fit, if it converged; else `FitError` with what happened and what to do."""
         if self.status == "converged":
