@@ -521,7 +521,7 @@ _ROWS = (
     Flag(
         "weak_contacts",
         "warning",
-        "Features have less than half of the usual contrast: they may be closing.",
+        "Features have less than half of the usual contrast: they are closing, and are counted, not measured.",
         "See the sites in the table; check the process.",
     ),
     Flag(

@@ -76,7 +76,8 @@ def statistics(image: Image, settings: Any, instrument: Instrument | None, found
     out = Statistics()
     assert image.pixel_size is not None
     px, py = image.pixel_size
-    complete = [site for site in found.sites if site.state in ("found", "weak")]
+    # weak ones are counted, not measured: where a contact has all but closed, noise draws the contour
+    complete = [site for site in found.sites if site.state == "found"]
     contours = [site.contour for site in complete if site.contour is not None]
     budget = _Budget(image, settings, instrument, px)
     if budget.scale is None:
@@ -95,7 +96,8 @@ def statistics(image: Image, settings: Any, instrument: Instrument | None, found
             "sigmoid": "centre of the logistic step fitted to the mean radial profile",
             "model": "half of the step of the mean edge pooled over the image"}[settings.criterion]  # fmt: skip
     common = (
-        f"edge: {edge}; {contours[0].theta.size if contours else 0} rays and more for each feature; unfiltered image"
+        f"edge: {edge}; {contours[0].theta.size if contours else 0} rays and more for each feature; unfiltered image; "
+        "features below half of the usual contrast left out"
     )
     if contours:
         _sizes(out, contours, budget, common)
