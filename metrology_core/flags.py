@@ -414,6 +414,12 @@ _ROWS = (
         "Use an alignment that reports its covariance.",
     ),
     Flag(
+        "cad_foot_approximate",
+        "warning",
+        "For some points no exact foot on the CAD surface was found; theirs is that on its triangles.",
+        "Use a finer tessellation; the chord tolerance is in the method.",
+    ),
+    Flag(
         "units_suspect",
         "warning",
         "Scan and nominal differ in size as two units of length do (25.4, 10, 1000, ...).",

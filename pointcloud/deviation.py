@@ -194,6 +194,7 @@ def _marks(counts: Mapping[str, int]) -> list[str]:
         "beyond_limit": "beyond_search_limit",
         "beyond_angle": "beyond_angle_limit",
         "non_finite": "non_finite_points",
+        "approximate": "cad_foot_approximate",
     }
     return [flag for key, flag in rows.items() if counts[key]]
 

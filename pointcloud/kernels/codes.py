@@ -7,3 +7,5 @@ OPEN_BORDER, BEYOND_LIMIT, ANGLE, NON_FINITE, NON_MANIFOLD, NO_SIGN = 4, 8, 16, 
 LOCAL_SHIFT = 8  # bits 8 and 9: which edge or corner of the triangle
 REGION = 3
 """Mask of the region."""
+APPROXIMATE = 1024
+"""The foot is that on the triangles: no exact foot was found."""

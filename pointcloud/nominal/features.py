@@ -81,7 +81,7 @@ class FeatureGroup:
         words[~finite, 15] = codes.NOTHING | codes.NO_SIGN | codes.NON_FINITE
         best = np.where(finite, reach, -1.0)
         for index, feature in enumerate(self.features):
-            distance, normal, foot, apex = _evaluate(feature, xyz)
+            distance, normal, foot, apex = evaluate_feature(feature, xyz)
             if feature.material_side == "outside":
                 distance, normal = -distance, -normal
             with np.errstate(invalid="ignore"):
@@ -119,7 +119,7 @@ class FeatureSurface(FeatureGroup):
         return self.features[0]
 
 
-def _evaluate(feature: Feature, xyz: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, NDArray[np.bool_]]:
+def evaluate_feature(feature: Feature, xyz: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, NDArray[np.bool_]]:
     """Distance (positive away from the axis or along the normal), normal, foot, and whether the foot is an apex."""
     with np.errstate(invalid="ignore"):
         distance, normal = feature.distance(xyz), feature.normals(xyz)

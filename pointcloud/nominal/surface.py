@@ -112,6 +112,11 @@ class ClosestPoints:
         """(n,) more than two triangles meet at the foot: the side is that of the sheet most across the way to it."""
         return self._has(codes.NON_MANIFOLD)
 
+    @property
+    def approximate(self) -> NDArray[np.bool_]:
+        """(n,) the foot is that on the triangles of a CAD nominal, right to its chord tolerance only."""
+        return self._has(codes.APPROXIMATE)
+
     def counts(self) -> dict[str, int]:
         """How many points each remark concerns."""
         return {
@@ -122,6 +127,7 @@ class ClosestPoints:
             "beyond_angle": int(np.count_nonzero(self.beyond_angle)),
             "non_finite": int(np.count_nonzero(self.non_finite)),
             "non_manifold": int(np.count_nonzero(self.non_manifold)),
+            "approximate": int(np.count_nonzero(self.approximate)),
         }
 
 

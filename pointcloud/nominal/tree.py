@@ -312,3 +312,34 @@ class SurfaceTree:
 
             run_blocks(work, _blocks(len(order)))
         return result
+
+    def groups_within(
+        self, points: FloatArray, radius: FloatArray, group_of: NDArray[np.int32]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32], FloatArray]:
+        """Every group of faces (``group_of`` (m,)) that comes within ``radius`` (n,) of a point, by its nearest face.
+
+        Returns point (k,), group (k,), face (k,) and foot (k, 3), ordered by point. At most
+        `pointcloud.kernels.groups.MOST` groups for one point, the nearest ones.
+        """
+        from pointcloud.kernels import closest as layout
+        from pointcloud.kernels import groups as kernels
+
+        xyz = as_points(points)
+        n = len(xyz)
+        by_slot = np.ascontiguousarray(np.asarray(group_of, dtype=np.int32)[self._face_of])
+        counts = np.zeros(n, dtype=np.int32)
+        groups, slots = (np.empty((n, kernels.MOST), dtype=np.int32) for _ in range(2))
+        square, feet = np.empty((n, kernels.MOST)), np.empty((n, kernels.MOST, 3))
+        numbers = np.array([self._scale, *self._centre, np.inf, -2.0, _SLACK])
+        limits = np.ascontiguousarray(radius, dtype=np.float64)
+
+        def work(a: int, b: int) -> None:
+            kernels.groups_within(
+                xyz, limits, a * _BLOCK, min(n, b * _BLOCK), *self._tree, by_slot, numbers, counts, groups, slots,
+                square, feet, np.empty(layout.STACK, dtype=np.int32), np.empty(8, dtype=np.float32),
+            )  # fmt: skip
+
+        run_blocks(work, _blocks(n))
+        taken = np.arange(kernels.MOST) < counts[:, None]
+        point = np.repeat(np.arange(n), counts)
+        return point, groups[taken], self._face_of[slots[taken]], feet[taken] / self._scale + self._centre
