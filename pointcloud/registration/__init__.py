@@ -10,6 +10,10 @@ from typing import Any
 
 _LAZY = {
     "align": "pointcloud.registration.entry",
+    "DatumTarget": "pointcloud.registration.rps",
+    "three_two_one": "pointcloud.registration.rps",
+    "read_rps": "pointcloud.registration.rps_file",
+    "write_rps": "pointcloud.registration.rps_file",
     "Registration": "pointcloud.registration.result",
     "FreeMotion": "pointcloud.registration.free",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -27,7 +28,7 @@ from pointcloud.registration.uncertainty import spread
 
 FloatArray = NDArray[np.float64]
 Method = Literal["best_fit", "minimum_maximum", "tolerance_fit", "rps", "none"]
-METHODS = ("best_fit", "none")
+METHODS = ("best_fit", "minimum_maximum", "tolerance_fit", "rps", "none")
 LEVELS = (2048, 32768)  # points of the first two stages
 
 
@@ -146,7 +147,27 @@ def align(
         pose, coarse = found.pose, found
     else:
         pose, coarse = Pose.of(start, data.xyz.mean(axis=0)), None
-    return best_fit(scan, data, order, surface, pose, options, coarse, start)
+    solved = best_fit(scan, data, order, surface, pose, options, start)
+    result = solved.result
+    residuals = functools.partial(lazy_residuals, scan, surface, offset=data.offset)
+    if result.target_from_source is not None and method in ("minimum_maximum", "tolerance_fit"):
+        from pointcloud.registration.minimax import minimise, zone_of
+
+        zone = None if tolerance is None else zone_of(tolerance, order, len(scan))
+        noise = declared_noise(scan, order, options)
+        result = minimise(result, data, surface, solved.pose, solved.basis, zone, options.rules, noise, residuals)
+    elif result.target_from_source is not None and method == "rps":
+        from pointcloud.registration.rps import align_targets
+
+        noise = declared_noise(scan, order, options)
+        result = align_targets(
+            scan, data.xyz, surface, targets, solved.pose, offset=data.offset, noise=noise, residuals=residuals
+        )
+    if coarse is not None and "length" in result.details:
+        from pointcloud.registration.checks import with_findings
+
+        result = with_findings(result, coarse, solved.pose, solved.free, surface.chord)
+    return result
 
 
 def _options(
@@ -259,18 +280,29 @@ def fine_levels(
     return last, basis(pivot), span(*free, length)(pivot) if free[0].shape[1] else free[0]
 
 
+@dataclass(frozen=True, eq=False)
+class Solved:
+    """A best fit with what other alignments go on from: pose, determined motions, free motions (6, m)."""
+
+    result: Registration
+    pose: Pose
+    basis: Basis
+    free: FloatArray
+
+
 def best_fit(
     scan: PointSet, data: Data, order: NDArray[np.int64], surface: Surface, pose: Pose, options: Options,
-    coarse: Any, start: Rigid | None,
-) -> Registration:  # fmt: skip
+    start: Rigid | None,
+) -> Solved:  # fmt: skip
     """The least-squares (or robust) alignment, from a pose."""
     length = length_of(data.xyz)
     flags = list(scan.flags)
     if not length > 0.0:
-        return Registration(
+        nothing = Registration(
             None, "best_fit", scan.unit, "degenerate", merge(flags, ["degenerate"]), n_points=len(scan),
             n_used=data.n, details={"reason": "all points are equal"},
         )  # fmt: skip
+        return Solved(nothing, pose, locked_basis((), 1.0), np.zeros((6, 0)))
     last, determined, free = fine_levels(data, surface, pose, options, length)
     state = last.state
     k = determined.shape[1]
@@ -288,9 +320,10 @@ def best_fit(
     if state.n_kept < max(3, min(k, 6)) or state.n_valid < 0.01 * data.n:
         status = "insufficient" if data.n < 6 else "disjoint"
         details["reason"] = f"{state.n_valid} of {data.n} points have a foot on the nominal"
-        return Registration(
+        nothing = Registration(
             None, "best_fit", scan.unit, status, merge(flags, [status]), details=details, **common
         )  # fmt: skip
+        return Solved(nothing, last.pose, locked_basis((), length), free)
     found = spread(
         state, options.rules, data.prior, determined, noise=noise, instrument=options.instrument, unit=scan.unit
     )
@@ -331,14 +364,10 @@ def best_fit(
         found.dof, rms, found.sigma, alignment="best_fit", details=details,
         _residuals=lazy_residuals(scan, surface, last.pose, data.offset), **common,
     )  # fmt: skip
-    if coarse is not None:
-        from pointcloud.registration.checks import with_findings
-
-        result = with_findings(result, coarse, last.pose, free, surface.chord)
-    return result
+    return Solved(result, last.pose, span(determined, state.pivot, length), free)
 
 
-def lazy_residuals(scan: PointSet, surface: Surface, pose: Pose, offset: float) -> Any:
+def lazy_residuals(scan: PointSet, surface: Surface, pose: Pose, offset: float = 0.0) -> Any:
     """A function that computes the residuals of all points of the scan."""
 
     def compute() -> FloatArray:
