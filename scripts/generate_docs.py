@@ -104,9 +104,29 @@ def characteristics_page() -> str:
     return text
 
 
+ABOUT_FITTING = """Criteria that `metrology_core.fit` takes for each feature (`metrology_core.fitting.available()`).
+
+* One-sided criteria (`..._outside`, `..._inside`) need `material`; inscribed and circumscribed cones, tori and ellipses
+  need the named shape in `fixed`. Anything else is a `CriterionError`.
+* `fixed` holds axes and sizes, `bounds` limits sizes (the multiplier of an active bound is in `optimality`), `weights`
+  go with the least-squares and least-absolute criteria, `covariances` (of points) with least squares,
+  `robust="huber"|"tukey"` with least squares: outliers are dropped and listed.
+* `fit.monte_carlo()` repeats a fit with simulated errors, where contacts are unstable.
+* `metrology_core.fitting.fit_pattern` fits a rigid nominal pattern (holes, coaxial cylinders) with free sizes.
+"""
+
+
+def fitting_page() -> str:
+    """Features and criteria of the fits."""
+    from metrology_core.fitting.table import markdown
+
+    return f"# Fitting: features and criteria\n\n{NOTE}\n{ABOUT_FITTING}\n{markdown()}"
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "docs/flags.md": flags_page,
     "docs/characteristics.md": characteristics_page,
+    "docs/fitting-criteria.md": fitting_page,
 }
 
 
