@@ -231,6 +231,12 @@ _ROWS = (
         "Read the first-order uncertainty of the zone as a lower bound, or evaluate it with fit.monte_carlo().",
     ),
     Flag(
+        "beyond_edge",
+        "info",
+        "Some points lie beyond an edge of the nominal; there it counts as continued by its tangent.",
+        "Leave these points out, or take a nominal that reaches farther.",
+    ),
+    Flag(
         "no_usable_points",
         "invalid",
         "The selection left no points.",
