@@ -95,7 +95,7 @@ def run_items(
     refit: Any,
 ) -> FitMany:
     """Run the kernel over all items, the rest one by one (`refit`), and make arrays of what comes out."""
-    if criterion != "least_squares":
+    if criterion != "least_squares" or not row.compiled:
         return _one_by_one(row, criterion, items, refit)
     from metrology_core.kernels import many as k
     from metrology_core.kernels.quick import fan

@@ -281,3 +281,14 @@ def test_scatter_of_trials_is_the_covariance() -> None:
     expected = sigma * math.sqrt(np.linalg.inv(jacobian.T @ jacobian)[3, 3])
     # standard deviation of a standard deviation from 4000 trials: 1.1 %; five of them
     assert abs(result.parameters["radius"].std() / expected - 1.0) < 0.055
+
+
+def test_features_without_a_compiled_batch_give_the_answers_of_fit() -> None:
+    """Slots and pairs of planes have no kernel of their own: item by item, the same numbers as `fit`."""
+    rng = np.random.default_rng(5)
+    x = np.c_[rng.uniform(-10.0, 10.0, (40, 2)), np.repeat([0.0, 5.0], 20)] + rng.normal(0.0, 0.01, (40, 3))
+    one, many = fit(x, "parallel_planes"), fit_many([x, x], "parallel_planes")
+    assert one.status == "converged"
+    for k in range(2):
+        assert many[k].status == one.status
+        assert many[k].parameters["width"] == one.parameters["width"]
