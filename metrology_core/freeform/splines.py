@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -88,9 +89,9 @@ class _Freeform(Feature):
         control: np.ndarray = self.control  # type: ignore[attr-defined]
         return np.asarray(control.reshape(-1, control.shape[-1]).mean(axis=0))
 
+    @abstractmethod
     def feet(self, xyz: Any) -> Feet:
         """Closest points; `ParameterError` for points that are not finite."""
-        raise NotImplementedError
 
     def distance(self, xyz: Any) -> np.ndarray:
         return self.feet(xyz).distance

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -33,7 +34,7 @@ def limits(what: str, low: float, high: float) -> None:
 
 
 @dataclass(frozen=True, eq=False)
-class Distribution:
+class Distribution(ABC):
     """Base of all distributions. ``mean`` and ``sd`` are those of the density (infinite where they do not exist)."""
 
     @property
@@ -41,12 +42,12 @@ class Distribution:
         return type(self).__name__.lower()
 
     @property
-    def mean(self) -> float:
-        raise NotImplementedError
+    @abstractmethod
+    def mean(self) -> float: ...
 
     @property
-    def sd(self) -> float:
-        raise NotImplementedError
+    @abstractmethod
+    def sd(self) -> float: ...
 
     @property
     def standard_uncertainty(self) -> float:
@@ -75,17 +76,17 @@ class Distribution:
         """How the kernel draws it; None where the quantile function does."""
         return None
 
+    @abstractmethod
     def ppf(self, p: Any) -> Any:
         """Quantile of probability ``p``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def cdf(self, x: Any) -> Any:
         """Probability of values up to ``x``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def pdf(self, x: Any) -> Any:
         """Probability density at ``x``."""
-        raise NotImplementedError
 
     def describe(self) -> str:
         return f"{self.name} (mean {self.mean:.9g}, sd {self.sd:.6g})"
@@ -118,14 +119,21 @@ class Constant(Distribution):
     def ppf(self, p: Any) -> Any:
         return np.full(np.shape(p), self.value)
 
+    def cdf(self, x: Any) -> Any:
+        return (np.asarray(x, dtype=np.float64) >= self.value).astype(np.float64)
+
+    def pdf(self, x: Any) -> Any:
+        """Infinite at the value, zero elsewhere: all of the probability is in one place."""
+        return np.where(np.asarray(x, dtype=np.float64) == self.value, math.inf, 0.0)
+
 
 @dataclass(frozen=True, eq=False)
 class LocationScale(Distribution):
     """A standard variate with a location and a scale; the standard part is given by name and shape."""
 
+    @abstractmethod
     def _standard(self) -> tuple[TableKey, float, float]:
         """(table, location, scale)."""
-        raise NotImplementedError
 
     def plan(self) -> Plan:
         key, location, scale = self._standard()

@@ -150,7 +150,7 @@ def _write_recipe(base: Path, scan: Path, nominal: Path, **given: Any) -> Path:
     if given["search_limit"]:
         measure["search_limit"] = amount(given["search_limit"])
     if given["sections"]:
-        measure["sections"] = [_section(text, amount, nominal, given["nominal_unit"]) for text in given["sections"]]
+        measure["sections"] = [_section(text, amount, given["nominal_unit"]) for text in given["sections"]]
     measure["characteristics"] = [
         largest,
         smallest,
@@ -171,8 +171,8 @@ def _write_recipe(base: Path, scan: Path, nominal: Path, **given: Any) -> Path:
     return path
 
 
-def _section(text: str, amount: Any, nominal: Path, unit: str) -> dict[str, Any]:
-    """``z=12.5 mm`` as a plane of the recipe, with a thickness that suits the size of the nominal."""
+def _section(text: str, amount: Any, unit: str) -> dict[str, Any]:
+    """``z=12.5 mm`` as a plane of the recipe."""
     from metrology_core.errors import UsageError
 
     axis, _, place = text.partition("=")
@@ -188,15 +188,7 @@ def _section(text: str, amount: Any, nominal: Path, unit: str) -> dict[str, Any]
         "name": f"{axis} = {at}",
         "origin": [at if i == k else zero for i in range(3)],
         "normal": [1.0 if i == k else 0.0 for i in range(3)],
-        "thickness": f"{_thickness(nominal, unit):.3g} {unit}",
     }
-
-
-def _thickness(nominal: Path, unit: str) -> float:
-    """A hundredth of the nominal's size: enough points for a picture, near enough to the plane."""
-    from pointcloud.nominal.read import read_nominal
-
-    return 0.01 * float(read_nominal(nominal, unit=unit).surface.size)
 
 
 def _answer(scan: Path, nominal: Path, row: Any, document: Mapping[str, Any], report: str | None) -> dict[str, Any]:

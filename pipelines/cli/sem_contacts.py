@@ -7,6 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipelines.cli.sem_common import (
+    finite,
+    pixel_size,
+    pixel_uncertainty,
+    row_range,
+    show_gaps,
+    show_values,
+    values_document,
+)
 from pipelines.cli.session import Session, json_option
 
 if TYPE_CHECKING:
@@ -49,24 +58,20 @@ def contacts(
 ) -> int:
     """Diameters, local uniformity, shape, placement and defects of the closed features in IMAGE."""
     from metrology_core.units import quantity
-    from pipelines.cli.sem import _pixel, _rows
     from pipelines.execute.compiling import compile_notice
     from pipelines.exit_codes import ExitCode
     from wafer import read_image
     from wafer.contacts import ContactSettings, measure_contacts
 
-    size, unit = (None, "nm") if pixel is None else _pixel(pixel)
-    spread = None
-    if pixel_u is not None and size is not None:
-        relative = quantity(pixel_u, "ratio").to("1")
-        spread = (size[0] * relative, size[1] * relative)
+    size, unit = (None, "nm") if pixel is None else pixel_size(pixel)
+    spread = pixel_uncertainty(pixel_u, size)
     settings = ContactSettings(
         criterion=criterion,  # type: ignore[arg-type]
         level=quantity(level, "ratio").to("1"),
         polarity=polarity,  # type: ignore[arg-type]
         lattice=not no_lattice,
     )
-    data = read_image(image, pixel=size, pixel_u=spread, unit=unit, rows=_rows(rows))
+    data = read_image(image, pixel=size, pixel_u=spread, unit=unit, rows=row_range(rows))
     with compile_notice(session.remark):
         result = measure_contacts(data, settings)
     if contours is not None:
@@ -82,31 +87,17 @@ def contacts(
 def _document(result: ContactResult) -> dict[str, Any]:
     from pipelines.record import plain
 
-    values = {
-        name: {
-            "value": m.value, "unit": m.unit, "u": m.u, "k": 2.0, "U": m.expanded(2.0),
-            "interval": list(m.coverage_interval(0.95)), "p": 0.95, "text": m.short(),
-            "budget": [row.to_dict() for row in m.budget()], "method": result.methods.get(name, ""),
-        }
-        for name, m in result.measurements.items()
-    }  # fmt: skip
     document = {
-        "unit": result.unit, "measurements": values, "missing": dict(result.missing), "rates": dict(result.rates),
-        "sites": result.details["sites"], "per_contact": result.per_contact, "flags": list(result.flags),
+        "unit": result.unit,
+        "measurements": values_document(result.measurements, result.methods),
+        "missing": dict(result.missing),
+        "rates": dict(result.rates),
+        "sites": result.details["sites"],
+        "per_contact": result.per_contact,
+        "flags": list(result.flags),
         "details": {key: value for key, value in result.details.items() if key != "sites"},
-    }  # fmt: skip
-    return dict(_finite(plain(document)))
-
-
-def _finite(value: Any) -> Any:
-    """Numbers that are not known are null: JSON has no NaN."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
-    if isinstance(value, float) and value - value != 0.0:
-        return None
-    return value
+    }
+    return dict(finite(plain(document)))
 
 
 def _table(result: ContactResult) -> str:
@@ -154,22 +145,12 @@ def _drawing(image: Image, result: ContactResult) -> str:
 
 
 def _show(session: Session, result: ContactResult) -> None:
-    from rich.table import Table
-
     console = session.console
-    table = Table(box=None, pad_edge=False)
-    for title in ("characteristic", "value", "U (k=2)", "method"):
-        table.add_column(title, overflow="fold")
-    for name, m in result.measurements.items():
-        table.add_row(name, m.short(), f"{m.expanded(2.0):.2g} {m.unit}", result.methods.get(name, ""))
-    console.print(table)
+    show_values(session, result.measurements, result.methods)
     counts = ", ".join(f"{count} {state.replace('_', ' ')}" for state, count in result.details["sites"].items())
     console.print(f"sites: {counts}", markup=False)
     for state, row in result.rates.items():
         if row["count"]:
             interval = f"{100 * row['low']:.2g} to {100 * row['high']:.2g} %"
             console.print(f"{state}: {row['count']:g} of {row['of']:g}, 95 % interval {interval}", markup=False)
-    for name, why in result.missing.items():
-        console.print(f"{name}: not measured: {why}", markup=False)
-    if result.flags:
-        console.print(f"flags: {', '.join(result.flags)}", markup=False)
+    show_gaps(session, result.missing, result.flags)

@@ -40,12 +40,12 @@ class AlignSpec(Strict):
 
 
 class SectionSpec(Strict):
-    """A plane cut of the nominal, in its frame; points within half the thickness are drawn."""
+    """A plane cut of the nominal, in its frame; points within half the thickness (default 1 % of it) are drawn."""
 
     name: Name
     origin: Annotated[list[Length], Field(min_length=3, max_length=3)]
     normal: Direction
-    thickness: PositiveLength
+    thickness: PositiveLength | None = None
 
     @field_validator("normal")
     @classmethod

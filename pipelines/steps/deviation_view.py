@@ -126,7 +126,9 @@ def _section(
     from pointcloud.deviation_sections import section
 
     unit = field.unit
-    cut = section(field, [v.to(unit) for v in spec.origin], spec.normal, thickness=spec.thickness.to(unit))
+    # a hundredth of the part: enough points for a picture, near enough to the plane
+    thickness = 0.01 * field.nominal.size if spec.thickness is None else spec.thickness.to(unit)
+    cut = section(field, [v.to(unit) for v in spec.origin], spec.normal, thickness=thickness)
     lines, outward = [], []
     for line in cut.outlines:
         lines += [line, np.full((1, 2), math.nan)]
@@ -180,13 +182,12 @@ def thin_mesh(mesh: TriangleMesh, most: int) -> tuple[np.ndarray, np.ndarray]:
     while len(kept_f) > most and divisions > 8:
         cell = np.floor((vertices - low) / size * divisions).astype(np.int64)
         key = (cell[:, 0] * (divisions + 2) + cell[:, 1]) * (divisions + 2) + cell[:, 2]
-        _, first, label = np.unique(key, return_index=True, return_inverse=True)
+        label = np.unique(key, return_inverse=True)[1]
         label = label.reshape(-1)
         count = np.bincount(label).astype(np.float64)
         kept_v = np.stack([np.bincount(label, vertices[:, k]) / count for k in range(3)], axis=1)
         joined = label[faces]
         good = (joined[:, 0] != joined[:, 1]) & (joined[:, 1] != joined[:, 2]) & (joined[:, 2] != joined[:, 0])
         kept_f = np.unique(joined[good], axis=0)
-        del first
         divisions = int(divisions / 1.3)
     return kept_v.astype(np.float32), kept_f.astype(np.int32)

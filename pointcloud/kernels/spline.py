@@ -1,6 +1,6 @@
 """Foot points on rational B-spline curves and surfaces by Newton's method, from a start near them.
 
-Derivatives follow L. Piegl and W. Tiller, The NURBS Book (2nd ed.), A2.3, A3.6, A4.4. Degrees below 25 (work arrays).
+Values and derivatives are those of `metrology_core.kernels.bspline`. Degrees below 25 (work arrays).
 """
 
 from __future__ import annotations
@@ -10,118 +10,10 @@ import math
 import numpy as np
 
 from metrology_core._jit import inner, kernel
+from metrology_core.kernels.bspline import curve_at, surface_at
 
 DEGREES = 25
 _ROUNDS = 60
-
-
-@inner
-def span_of(knots, degree, count, t):  # type: ignore[no-untyped-def]
-    """Index of the knot span that holds t."""
-    low, high = degree, count
-    if t >= knots[count]:
-        low = count - 1
-        while knots[low] == knots[low + 1] and low > degree:
-            low -= 1
-        return low
-    while high - low > 1:
-        mid = (low + high) // 2
-        if t < knots[mid]:
-            high = mid
-        else:
-            low = mid
-    return low
-
-
-@inner
-def basis(knots, degree, span, t, out, work):  # type: ignore[no-untyped-def]
-    """Basis functions and their first two derivatives: out[0..2, 0..degree]."""
-    left, right = work[DEGREES], work[DEGREES + 1]
-    ndu = work
-    ndu[0, 0] = 1.0
-    for j in range(1, degree + 1):
-        left[j] = t - knots[span + 1 - j]
-        right[j] = knots[span + j] - t
-        saved = 0.0
-        for r in range(j):
-            ndu[j, r] = right[r + 1] + left[j - r]
-            temp = ndu[r, j - 1] / ndu[j, r] if ndu[j, r] != 0.0 else 0.0
-            ndu[r, j] = saved + right[r + 1] * temp
-            saved = left[j - r] * temp
-        ndu[j, j] = saved
-    for j in range(degree + 1):
-        out[0, j] = ndu[j, degree]
-        out[1, j] = 0.0
-        out[2, j] = 0.0
-    # derivatives from the lower orders that the triangle holds
-    for r in range(degree + 1):
-        if degree >= 1:
-            d = 0.0
-            if r >= 1 and ndu[degree, r - 1] != 0.0:
-                d += ndu[r - 1, degree - 1] / ndu[degree, r - 1]
-            if r <= degree - 1 and ndu[degree, r] != 0.0:
-                d -= ndu[r, degree - 1] / ndu[degree, r]
-            out[1, r] = degree * d
-        if degree >= 2:
-            d = 0.0
-            # second difference of the functions of degree - 2
-            for k in range(3):
-                j = r - 2 + k  # function of degree - 2
-                if j < 0 or j > degree - 2:
-                    continue
-                lower = ndu[j, degree - 2]
-                if k == 0:
-                    a, b = ndu[degree, r - 1], ndu[degree - 1, r - 2]
-                    d += lower / (a * b) if a != 0.0 and b != 0.0 else 0.0
-                elif k == 1:
-                    c = ndu[degree - 1, r - 1]
-                    if c != 0.0:
-                        a = ndu[degree, r - 1]
-                        b = ndu[degree, r]
-                        if a != 0.0:
-                            d -= lower / (a * c)
-                        if b != 0.0:
-                            d -= lower / (b * c)
-                else:
-                    a, b = ndu[degree, r], ndu[degree - 1, r]
-                    d += lower / (a * b) if a != 0.0 and b != 0.0 else 0.0
-            out[2, r] = degree * (degree - 1) * d
-
-
-@inner
-def surface_point(ku, kv, pu, pv, poles, u, v, bu, bv, work, out):  # type: ignore[no-untyped-def]
-    """Rows of out: S, Su, Sv, Suu, Suv, Svv, from homogeneous poles (nu, nv, 4)."""
-    nu, nv = poles.shape[0], poles.shape[1]
-    su, sv = span_of(ku, pu, nu, u), span_of(kv, pv, nv, v)
-    basis(ku, pu, su, u, bu, work)
-    basis(kv, pv, sv, v, bv, work)
-    for row in range(6):
-        for c in range(4):
-            out[row, c] = 0.0
-    for i in range(pu + 1):
-        for c in range(4):
-            s0 = s1 = s2 = 0.0
-            for j in range(pv + 1):
-                q = poles[su - pu + i, sv - pv + j, c]
-                s0 += bv[0, j] * q
-                s1 += bv[1, j] * q
-                s2 += bv[2, j] * q
-            out[0, c] += bu[0, i] * s0
-            out[1, c] += bu[1, i] * s0
-            out[2, c] += bu[0, i] * s1
-            out[3, c] += bu[2, i] * s0
-            out[4, c] += bu[1, i] * s1
-            out[5, c] += bu[0, i] * s2
-    w = out[0, 3]
-    wu, wv, wuu, wuv, wvv = out[1, 3], out[2, 3], out[3, 3], out[4, 3], out[5, 3]
-    for c in range(3):
-        s = out[0, c] / w
-        du = (out[1, c] - wu * s) / w
-        dv = (out[2, c] - wv * s) / w
-        duu = (out[3, c] - 2.0 * wu * du - wuu * s) / w
-        duv = (out[4, c] - wu * dv - wv * du - wuv * s) / w
-        dvv = (out[5, c] - 2.0 * wv * dv - wvv * s) / w
-        out[0, c], out[1, c], out[2, c], out[3, c], out[4, c], out[5, c] = s, du, dv, duu, duv, dvv
 
 
 @inner
@@ -135,14 +27,14 @@ def into(t, low, high, closed):  # type: ignore[no-untyped-def]
 
 @kernel
 def surface_feet(  # type: ignore[no-untyped-def]
-    points, ku, kv, pu, pv, poles, closed_u, closed_v, start, stop, uv, feet, normals, good, bu, bv, work, d
+    points, ku, kv, pu, pv, poles, closed_u, closed_v, start, stop, uv, feet, normals, good, bu, bv, work, home, d
 ):
     """Feet from the starts in `uv` (improved in place), unit normals Su x Sv, and whether Newton settled."""
     u0, u1 = ku[pu], ku[len(ku) - 1 - pu]
     v0, v1 = kv[pv], kv[len(kv) - 1 - pv]
     for i in range(start, stop):
         u, v = into(uv[i, 0], u0, u1, closed_u), into(uv[i, 1], v0, v1, closed_v)
-        surface_point(ku, kv, pu, pv, poles, u, v, bu, bv, work, d)
+        surface_at(ku, kv, pu, pv, poles, u, v, bu, bv, work, home, d)
         settled = False
         for _ in range(_ROUNDS):
             rx, ry, rz = d[0, 0] - points[i, 0], d[0, 1] - points[i, 1], d[0, 2] - points[i, 2]
@@ -183,7 +75,7 @@ def surface_feet(  # type: ignore[no-untyped-def]
             share = 1.0
             while True:
                 nu, nv = into(u + share * su, u0, u1, closed_u), into(v + share * sv, v0, v1, closed_v)
-                surface_point(ku, kv, pu, pv, poles, nu, nv, bu, bv, work, d)
+                surface_at(ku, kv, pu, pv, poles, nu, nv, bu, bv, work, home, d)
                 trial = (d[0, 0] - points[i, 0]) ** 2 + (d[0, 1] - points[i, 1]) ** 2 + (d[0, 2] - points[i, 2]) ** 2
                 # small steps are Newton's own: the cost cannot tell them from rounding
                 if trial <= cost or size <= 1e-10 * scale:
@@ -193,7 +85,7 @@ def surface_feet(  # type: ignore[no-untyped-def]
                 if share < 1e-6:
                     break
             if share < 1e-6:
-                surface_point(ku, kv, pu, pv, poles, u, v, bu, bv, work, d)
+                surface_at(ku, kv, pu, pv, poles, u, v, bu, bv, work, home, d)
                 settled = size <= 1e-20 * scale
                 break
         uv[i, 0], uv[i, 1] = u, v
@@ -209,27 +101,8 @@ def surface_feet(  # type: ignore[no-untyped-def]
         normals[i, 2] = nz / length if length > 0.0 else np.nan
 
 
-@inner
-def curve_point(knots, degree, poles, offset, count, t, b, work, out):  # type: ignore[no-untyped-def]
-    """Rows of out: C, C', C'' from homogeneous poles offset..offset + count."""
-    span = span_of(knots, degree, count, t)
-    basis(knots, degree, span, t, b, work)
-    for row in range(3):
-        for c in range(4):
-            s = 0.0
-            for j in range(degree + 1):
-                s += b[row, j] * poles[offset + span - degree + j, c]
-            out[row, c] = s
-    w, w1, w2 = out[0, 3], out[1, 3], out[2, 3]
-    for c in range(3):
-        s = out[0, c] / w
-        d1 = (out[1, c] - w1 * s) / w
-        out[2, c] = (out[2, c] - 2.0 * w1 * d1 - w2 * s) / w
-        out[0, c], out[1, c] = s, d1
-
-
 @kernel
-def curve_feet(points, curve, knots, poles, table, start, stop, t, feet, tangents, ends, b, work, d):  # type: ignore[no-untyped-def]
+def curve_feet(points, curve, knots, poles, table, start, stop, t, feet, tangents, ends, b, work, home, d):  # type: ignore[no-untyped-def]
     """Feet on the curves named by curve[i] from the parameters t (improved in place), tangents C', and ends: -1 at the
     start, 1 at the end of an open curve, 0 between. Rows of the table: degree, first pole, poles, first knot, closed.
     """
@@ -238,9 +111,10 @@ def curve_feet(points, curve, knots, poles, table, start, stop, t, feet, tangent
             table[curve[i], 0], table[curve[i], 1], table[curve[i], 2], table[curve[i], 3], table[curve[i], 4] != 0,
         )  # fmt: skip
         own = knots[k0 : k0 + count + degree + 1]
+        control = poles[p0 : p0 + count]
         low, high = own[degree], own[count]
         x = into(t[i], low, high, closed)
-        curve_point(own, degree, poles, p0, count, x, b, work, d)
+        curve_at(own, degree, control, x, b, work, home, d)
         for _ in range(_ROUNDS):
             rx, ry, rz = d[0, 0] - points[i, 0], d[0, 1] - points[i, 1], d[0, 2] - points[i, 2]
             cost = rx * rx + ry * ry + rz * rz
@@ -258,14 +132,14 @@ def curve_feet(points, curve, knots, poles, table, start, stop, t, feet, tangent
             share = 1.0
             while share > 1e-6:
                 trial = into(x + share * step, low, high, closed)
-                curve_point(own, degree, poles, p0, count, trial, b, work, d)
+                curve_at(own, degree, control, trial, b, work, home, d)
                 value = (d[0, 0] - points[i, 0]) ** 2 + (d[0, 1] - points[i, 1]) ** 2 + (d[0, 2] - points[i, 2]) ** 2
                 if value <= cost or e * step * step <= 1e-10 * scale:
                     x = trial
                     break
                 share *= 0.5
             if share <= 1e-6:
-                curve_point(own, degree, poles, p0, count, x, b, work, d)
+                curve_at(own, degree, control, x, b, work, home, d)
                 break
         t[i] = x
         ends[i] = 0 if closed else (-1 if x <= low else (1 if x >= high else 0))

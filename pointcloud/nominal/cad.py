@@ -448,7 +448,7 @@ def _scratch(rows: int, *, two: bool = False) -> tuple[FloatArray, ...]:
 
     b = np.empty((3, DEGREES))
     head = (b, np.empty((3, DEGREES))) if two else (b,)
-    return (*head, np.empty((DEGREES + 2, DEGREES)), np.empty((rows, 4)))
+    return (*head, np.empty((2, DEGREES)), np.empty((rows, 4)), np.empty((rows, 3)))
 
 
 def _best_of(square: FloatArray, point: NDArray[np.int64], n: int) -> NDArray[np.int64]:

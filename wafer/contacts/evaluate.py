@@ -30,7 +30,7 @@ class ContactSettings:
     ``criterion``: ``threshold`` (``level`` between the plateaus of the mean radial profile), ``sigmoid`` (centre of the
     least-squares logistic step) or ``model`` (template pooled over the image, half of its step at zero). ``polarity``
     of the features; ``rows``, ``columns`` image area, end exclusive. ``lattice``: whether the features are looked for
-    on a lattice. ``nominal_diameter``, ``nominal_pitch`` (unit of the image) only serve checks.
+    on a lattice.
     """
 
     criterion: Literal["threshold", "sigmoid", "model"] = "threshold"
@@ -39,8 +39,6 @@ class ContactSettings:
     rows: tuple[int, int] | None = None
     columns: tuple[int, int] | None = None
     lattice: bool = True
-    nominal_diameter: float | None = None
-    nominal_pitch: float | None = None
 
     def __post_init__(self) -> None:
         if self.criterion not in CRITERIA:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from wafer.noise import grey_step
+
 _BINS = 24
 _MAD = 1.482602218505602  # median absolute deviation to standard deviation, normal distribution
 _LEAST = 200  # pixels that a bin needs
@@ -51,7 +53,8 @@ def grey_noise(image: np.ndarray) -> GreyNoise:
         if inside.size >= _LEAST:
             sigma = _MAD * float(np.median(np.abs(inside)))
             points.append((0.5 * (low + high), sigma * sigma, inside.size))
-    step = _step(image)
+    # a blank image of whole numbers shows no step, but its levels are one apart
+    step = grey_step(image) or float(image.dtype.kind in "ui")
     floor = step * step / 12.0
     if not points:
         return GreyNoise(floor, 0.0, 0.0, floor)
@@ -79,15 +82,3 @@ def _correlation(data: np.ndarray) -> float:
     if not b > 0.0:
         return 0.0
     return float(np.clip(0.75 * (1.0 - (a / b) ** 2), -0.4, 0.49))
-
-
-def _step(image: np.ndarray) -> float:
-    """Smallest step of the grey scale, 0 where it is continuous."""
-    if image.dtype.kind in "ui":
-        return 1.0
-    values = np.unique(np.asarray(image, np.float64))[:4096]
-    gaps = np.diff(values)
-    if not gaps.size:
-        return 0.0
-    least = float(gaps.min())
-    return least if np.allclose(gaps / least, np.rint(gaps / least), atol=1e-6) else 0.0

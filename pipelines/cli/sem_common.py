@@ -1,0 +1,96 @@
+"""What the commands of ``abbe sem`` share: amounts on the command line, measurements as JSON and as a table."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from pipelines.cli.session import Session
+
+if TYPE_CHECKING:
+    from metrology_core.quantity import Measured
+
+
+def pixel_size(text: str) -> tuple[tuple[float, float], str]:
+    """``0.827nm`` or ``0.827nm,0.831nm``: sizes in x and y, in the unit of the first."""
+    from metrology_core.errors import ParameterError
+    from metrology_core.units import quantity
+
+    parts = [quantity(part, "length") for part in text.split(",")]
+    if len(parts) > 2:
+        raise ParameterError("a pixel size is one number or x,y", got=text, expected="for example 0.827nm,0.831nm")
+    x, y = parts[0], parts[-1]
+    return (x.value, y.to(x.unit)), x.unit
+
+
+def pixel_uncertainty(text: str | None, size: tuple[float, float] | None) -> tuple[float, float] | None:
+    """A relative standard uncertainty (``0.5 %``) of both pixel sizes, in their unit."""
+    from metrology_core.units import quantity
+
+    if text is None or size is None:
+        return None
+    relative = quantity(text, "ratio").to("1")
+    return size[0] * relative, size[1] * relative
+
+
+def row_range(text: str | None) -> tuple[int, int] | None:
+    """``A:B``, end exclusive."""
+    from metrology_core.errors import ParameterError
+
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d{1,9}):(\d{1,9})", text)
+    if match is None or int(match[1]) >= int(match[2]):
+        raise ParameterError("rows are FIRST:END with FIRST < END", got=text, expected="for example 0:889")
+    return int(match[1]), int(match[2])
+
+
+def values_document(measurements: Mapping[str, Measured], methods: Mapping[str, str]) -> dict[str, Any]:
+    """Each measurement with its uncertainty, interval, budget, method and flags."""
+    return {
+        name: {
+            "value": m.value,
+            "unit": m.unit,
+            "u": m.u,
+            "k": 2.0,
+            "U": m.expanded(2.0),
+            "interval": list(m.coverage_interval(0.95)),
+            "p": 0.95,
+            "text": m.short(),
+            "budget": [row.to_dict() for row in m.budget()],
+            "method": methods.get(name, ""),
+            "flags": list(m.flags),
+        }
+        for name, m in measurements.items()
+    }
+
+
+def finite(value: Any) -> Any:
+    """Numbers that are not known are null: JSON has no NaN."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [finite(item) for item in value]
+    if isinstance(value, float) and value - value != 0.0:
+        return None
+    return value
+
+
+def show_values(session: Session, measurements: Mapping[str, Measured], methods: Mapping[str, str]) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for title in ("characteristic", "value", "U (k=2)", "method"):
+        table.add_column(title, overflow="fold")
+    for name, m in measurements.items():
+        table.add_row(name, m.short(), f"{m.expanded(2.0):.2g} {m.unit}", methods.get(name, ""))
+    session.console.print(table)
+
+
+def show_gaps(session: Session, missing: Mapping[str, str], flags: tuple[str, ...]) -> None:
+    """What could not be measured, with the reason, and the flags: after the table."""
+    for name, why in missing.items():
+        session.console.print(f"{name}: not measured: {why}", markup=False)
+    if flags:
+        session.console.print(f"flags: {', '.join(flags)}", markup=False)
