@@ -27,7 +27,9 @@ class Instrument:
     ``noise`` standard deviation of a single point along the normal; ``correlation_length`` of that noise along the
     surface; ``tip_radius_u``; ``temperature`` of the part in degC with ``temperature_u`` in K; ``expansion`` in 1/K
     with ``expansion_u``; ``scale_u`` relative standard uncertainty of a scale (pixel size); ``edge_offset_u``
-    standard uncertainty of an edge position from the edge criterion. ``valid_until`` is an ISO date.
+    standard uncertainty of an edge position from the edge criterion; ``probing_mpe`` of the 25-point probing test (ISO
+    10360-5); ``linearity_u``, ``flatness_u`` and ``distortion_u`` standard uncertainties of a height scale's linearity,
+    of a reference flat, of an image's distortion. ``environment`` is in words. ``valid_until`` is an ISO date.
     """
 
     id: str
@@ -45,6 +47,11 @@ class Instrument:
     expansion_u: float | None = None
     scale_u: float | None = None
     edge_offset_u: float | None = None
+    probing_mpe: float | None = None
+    linearity_u: float | None = None
+    flatness_u: float | None = None
+    distortion_u: float | None = None
+    environment: str | None = None
     certificate: str | None = None
     valid_until: str | None = None
 
