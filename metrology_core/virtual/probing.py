@@ -1,4 +1,4 @@
-"""The probe: lobing as a smooth function of the approach direction (three lobes of a touch trigger, two of stiffness)."""
+"""The probe: lobing as a smooth function of the approach direction (a touch trigger has three lobes)."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Smooth random functions of one coordinate: a stationary Gaussian process as a short Fourier sum.
 
 On a period of twice the range, with the squared-exponential spectrum of a given correlation length; the constant term
-is left out (a constant error of a guide moves every point alike). A fixed set of functions, not one made for the points,
-so that one trial is one machine, whatever part it measures.
+is left out (a constant error of a guide moves every point alike). A fixed set of functions, not one made for the
+points, so that one trial is one machine, whatever part it measures.
 """
 
 from __future__ import annotations
