@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from metrology_core.data import Image
     from wafer.contacts import ContactResult
 
+_PLACEMENT = ("sem.contact_pitch", "sem.placement")
 _COLOURS = {"found": "#35d0ff", "weak": "#ffc13b", "merged": "#ff7a3d", "missing": "#ff4b6e", "border": "#9aa3ab",
             "not_measured": "#c58bff"}  # fmt: skip
 
@@ -81,7 +82,9 @@ def contacts(
     session.answer(_document(result))
     if not session.as_json:
         _show(session, result)
-    return int(ExitCode.CONFORMING)
+    # what --no-lattice leaves out was not asked for
+    lacking = [name for name in result.missing if settings.lattice or not name.startswith(_PLACEMENT)]
+    return int(ExitCode.NOT_MEASURED if lacking else ExitCode.CONFORMING)
 
 
 def _document(result: ContactResult) -> dict[str, Any]:

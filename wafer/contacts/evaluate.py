@@ -14,11 +14,13 @@ from metrology_core.data import Image
 from metrology_core.errors import DataError, ParameterError
 from metrology_core.instrument import Instrument
 from metrology_core.quantity import Measured
+from wafer.contacts.checks import refuse_noise, refuse_open_pattern
 from wafer.contacts.contour import Contour, Edge, Template, fit_contour, pool
 from wafer.contacts.lattice import Lattice, find_lattice, on_lattice
-from wafer.contacts.locate import Candidates, locate
+from wafer.contacts.locate import SMOOTHING, Candidates, locate
 from wafer.contacts.sites import Site, judge, merged_regions, rates, unclaimed
 from wafer.contours import GreyNoise, Window, grey_noise
+from wafer.drawn import refuse_drawn_rows
 
 CRITERIA = ("threshold", "sigmoid", "model")
 
@@ -87,9 +89,12 @@ class Found:
 
 def find_contacts(pixels: np.ndarray, settings: ContactSettings, aspect: float = 1.0) -> Found:
     """Locate features, find their lattice, fit the contour of each, judge every site. Lengths in pixels."""
+    refuse_drawn_rows(pixels)
     noise = grey_noise(pixels)
     image = np.ascontiguousarray(pixels, np.float64)
     found = locate(image, settings.polarity)
+    refuse_noise(image, noise, SMOOTHING)
+    refuse_open_pattern(found)
     lattice = find_lattice(found.centres) if settings.lattice else None
     edge = _edge(image, found, lattice, settings)
     merged = merged_regions(found, lattice)

@@ -11,7 +11,7 @@ import numpy as np
 from metrology_core.errors import DataError
 
 LEAST_DIAMETER = 5.0  # px: below, an edge and its neighbour across the feature overlap
-_ROUND = 0.6  # area over that of the bounding ellipse's box: below, a region is no single feature
+SMOOTHING = 1.5  # px, Gaussian, of the copy that is split
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,15 +34,12 @@ class Candidates:
     contrast: float
 
 
-def locate(
-    image: np.ndarray, polarity: Literal["dark", "bright", "auto"], smoothing: float | None = None
-) -> Candidates:
+def locate(image: np.ndarray, polarity: Literal["dark", "bright", "auto"], smoothing: float = SMOOTHING) -> Candidates:
     """Find features. ``polarity`` auto: the class that is cut into pieces is the features'.
 
-    smoothing: standard deviation in pixels of the copy that is split; by default from the spectrum of the image.
+    smoothing: standard deviation in pixels of the copy that is split.
     Raises `DataError` where the image has no two grey classes or no feature.
     """
-    from scipy import ndimage
     from skimage.filters import threshold_otsu
     from skimage.measure import label, regionprops
 
@@ -51,9 +48,7 @@ def locate(
         raise DataError(
             "the image is blank", expected="features darker or brighter than the ground", got="one grey level"
         )
-    sigma = smoothing if smoothing is not None else 1.5
-    ground = ndimage.gaussian_filter(data, 0.2 * min(data.shape), mode="nearest")
-    smooth = ndimage.gaussian_filter(data, sigma, mode="nearest") - ground
+    smooth = smoothed(data, smoothing)
     cut = float(threshold_otsu(smooth))
     above = smooth > cut
     if polarity == "auto":
@@ -86,6 +81,15 @@ def locate(
         bright,
         contrast,
     )
+
+
+def smoothed(image: np.ndarray, sigma: float) -> np.ndarray:
+    """The image without pixel noise and without its slow background."""
+    from scipy import ndimage
+
+    ground = ndimage.gaussian_filter(image, 0.2 * min(image.shape), mode="nearest")
+    smooth: np.ndarray = ndimage.gaussian_filter(image, sigma, mode="nearest") - ground
+    return smooth
 
 
 def _pieces(mask: np.ndarray) -> int:

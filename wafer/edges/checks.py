@@ -6,6 +6,7 @@ import numpy as np
 
 from metrology_core.errors import DataError, ParameterError
 from wafer import linescan
+from wafer.drawn import refuse_drawn_rows
 from wafer.edges.result import CRITERIA
 
 
@@ -39,6 +40,7 @@ def image_area(
             got=f"{end - first} rows, {array.shape[1]} columns",
             remedy="choose a larger image area",
         )
+    refuse_drawn_rows(array[first:end])
     area = np.ascontiguousarray(array[first:end], dtype=np.float64)
     if not np.isfinite(area).all():
         raise DataError(
