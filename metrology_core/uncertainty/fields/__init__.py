@@ -1,0 +1,47 @@
+"""Fields of correlated errors on surfaces: kernels, matrix-free covariances, sampling, estimation from residuals."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from metrology_core.uncertainty.fields.field import CorrelatedField, FieldOnPoints, Sandwich
+    from metrology_core.uncertainty.fields.kernels import Kernel, exponential, gaussian, kernel_named, matern
+    from metrology_core.uncertainty.fields.lobes import LobeAlias, lobe_alias
+    from metrology_core.uncertainty.fields.sampling import FieldSampler
+
+_HOMES = {
+    "field": ("CorrelatedField", "FieldOnPoints", "Sandwich"),
+    "kernels": ("Kernel", "exponential", "gaussian", "kernel_named", "matern"),
+    "lobes": ("LobeAlias", "lobe_alias"),
+    "sampling": ("FieldSampler",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "CorrelatedField",
+    "FieldOnPoints",
+    "FieldSampler",
+    "Kernel",
+    "LobeAlias",
+    "Sandwich",
+    "exponential",
+    "gaussian",
+    "kernel_named",
+    "lobe_alias",
+    "matern",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module 'metrology_core.uncertainty.fields' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"metrology_core.uncertainty.fields.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
