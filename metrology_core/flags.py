@@ -53,6 +53,12 @@ _ROWS = (
         "Record the acquisition time.",
     ),
     Flag(
+        "simulated_repeats_lost",
+        "warning",
+        "Some simulated repeats of the measurement found no feature; its distribution rests on the others.",
+        "Use more points on the feature: it is near the edge of what its points determine.",
+    ),
+    Flag(
         "form_not_resolved",
         "warning",
         "The form deviation is not larger than what noise alone would show.",

@@ -15,24 +15,49 @@ if TYPE_CHECKING:
     from metrology_core.virtual.cmm import VirtualCMM
     from metrology_core.virtual.modes import Modes
     from metrology_core.virtual.protocol import Cause, VirtualInstrument
+    from metrology_core.virtual.repeat import (
+        AskedCharacteristic,
+        LinearBudget,
+        ProbedFeature,
+        Repeats,
+        by_cause,
+        linear_measurement,
+        repeat_measurement,
+    )
 
 _HOMES = {
     "acceptance": ("LengthTest", "ProbingTest", "length_test", "probing_test"),
     "cmm": ("VirtualCMM",),
     "modes": ("Modes",),
     "protocol": ("Cause", "VirtualInstrument"),
+    "repeat": (
+        "AskedCharacteristic",
+        "LinearBudget",
+        "ProbedFeature",
+        "Repeats",
+        "by_cause",
+        "linear_measurement",
+        "repeat_measurement",
+    ),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "AskedCharacteristic",
     "Cause",
     "LengthTest",
+    "LinearBudget",
     "Modes",
+    "ProbedFeature",
     "ProbingTest",
+    "Repeats",
     "VirtualCMM",
     "VirtualInstrument",
+    "by_cause",
     "length_test",
+    "linear_measurement",
     "probing_test",
+    "repeat_measurement",
 ]
 
 

@@ -1,0 +1,422 @@
+"""A whole measurement re-run on simulated data: features, datum system, characteristics, in one compiled batch.
+
+The points are those of the part (measured, or of its nominal surface). Each trial adds the errors that one state of the
+instrument makes at these points, every feature is fitted again, and every characteristic evaluated: its change is the
+error of the measurement, jointly for all characteristics. What is known of the part is the reported value less that
+error, so a zone that noise enlarges is not enlarged a second time, and an interval may be asymmetric.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from metrology_core.errors import ParameterError
+from metrology_core.features.base import Feature
+from metrology_core.virtual.batch import Batch, evaluate
+from metrology_core.virtual.modes import Builder, Modes
+from metrology_core.virtual.protocol import Cause, chosen
+
+Motion = tuple[np.ndarray, np.ndarray]
+Datum = Callable[[Mapping[str, Batch]], Motion]
+
+
+class PointInstrument(Protocol):
+    """A virtual instrument that measures points: its errors at given points as `Modes`."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def causes(self) -> tuple[Cause, ...]: ...
+
+    def modes(self, points: Any, normals: Any = None, *, scope: str = "") -> Modes: ...
+
+
+@dataclass(frozen=True, eq=False)
+class ProbedFeature:
+    """A feature and the points that it is measured by.
+
+    ``points`` (n, 3) in machine coordinates and ``normals`` (n, 3) out of the material; ``start`` the feature
+    associated with these points as they are; ``offset`` the signed distance from it to the feature that is evaluated
+    (compensation of the probe tip); ``plane`` two unit vectors (u, v) where a circle is evaluated in its projection.
+    ``scope`` names the points (default the name): two associations of the same points share it, and so their noise.
+    ``form`` is the standard deviation of what the points scatter beyond the instrument, as independent errors.
+    """
+
+    name: str
+    kind: str
+    points: np.ndarray
+    normals: np.ndarray
+    start: Feature
+    criterion: str = "least_squares"
+    material: str | None = None
+    offset: float = 0.0
+    plane: tuple[np.ndarray, np.ndarray] | None = None
+    scope: str = ""
+    form: float = 0.0
+
+    @property
+    def points_id(self) -> str:
+        return self.scope or self.name
+
+
+@dataclass(frozen=True)
+class AskedCharacteristic:
+    """A characteristic to evaluate in every trial: id of the registry, features by name, ``at`` a theoretically exact
+    location, ``in_datum`` in the datum system."""
+
+    name: str
+    characteristic: str
+    of: tuple[str, ...]
+    in_datum: bool = False
+    at: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Repeats:
+    """Simulated repeats of one measurement, in the unit of the points and rad.
+
+    ``base`` (c,) values of the points without errors, ``values`` (T, c) with the errors of each trial; ``good`` (T,)
+    trials in which every feature was found. Statistics are over the good trials.
+    """
+
+    names: tuple[str, ...]
+    base: np.ndarray
+    values: np.ndarray
+    good: np.ndarray
+    seed: int
+    causes: tuple[str, ...] = ()
+    _bounds: tuple[float | None, ...] = field(default=(), repr=False)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def index(self, name: str) -> int:
+        if name not in self.names:
+            raise ParameterError(f"no characteristic {name!r}", expected=", ".join(self.names))
+        return self.names.index(name)
+
+    @property
+    def errors(self) -> np.ndarray:
+        """(good trials, c) error of each characteristic: value of the trial less that of the points without errors."""
+        return np.asarray(self.values[self.good] - self.base)
+
+    @property
+    def bias(self) -> np.ndarray:
+        """(c,) mean error: what the instrument's errors do on average (zero but for zones and forms)."""
+        return np.asarray(self.errors.mean(axis=0))
+
+    @property
+    def covariance(self) -> np.ndarray:
+        """(c, c) mean squares and products of the errors: bias included, it is not corrected."""
+        e = self.errors
+        # einsum, not BLAS: its threads would enter the last digits
+        return np.asarray(np.einsum("ti,tj->ij", e, e) / len(e))
+
+    @property
+    def u(self) -> np.ndarray:
+        """(c,) standard uncertainty: root mean square error."""
+        return np.asarray(np.sqrt(np.diag(self.covariance)))
+
+    @property
+    def correlation(self) -> np.ndarray:
+        """(c, c) correlation of the errors about their means; 0 where one does not vary."""
+        e = self.errors - self.bias
+        s = np.sqrt(np.einsum("ti,ti->i", e, e))
+        safe = np.where(s > 0.0, s, 1.0)
+        result = np.einsum("ti,tj->ij", e, e) / np.outer(safe, safe)
+        result[np.diag_indices_from(result)] = 1.0
+        return np.asarray(result)
+
+    def samples(self, name: str, value: float | None = None) -> np.ndarray:
+        """(good trials,) values that the characteristic of the part may have: the reported ``value`` (default: that
+        of the points) less the errors, not beyond a physical bound."""
+        i = self.index(name)
+        drawn = (self.base[i] if value is None else value) - self.errors[:, i]
+        bound = self._bounds[i] if self._bounds else None
+        return np.asarray(drawn if bound is None else np.maximum(drawn, bound))
+
+    def interval(self, name: str, p: float = 0.95, value: float | None = None) -> tuple[float, float]:
+        """Probabilistically symmetric coverage interval (JCGM 101 7.7)."""
+        if not 0.0 < p < 1.0:
+            raise ParameterError("a coverage probability lies between 0 and 1", got=repr(p))
+        low, high = np.quantile(self.samples(name, value), [0.5 - p / 2.0, 0.5 + p / 2.0])
+        return float(low), float(high)
+
+    def conformity(self, limits: Mapping[str, tuple[float | None, float | None]]) -> float:
+        """Probability that all these characteristics lie within their limits together (JCGM 106 7): the joint
+        distribution counts what the features share."""
+        inside = np.ones(int(self.good.sum()), bool)
+        for name, (low, high) in limits.items():
+            drawn = self.samples(name)
+            inside &= (drawn >= (-np.inf if low is None else low)) & (drawn <= (np.inf if high is None else high))
+        return float(inside.mean())
+
+
+FORM = Cause("form", "form", "form of the features beyond the instrument's errors, as independent errors")
+
+
+@dataclass(frozen=True, eq=False)
+class _Errors:
+    """The errors of one feature's points: those of the instrument and, where it has any, those of its form."""
+
+    instrument: Modes
+    form: Modes | None
+
+    @classmethod
+    def of(cls, instrument: PointInstrument, feature: ProbedFeature) -> _Errors:
+        made = instrument.modes(feature.points, feature.normals, scope=feature.points_id)
+        if not feature.form:
+            return cls(made, None)
+        built = Builder(len(feature.points))
+        built.add_noise(FORM, feature.form * feature.normals, feature.points_id)
+        return cls(made, built.build())
+
+    @property
+    def parts(self) -> tuple[Modes, ...]:
+        return (self.instrument,) if self.form is None else (self.instrument, self.form)
+
+    def draw(self, start: int, stop: int, seed: int, only: frozenset[str]) -> np.ndarray:
+        total: np.ndarray | None = None
+        for part in self.parts:
+            keys = [cause.key for cause in part.causes if cause.key in only]
+            if keys or total is None:
+                moved = part.displacements(start, stop, seed=seed, only=keys)
+                total = moved if total is None else total + moved
+        assert total is not None
+        return total
+
+
+def causes_of(instrument: PointInstrument, features: Sequence[ProbedFeature]) -> tuple[Cause, ...]:
+    """The causes of error of a measurement: those of the instrument and, where features have one, their form."""
+    return (*instrument.causes, FORM) if any(f.form for f in features) else tuple(instrument.causes)
+
+
+def repeat_measurement(
+    instrument: PointInstrument,
+    features: Sequence[ProbedFeature],
+    characteristics: Sequence[AskedCharacteristic],
+    *,
+    trials: int,
+    seed: int = 0,
+    datum: Datum | None = None,
+    only: Collection[str] | None = None,
+    hold: Collection[str] = (),
+) -> Repeats:
+    """Simulate a measurement ``trials`` times.
+
+    ``datum`` gives the motion into the datum frame from the features of the trials (see `pointcloud.datums_batch`);
+    ``only`` names the causes that act (default all); ``hold`` names features that are measured without error, to see
+    what they contribute. Raises `ParameterError` and `CharacteristicError` for requests
+    that cannot be meant, `FitError` where the points themselves determine no feature.
+    """
+    _check(features, characteristics, datum)
+    if trials < 1:
+        raise ParameterError("not a number of trials", expected=">= 1", got=repr(trials))
+    unknown = set(hold) - {f.name for f in features}
+    if unknown:
+        raise ParameterError(f"no feature {sorted(unknown)[0]!r} to hold", expected=", ".join(f.name for f in features))
+    keys = chosen(causes_of(instrument, features), only)
+    errors = {f.name: _Errors.of(instrument, f) for f in features}
+
+    def moves(name: str) -> Callable[[int, int], np.ndarray]:
+        if name in hold:
+            return lambda a, b: _nothing(errors[name], a, b)
+        return lambda a, b: errors[name].draw(a, b, seed, keys)
+
+    still = _values(features, characteristics, datum, lambda name: lambda a, b: _nothing(errors[name], a, b), 1)
+    drawn, good = _values(features, characteristics, datum, moves, trials)
+    return Repeats(
+        tuple(c.name for c in characteristics), still[0][0], drawn, good, seed, tuple(sorted(keys)),
+        _bounds(characteristics),
+    )  # fmt: skip
+
+
+def by_cause(
+    instrument: PointInstrument,
+    features: Sequence[ProbedFeature],
+    characteristics: Sequence[AskedCharacteristic],
+    *,
+    trials: int = 1000,
+    seed: int = 0,
+    datum: Datum | None = None,
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """The budget by cause: for each key of a cause the standard uncertainty (c,) with this cause alone, and with all
+    causes but this one. The draws are the same in all runs."""
+    keys = [cause.key for cause in causes_of(instrument, features)]
+    rows = {}
+    for key in keys:
+        runs = [
+            repeat_measurement(
+                instrument, features, characteristics, trials=trials, seed=seed, datum=datum, only=acting
+            ).u
+            for acting in ([key], [other for other in keys if other != key])
+        ]
+        rows[key] = (runs[0], runs[1])
+    return rows
+
+
+@dataclass(frozen=True, eq=False)
+class LinearBudget:
+    """The linear law for the same measurement: ``contributions`` (influences, c), one row per standard normal quantity
+    of the instrument, ``ids`` and ``cause`` of each (a key)."""
+
+    names: tuple[str, ...]
+    value: np.ndarray
+    ids: tuple[str, ...]
+    cause: tuple[str, ...]
+    contributions: np.ndarray
+
+    @property
+    def covariance(self) -> np.ndarray:
+        return np.asarray(np.einsum("di,dj->ij", self.contributions, self.contributions))
+
+    @property
+    def u(self) -> np.ndarray:
+        return np.asarray(np.sqrt(np.einsum("di,di->i", self.contributions, self.contributions)))
+
+    def of_cause(self, key: str) -> np.ndarray:
+        """(c,) standard uncertainty by one cause."""
+        rows = self.contributions[[k == key for k in self.cause]]
+        return np.asarray(np.sqrt(np.einsum("di,di->i", rows, rows)))
+
+    def of_points(self, name: str) -> np.ndarray:
+        """(c,) standard uncertainty by the independent errors of one feature's points (by their scope)."""
+        rows = self.contributions[[i.startswith(f"point/{name}/") for i in self.ids]]
+        return np.asarray(np.sqrt(np.einsum("di,di->i", rows, rows)))
+
+
+def linear_measurement(
+    instrument: PointInstrument,
+    features: Sequence[ProbedFeature],
+    characteristics: Sequence[AskedCharacteristic],
+    *,
+    datum: Datum | None = None,
+) -> LinearBudget:
+    """The law of propagation (JCGM 102) through the same chain: every mode of the instrument, and the noise of every
+    point, is displaced by one standard deviation to both sides; half the difference is its contribution."""
+    _check(features, characteristics, datum)
+    errors = {f.name: _Errors.of(instrument, f) for f in features}
+    ids: dict[str, str] = {}
+    for row in errors.values():
+        for part in row.parts:
+            for j, influence in enumerate(part.ids):
+                ids.setdefault(influence, part.causes[int(part.cause[j])].key)
+    for feature in features:
+        for part in errors[feature.name].parts:
+            key = part.causes[part.noise_cause].key
+            if part.noisy(None):
+                ids |= {f"point/{feature.points_id}/{key}/{i}": key for i in range(part.n_points)}
+    place = {influence: i for i, influence in enumerate(ids)}
+    count = len(ids)
+    scopes = {feature.name: feature.points_id for feature in features}
+
+    def moves(name: str) -> Callable[[int, int], np.ndarray]:
+        steps = np.zeros((count, errors[name].instrument.n_points, 3))
+        for part in errors[name].parts:
+            for j, influence in enumerate(part.ids):
+                steps[place[influence]] = part.fields[j]
+            if part.noisy(None):
+                first = place[f"point/{scopes[name]}/{part.causes[part.noise_cause].key}/0"]
+                own = np.arange(part.n_points)
+                steps[first + own, own] = part.noise
+        both = np.concatenate([steps, -steps])
+        return lambda a, b: both[a:b]
+
+    drawn, good = _values(features, characteristics, datum, moves, 2 * count)
+    if not good.all():
+        raise ParameterError("a feature is lost one standard deviation away", remedy="use repeat_measurement")
+    still = _values(features, characteristics, datum, lambda name: lambda a, b: _nothing(errors[name], a, b), 1)
+    return LinearBudget(
+        tuple(c.name for c in characteristics), still[0][0], tuple(ids), tuple(ids.values()),
+        0.5 * (drawn[:count] - drawn[count:]),
+    )  # fmt: skip
+
+
+def _nothing(errors: _Errors, start: int, stop: int) -> np.ndarray:
+    return np.zeros((stop - start, errors.instrument.n_points, 3))
+
+
+def _check(
+    features: Sequence[ProbedFeature], characteristics: Sequence[AskedCharacteristic], datum: Datum | None
+) -> None:
+    names = [f.name for f in features]
+    if len(set(names)) != len(names):
+        raise ParameterError("two features have the same name", got=", ".join(names))
+    for asked in characteristics:
+        for name in asked.of:
+            if name not in names:
+                raise ParameterError(f"{asked.name}: no feature {name!r}", expected=", ".join(names))
+        if asked.in_datum and datum is None:
+            raise ParameterError(f"{asked.name}: no datum system was defined", remedy="define one")
+
+
+def _bounds(characteristics: Sequence[AskedCharacteristic]) -> tuple[float | None, ...]:
+    from metrology_core.characteristics import get
+
+    return tuple(get(c.characteristic).lower_bound for c in characteristics)
+
+
+def _values(
+    features: Sequence[ProbedFeature],
+    characteristics: Sequence[AskedCharacteristic],
+    datum: Datum | None,
+    moves: Callable[[str], Callable[[int, int], np.ndarray]],
+    trials: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Values (trials, c) of all characteristics, and which trials found every feature."""
+    found = {f.name: _fitted(f, moves(f.name), trials) for f in features}
+    good = np.logical_and.reduce([row.good for row in found.values()])
+    placed: dict[str, Batch] = {}
+    if any(asked.in_datum for asked in characteristics):
+        assert datum is not None  # checked
+        rotation, translation = datum(found)
+        wanted = {name for asked in characteristics if asked.in_datum for name in asked.of}
+        placed = {name: found[name].transform(rotation, translation) for name in sorted(wanted)}
+    out = np.empty((trials, len(characteristics)))
+    for i, asked in enumerate(characteristics):
+        rows = [(placed if asked.in_datum else found)[name] for name in asked.of]
+        at = None if asked.at is None else np.asarray(asked.at, dtype=np.float64)
+        out[:, i] = evaluate(asked.characteristic, rows, at)
+    return out, good & np.isfinite(out).all(axis=1)
+
+
+def _fitted(feature: ProbedFeature, moves: Callable[[int, int], np.ndarray], trials: int) -> Batch:
+    from metrology_core.fitting import fit_trials
+    from metrology_core.fitting.manyparts import offset_parameters
+
+    material = feature.material if feature.criterion != "least_squares" else None
+    heights = np.empty(0)
+    if feature.plane is None:
+        found = fit_trials(
+            feature.points, feature.kind, moves, trials=trials, criterion=feature.criterion, material=material,
+            start=feature.start,
+        )  # fmt: skip
+    else:
+        u, v = feature.plane
+        heights = np.empty(trials)
+        normal = np.cross(u, v)
+
+        def flat(a: int, b: int) -> np.ndarray:
+            move = moves(a, b)
+            heights[a:b] = np.mean(feature.points @ normal + move @ normal, axis=1)
+            return np.stack([move @ u, move @ v], axis=-1)
+
+        found = fit_trials(
+            np.stack([feature.points @ u, feature.points @ v], axis=1), feature.kind, flat, trials=trials,
+            criterion=feature.criterion, material=material, start=feature.start,
+        )  # fmt: skip
+    values = dict(found.parameters)
+    good = np.isin(found.status_codes, (0, 4))  # converged, or one of several: zones that tie have one value
+    if feature.offset:
+        good &= offset_parameters(found.row, values, np.full(trials, feature.offset))
+    if feature.plane is not None:
+        u, v = feature.plane
+        flat_center = values["center"]
+        values["center"] = flat_center[:, :1] * u + flat_center[:, 1:] * v + heights[:, None] * np.cross(u, v)
+        values["normal"] = np.broadcast_to(np.cross(u, v), (trials, 3))
+    return Batch(feature.kind, values, found.extent, found.form, good)

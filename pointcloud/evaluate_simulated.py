@@ -1,0 +1,262 @@
+"""An evaluation simulated: the features and characteristics of `pointcloud.evaluate` under a virtual instrument.
+
+From an `Evaluation` to the joint distribution of all its characteristics, their budget by cause, and decisions that
+rest on them. The datum features are fitted anew in every trial, so alignment is never forgotten.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metrology_core import flags as _flags
+from metrology_core.conformity import DecisionRule, decide
+from metrology_core.errors import ParameterError
+from metrology_core.instrument import Instrument
+from metrology_core.measurement import Measurement
+from metrology_core.quantity import Influence, Measured
+from metrology_core.virtual.batch import FORMS, FUNCTIONS, Batch
+from metrology_core.virtual.cmm import VirtualCMM
+from metrology_core.virtual.repeat import (
+    AskedCharacteristic,
+    Datum,
+    LinearBudget,
+    PointInstrument,
+    ProbedFeature,
+    Repeats,
+    causes_of,
+    linear_measurement,
+    repeat_measurement,
+)
+from pointcloud.datums_batch import motions
+from pointcloud.evaluate_features import _plane_axes, compensating_tip
+from pointcloud.evaluate_types import CharacteristicRequest, DatumRequest, EvaluatedFeature, Evaluation
+from pointcloud.evaluate_zone import by_criterion
+
+FloatArray = NDArray[np.float64]
+_ALL = "all errors of the instrument, by simulation (a form or zone has no linear law)"
+_HINTS = {"plane": "normal", "circle": "normal", "ellipse": "normal", "line": "direction"}
+
+
+@dataclass(frozen=True, eq=False)
+class Simulated:
+    """What the simulation of one part says.
+
+    ``repeats`` the joint distribution, ``linear`` the law of propagation through the same chain, ``measurements`` those
+    of the evaluation with simulated uncertainty and new decisions where the characteristic was simulated, ``skipped``
+    names the others with the reason.
+    """
+
+    repeats: Repeats | None
+    linear: LinearBudget | None
+    measurements: tuple[Measurement, ...]
+    skipped: Mapping[str, str]
+
+
+def machine_for(instrument: Instrument, xyz: FloatArray, volume: tuple[Any, Any] | None = None) -> VirtualCMM:
+    """The virtual CMM of a declared instrument for points (n, 3). Without a ``volume`` the cube about the points is
+    taken: an instrument whose errors vary within the part as they are allowed to within its volume, the worst case."""
+    if volume is None:
+        finite = xyz[np.isfinite(xyz).all(axis=1)]
+        middle = 0.5 * (finite.min(axis=0) + finite.max(axis=0))
+        half = 0.5 * float(np.ptp(finite, axis=0).max()) * 1.05 + 1e-9
+        volume = (middle - half, middle + half)
+    return VirtualCMM.from_instrument(instrument, volume)
+
+
+def simulate_evaluation(
+    found: Evaluation,
+    characteristics: Sequence[CharacteristicRequest],
+    instrument: PointInstrument,
+    *,
+    datum: DatumRequest | None = None,
+    rule: DecisionRule | None = None,
+    trials: int = 10_000,
+    seed: int = 0,
+    scope: str = "",
+) -> Simulated:
+    """Simulate the measurement behind ``found`` ``trials`` times.
+
+    ``characteristics`` and ``datum`` as they were asked of `evaluate`; ``scope`` names the part (its digest), so that
+    other parts get other noise. Characteristics of points against a curve, of points without a fit, and those that were
+    not evaluated are left as they are and named in ``skipped``. A decision on a simulated characteristic uses its
+    distribution. Raises what `repeat_measurement` raises.
+    """
+    plan = plan_simulation(found, characteristics, datum=datum, scope=scope)
+    if not plan.characteristics:
+        return Simulated(None, None, found.measurements, plan.skipped)
+    repeats = plan.repeat(instrument, trials=trials, seed=seed)
+    if not repeats.good.any():
+        raise ParameterError("no simulated repeat could be evaluated", remedy="check the instrument against the points")
+    linear = plan.linear(instrument)
+    labels = {cause.key: cause.label for cause in causes_of(instrument, plan.features)}
+    out = []
+    for measurement in found.measurements:
+        if measurement.name in plan.skipped:
+            out.append(measurement)
+            continue
+        out.append(_decided(measurement, repeats, linear, labels, instrument.id, scope, found.points.unit, rule))
+    return Simulated(repeats, linear, tuple(out), plan.skipped)
+
+
+@dataclass(frozen=True, eq=False)
+class SimulationPlan:
+    """What is simulated: the arguments of `metrology_core.virtual.repeat_measurement`, and what is left out."""
+
+    features: tuple[ProbedFeature, ...]
+    characteristics: tuple[AskedCharacteristic, ...]
+    datum: Datum | None
+    datum_features: tuple[str, ...]
+    skipped: Mapping[str, str]
+
+    def repeat(self, instrument: PointInstrument, *, trials: int, seed: int = 0, **more: Any) -> Repeats:
+        """`repeat_measurement` of this plan; ``more`` takes ``only`` and ``hold``."""
+        return repeat_measurement(
+            instrument, self.features, self.characteristics, trials=trials, seed=seed, datum=self.datum, **more
+        )
+
+    def linear(self, instrument: PointInstrument) -> LinearBudget | None:
+        """`linear_measurement` of what has derivatives: forms and zone criteria are left to the simulation."""
+        criteria = {f.name: f.criterion for f in self.features}
+        datums = set(self.datum_features)
+        smooth = [
+            row
+            for row in self.characteristics
+            if row.characteristic not in FORMS
+            and all(criteria[name] == "least_squares" for name in (*row.of, *(datums if row.in_datum else ())))
+        ]
+        if not smooth:
+            return None
+        used = {name for row in smooth for name in (*row.of, *(datums if row.in_datum else ()))}
+        features = [f for f in self.features if f.name in used]
+        where = self.datum if any(row.in_datum for row in smooth) else None
+        return linear_measurement(instrument, features, smooth, datum=where)
+
+
+def plan_simulation(
+    found: Evaluation,
+    characteristics: Sequence[CharacteristicRequest],
+    *,
+    datum: DatumRequest | None = None,
+    scope: str = "",
+) -> SimulationPlan:
+    """The part of an evaluation that can be simulated, as `simulate_evaluation` runs it."""
+    requests, _ = by_criterion(characteristics, [row.request for row in found.features])
+    rows = {row.request.name: row for row in found.features}
+    skipped: dict[str, str] = {}
+    asked: list[AskedCharacteristic] = []
+    needed: dict[str, None] = {}
+    for request, measurement in zip(requests, found.measurements, strict=True):
+        reason = _why_not(request, measurement, rows)
+        if reason is not None:
+            skipped[request.name] = reason
+            continue
+        datums = datum.features if request.in_datum and datum is not None else ()
+        needed.update(dict.fromkeys((*request.of, *datums)))
+        asked.append(
+            AskedCharacteristic(request.name, request.characteristic, request.of, request.in_datum, request.at)
+        )
+    probed = tuple(_probed(rows[name], scope) for name in needed)
+    materials = {name: _geometry(rows[name]).material_side for name in needed}
+
+    def frame(features: Mapping[str, Batch]) -> tuple[FloatArray, FloatArray]:
+        assert datum is not None
+        return motions(datum, features, materials)
+
+    used = () if datum is None else datum.features
+    return SimulationPlan(probed, tuple(asked), None if datum is None else frame, used, skipped)
+
+
+def _why_not(
+    request: CharacteristicRequest, measurement: Measurement, rows: Mapping[str, EvaluatedFeature]
+) -> str | None:
+    if measurement.measured is None:
+        return "it was not evaluated"
+    if request.characteristic not in FUNCTIONS and request.characteristic not in FORMS:
+        return "a characteristic of points against a nominal is not simulated"
+    for name in request.of:
+        if rows[name].uncertain is None:
+            return f"feature {name} has no fit"
+    return None
+
+
+def _geometry(row: EvaluatedFeature) -> Any:
+    assert row.uncertain is not None
+    return row.uncertain.feature
+
+
+def _probed(row: EvaluatedFeature, scope: str) -> ProbedFeature:
+    """A feature as it was measured: its points, and the normals of its surface out of the material."""
+    geometry, request = _geometry(row), row.request
+    outward = -1.0 if geometry.material_side == "outside" else 1.0
+    normals = outward * geometry.normals(row.points.xyz)
+    tip = compensating_tip(row)
+    plane = _plane_axes(request)[:2] if "direction" in request.fixed else None
+    start = row.fit.associated if row.fit.associated is not None else row.fit.feature
+    if plane is None:
+        hint = getattr(geometry, _HINTS.get(geometry.kind, "axis"), None)
+        start = start if hint is None else start.with_material(None).oriented(hint)
+    return ProbedFeature(
+        request.name, request.kind, row.points.xyz, normals, start, request.criterion, request.material,
+        -outward * tip, plane, f"{scope}/{request.selection.label or request.name}", row.form,
+    )  # fmt: skip
+
+
+def _decided(
+    measurement: Measurement,
+    repeats: Repeats,
+    linear: LinearBudget | None,
+    labels: Mapping[str, str],
+    instrument: str,
+    scope: str,
+    length_unit: str,
+    rule: DecisionRule | None,
+) -> Measurement:
+    """The measurement with the simulated distribution, a budget by cause, and the decision that follows."""
+    i = repeats.index(measurement.name)
+    old = measurement.measured
+    assert old is not None
+    native = length_unit if _is_length(old) else "rad"
+    value = old.to(native).value
+    parts: dict[str, float] = {}
+    if linear is not None and measurement.name in linear.names:
+        parts = {key: float(linear.of_cause(key)[linear.names.index(measurement.name)]) for key in labels}
+    rest = float(repeats.u[i]) ** 2 - sum(part**2 for part in parts.values())
+    influences = {}
+    contributions = {}
+    for key, part in parts.items():
+        row = Influence(f"simulated/{instrument}/{scope}/{measurement.name}/{key}", labels[key], "B")
+        influences[row.id], contributions[row.id] = row, part
+    # the standard error of a variance of T trials is sqrt(2 / T): three of them are chance
+    if rest > 3.0 * math.sqrt(2.0 / max(1, len(repeats))) * float(repeats.u[i]) ** 2:
+        label = "what the linear law leaves out: bias and curvature, by simulation" if parts else _ALL
+        row = Influence(f"simulated/{instrument}/{scope}/{measurement.name}/nonlinear", label, "B")
+        influences[row.id], contributions[row.id] = row, math.sqrt(rest)
+    drawn = repeats.samples(measurement.name, value)
+    flags = _flags.merge(old.flags, [] if repeats.good.all() else ["simulated_repeats_lost"])
+    measured = Measured(value, native, contributions, influences, old.lower_bound, drawn, flags).to(measurement.unit)
+    decision = measurement.decision
+    if measurement.tolerance is not None and decision is not None:
+        decision = decide(
+            measured, measurement.tolerance, rule or DecisionRule.iso14253(), provisional=decision.provisional
+        )
+    words = f"uncertainty by simulation of {instrument}, {int(repeats.good.sum())} repeats, seed {repeats.seed}"
+    bias = Measured.exact(float(repeats.bias[i]), native).to(measurement.unit).value
+    return replace(
+        measurement,
+        measured=measured,
+        decision=decision,
+        method=f"{measurement.method}; {words}",
+        details={**measurement.details, "simulated_bias": bias},
+    )
+
+
+def _is_length(measured: Measured) -> bool:
+    from metrology_core.units import unit
+
+    return unit(measured.unit).dimension == "length"

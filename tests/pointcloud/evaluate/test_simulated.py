@@ -1,0 +1,283 @@
+"""Evaluations under a virtual CMM: the chain of `evaluate`, Monte Carlo against propagation, datums never forgotten."""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from metrology_core.blocks import threads
+from metrology_core.conformity import Tolerance
+from metrology_core.errors import FrameError, ParameterError
+from metrology_core.features import Circle, Cylinder, Plane, Sphere, Torus
+from metrology_core.instrument import Instrument
+from metrology_core.virtual import VirtualCMM, by_cause, linear_measurement
+from metrology_core.virtual.batch import Batch
+from pointcloud.datums import frame_from_parent
+from pointcloud.datums_batch import motions
+from pointcloud.evaluate import DatumRequest, Evaluation, evaluate
+from pointcloud.evaluate_simulated import SimulationPlan, machine_for, plan_simulation, simulate_evaluation
+from tests.pointcloud.evaluate.part_for_tests import CHARACTERISTICS, DATUM, FEATURES, ask, measured, surfaces
+
+# a centre 50 um off its place: the position of an axis has two ends, and a kink where both are equally far
+BALL = ask("ball position", "iso1101.position.G", "ball", in_datum=True, at=(9.97, -47.04))
+REQUESTS = [*(request for request, _ in CHARACTERISTICS if request.name != "flatness"), BALL]
+FORM = ask("roundness", "iso1101.cylindricity", "bore")
+VOLUME = ((0.0, 0.0, 0.0), (700.0, 600.0, 500.0))
+NOISE = 2e-4
+DECLARED = Instrument(
+    "CMM-07", "cmm", mpe_constant=2e-3, mpe_per_length=4e-6, noise=NOISE, tip_radius_u=3e-4, temperature=20.0,
+    temperature_u=0.2, expansion=11.5e-6,
+)  # fmt: skip
+
+
+def machine(**changes: object) -> VirtualCMM:
+    return VirtualCMM.from_instrument(DECLARED, VOLUME, **changes)
+
+
+@functools.cache
+def part(noise: float = 0.0) -> Evaluation:
+    n = sum(len(xyz) for xyz, _ in surfaces().values())
+    errors = noise * np.random.default_rng(1).standard_normal(n)
+    return evaluate(measured(noise=errors), FEATURES, REQUESTS, datum=DATUM, instrument=DECLARED)
+
+
+@functools.cache
+def plan(noise: float = 0.0) -> SimulationPlan:
+    return plan_simulation(part(noise), REQUESTS, datum=DATUM, scope="p")
+
+
+def test_without_errors_the_chain_gives_the_values_of_the_evaluation() -> None:
+    repeats = plan(3e-4).repeat(machine(), trials=2, only=["scale"])
+    values = {m.name: m.measured for m in part(3e-4).measurements}
+    assert set(repeats.names) == set(values) - {"profile"} and set(plan().skipped) == {"profile"}
+    for name, base in zip(repeats.names, repeats.base, strict=True):
+        # both fits stop at rounding of coordinates of 400 mm, magnified by the short clocking axis
+        assert base == pytest.approx(values[name].value, abs=5e-9), name  # type: ignore[union-attr]
+
+
+def test_noise_alone_gives_the_propagated_uncertainty() -> None:
+    """Monte Carlo of the whole chain, datum system included, against the covariances of `evaluate`."""
+    trials = 4000
+    repeats = plan().repeat(machine(), trials=trials, only=["repeatability"])
+    quiet = evaluate(measured(), FEATURES, REQUESTS, datum=DATUM, instrument=Instrument("I", "cmm", noise=NOISE))
+    for m in quiet.measurements:
+        if m.name in ("profile", "perpendicularity", "parallelism", "angle", "coaxiality", "position"):
+            # not simulated; zones at zero and the angle at 90 degrees are no normal quantities; the axes of seat and
+            # hole are parallel to their datum, so either end may be the farther one: a kink (see the test of it)
+            continue
+        assert m.measured is not None
+        stated = math.hypot(*(part for key, part in m.measured.contributions.items() if key.startswith("fit/")))
+        i = repeats.index(m.name)
+        # 4 standard errors of a standard deviation; the position is 100 um long and bends by 2e-4 of itself
+        assert repeats.u[i] == pytest.approx(stated, rel=4.0 / math.sqrt(2.0 * trials)), m.name
+        assert abs(repeats.bias[i]) < 4.5 * stated / math.sqrt(trials), m.name
+
+
+def test_datum_features_contribute_what_propagation_says() -> None:
+    """Position in A|B|C: each datum alone, by simulation and by the linear law; none is forgotten."""
+    trials = 4000
+    m = next(row for row in part().measurements if row.name == "ball position").measured
+    assert m is not None
+    names = [f.name for f in plan().features]
+    linear = linear_measurement(machine(), plan().features, plan().characteristics, datum=plan().datum)
+    for datum in DATUM.features:
+        shares = [v for key, v in m.contributions.items() if key.startswith("fit/") and f"/{datum}/" in key]
+        stated = math.hypot(*shares)
+        others = [name for name in names if name != datum]
+        repeats = plan().repeat(machine(), trials=trials, only=["repeatability"], hold=others)
+        got = repeats.u[repeats.index("ball position")]
+        assert stated > 0.0 and got == pytest.approx(stated, rel=4.0 / math.sqrt(2.0 * trials)), datum
+        # derivative along 60 single points against the covariance of the fit: first order both
+        assert linear.of_points(f"p/{datum}")[linear.names.index("ball position")] == pytest.approx(stated, rel=2e-3), (
+            datum
+        )
+
+
+@pytest.mark.parametrize("request_", [r for r in REQUESTS if r.in_datum or len(r.of) == 2], ids=lambda r: r.name)
+def test_a_characteristic_relative_to_a_datum_has_a_contribution_by_the_datum(request_: object) -> None:
+    name = request_.name  # type: ignore[attr-defined]
+    m = next(row for row in part().measurements if row.name == name).measured
+    assert m is not None
+    datums = DATUM.features if request_.in_datum else request_.of[1:]  # type: ignore[attr-defined]
+    # which datum features act: not the one that only turns about an axis the quantity does not feel
+    felt = {d: [v for k, v in m.contributions.items() if k.startswith("fit/") and f"/{d}/" in k] for d in datums}
+    assert any(math.hypot(*v) > 0.0 for v in felt.values() if v), name
+    if name in ("position", "x", "y"):
+        assert all(v and math.hypot(*v) > 0.0 for v in felt.values()), felt
+
+
+def test_at_a_kink_simulation_is_right_and_the_linear_law_is_not() -> None:
+    """Coaxiality of an axis parallel to its datum: the larger of two ends that are equally far. For two equal, jointly
+    normal distances the mean of the larger is above each by s(difference) / sqrt(2 pi) (closed form)."""
+    trials = 8000
+    few = replace(plan(), characteristics=tuple(c for c in plan().characteristics if c.name == "coaxiality"))
+    repeats = few.repeat(machine(), trials=trials, only=["repeatability"])
+    ends = few.characteristics[0].of
+    assert ends == ("seat", "bore")
+    quiet = evaluate(measured(), FEATURES, REQUESTS, datum=DATUM, instrument=Instrument("I", "cmm", noise=NOISE))
+    rows = {f.request.name: f.uncertain for f in quiet.features}
+    seat, bore = rows["seat"], rows["bore"]
+    assert seat is not None and bore is not None
+    away = np.array(bore.feature.point) - seat.feature.point  # type: ignore[attr-defined]
+    extent = (quiet.features[2].points.xyz - seat.feature.point) @ seat.feature.axis  # type: ignore[attr-defined]
+    heights = np.array([extent.min(), extent.max()])
+
+    def distances(a: object, b: object) -> np.ndarray:
+        at = a.point + heights[:, None] * a.axis  # type: ignore[attr-defined]
+        return np.linalg.norm(np.cross(at - b.point, b.axis), axis=1)  # type: ignore[attr-defined]
+
+    columns = []
+    for first, row in ((True, seat), (False, bore)):
+        for column in row.factor().T:
+            up = [row.feature.moved(s * column) for s in (1.0, -1.0)]
+            pair = [distances(f, bore.feature) if first else distances(seat.feature, f) for f in up]
+            columns.append((pair[0] - pair[1]) / 2.0)
+    difference = np.linalg.norm(np.array(columns)[:, 1] - np.array(columns)[:, 0])
+    expected = 2.0 * difference / math.sqrt(2.0 * math.pi)
+    assert np.linalg.norm(away) > 0.0
+    # 4 standard errors of the mean of the trials; curvature across the 5 um adds u^2 / 2 d: 2 %
+    tolerance = 4.0 * repeats.u[0] / math.sqrt(trials) + 0.03 * expected
+    assert repeats.bias[0] == pytest.approx(expected, abs=tolerance)
+
+
+def test_the_whole_machine_by_monte_carlo_and_by_the_linear_law() -> None:
+    trials = 4000
+    repeats = plan().repeat(machine(), trials=trials, seed=3)
+    linear = linear_measurement(machine(), plan().features, plan().characteristics, datum=plan().datum)
+    for name in ("bore", "seat", "ball", "apex", "axis distance", "plane distance", "x", "y", "z", "ball position"):
+        i = repeats.index(name)
+        # 4 standard errors; position: 100 um against errors of 2 um, second order 2e-4
+        assert repeats.u[i] == pytest.approx(linear.u[i], rel=4.0 / math.sqrt(2.0 * trials) + 1e-3), name
+        j = repeats.index("bore")
+        r = linear.covariance[i, j] / (linear.u[i] * linear.u[j])
+        assert repeats.correlation[i, j] == pytest.approx(r, abs=4.5 / math.sqrt(trials)), name
+    # the tip acts on every bore alike and temperature on every length: sizes of one machine are correlated
+    assert linear.covariance[0, 2] / (linear.u[0] * linear.u[2]) < -0.1  # bore against ball: tip with opposite signs
+    assert abs(linear.value[0] - 60.0) < 1e-8
+
+
+def test_causes_alone_and_off_add_up() -> None:
+    few = replace(plan(), characteristics=tuple(c for c in plan().characteristics if c.name in ("bore", "x", "y")))
+    whole = few.repeat(machine(), trials=500, seed=5).u
+    rows = by_cause(machine(), few.features, few.characteristics, trials=500, seed=5, datum=few.datum)
+    assert set(rows) == {c.key for c in machine().causes}
+    total = np.zeros(3)
+    for alone, off in rows.values():
+        # independent causes of 500 trials: cross terms of 1 / sqrt(500) of the products, 4 of them; fits stop at 1e-9
+        assert np.all(np.abs(alone**2 + off**2 - whole**2) <= 8.0 * alone * off / math.sqrt(500.0) + 4e-9 * whole)
+        total += alone**2
+    assert np.sqrt(total) == pytest.approx(whole, rel=0.2)
+    linear = linear_measurement(machine(), few.features, few.characteristics, datum=few.datum)
+    for key, (alone, _) in rows.items():
+        assert alone == pytest.approx(linear.of_cause(key), rel=4.0 / math.sqrt(1000.0), abs=1e-9), key
+
+
+def test_same_bits_for_any_number_of_threads() -> None:
+    runs = []
+    for count in (1, 2, 3):
+        with threads(count):
+            runs.append(plan().repeat(machine(), trials=300, seed=2).values)
+    assert all(np.array_equal(run, runs[0]) for run in runs)
+
+
+def test_measurements_get_the_distribution_and_the_decision() -> None:
+    wanted = [replace(r, tolerance=Tolerance(59.999, 60.001, "mm")) if r.name == "bore" else r for r in REQUESTS]
+    wanted = [
+        replace(r, unit="um", tolerance=Tolerance(None, 110.0, "um")) if r.name == "position" else r for r in wanted
+    ]
+    found = evaluate(measured(), FEATURES, wanted, datum=DATUM, instrument=DECLARED)
+    done = simulate_evaluation(found, wanted, machine(), datum=DATUM, trials=2000, seed=1, scope="p")
+    rows = {m.name: m for m in done.measurements}
+    assert done.repeats is not None and done.skipped == {
+        "profile": "a characteristic of points against a nominal is not simulated"
+    }
+    bore, position = rows["bore"], rows["position"]
+    assert bore.measured is not None and bore.measured.samples is not None and bore.decision is not None
+    inside = np.abs(bore.measured.samples - 60.0) <= 0.001
+    assert bore.decision.probability == pytest.approx(inside.mean(), abs=1e-12)
+    assert "uncertainty by simulation of CMM-07, 2000 repeats" in bore.method
+    assert bore.measured.u == pytest.approx(done.repeats.u[done.repeats.index("bore")], rel=0.06)
+    assert {row.label.split(" of ")[0] for row in bore.measured.budget()} >= {"radius", "scales"}
+    assert position.unit == "um" and position.measured is not None
+    assert position.measured.value == pytest.approx(100.0, abs=1e-4) and 0.3 < position.measured.u < 10.0
+    joint = done.repeats.conformity({"bore": (59.999, 60.001), "position": (None, 0.110)})
+    assert joint <= min(bore.decision.probability, position.decision.probability) + 1e-12  # type: ignore[union-attr]
+    assert rows["profile"] is found.measurements[[m.name for m in found.measurements].index("profile")]
+
+
+def test_zones_at_zero_are_not_enlarged_twice() -> None:
+    """Perpendicularity of an exact part: every error enlarges it, so what is known of the part ends at zero."""
+    done = simulate_evaluation(part(), REQUESTS, machine(), datum=DATUM, trials=2000, scope="p")
+    assert done.repeats is not None
+    assert done.repeats.bias[done.repeats.index("perpendicularity")] > 0.0
+    m = next(row for row in done.measurements if row.name == "perpendicularity").measured
+    assert m is not None and m.coverage_interval(0.95)[0] == 0.0 and m.samples is not None and m.samples.min() == 0.0
+
+
+def test_zone_criteria_are_simulated_with_their_own_fit() -> None:
+    found = evaluate(measured(noise=3e-4), FEATURES, [FORM], instrument=DECLARED)
+    done = simulate_evaluation(found, [FORM], machine(), trials=20, scope="p")
+    assert done.repeats is not None and done.repeats.good.all() and done.linear is None
+    reported = found.measurements[0].measured
+    assert reported is not None
+    assert done.repeats.base[0] == pytest.approx(reported.value, abs=1e-8)
+    assert done.repeats.values.std() > 0.0
+
+
+def test_form_beyond_the_noise_acts_too() -> None:
+    rough = plan_simulation(part(2e-3), REQUESTS, datum=DATUM, scope="p")
+    assert all(f.form > 1.5e-3 for f in rough.features)
+    u = rough.repeat(machine(), trials=300).u
+    calm = rough.repeat(machine(), trials=300, only=[c.key for c in machine().causes]).u
+    assert (u > calm).all()
+
+
+def test_a_volume_is_taken_from_the_points_where_none_is_stated() -> None:
+    made = machine_for(DECLARED, part().points.xyz)
+    low, high = made.volume
+    assert (high - low == pytest.approx(np.full(3, (high - low)[0]))) and 120.0 < (high - low)[0] < 140.0
+    with pytest.raises(ParameterError, match="no feature 'nothing' to hold"):
+        plan().repeat(made, trials=1, hold=["nothing"])
+
+
+# --- datum frames of many trials
+def batch_of(kind: str, made: list[object]) -> Batch:
+    names = made[0].parameters  # type: ignore[attr-defined]
+    parameters = {n: np.array([f.parameters[n] for f in made]) for n in names}  # type: ignore[attr-defined]
+    count = len(made)
+    return Batch(kind, parameters, np.full((count, 2), np.nan), np.zeros(count), np.ones(count, bool))
+
+
+def test_frames_of_trials_equal_the_frame_of_each() -> None:
+    rng = np.random.default_rng(3)
+
+    def near(*v: float) -> np.ndarray:
+        w = np.array(v) + 0.05 * rng.normal(size=3)
+        return np.asarray(w / np.linalg.norm(w))
+
+    for material in ("inside", "outside", None):
+        shapes = {
+            "plane": [Plane(rng.normal(size=3), near(0, 0, 1), material_side=material) for _ in range(5)],
+            "cylinder": [Cylinder(rng.normal(size=3), near(0, 0, 1), 5.0) for _ in range(5)],
+            "sphere": [Sphere(rng.normal(size=3) + np.array([20, 3, 1]), 5.0) for _ in range(5)],
+            "circle": [Circle(rng.normal(size=3) + np.array([20, 3, 1]), near(0, 0, 1), 5.0) for _ in range(5)],
+            "torus": [Torus(rng.normal(size=3) + np.array([9, 9, 1]), near(0, 1, 0), 8.0, 2.0) for _ in range(5)],
+        }
+        batches = {kind: batch_of(kind, made) for kind, made in shapes.items()}
+        for names in (
+            ("plane",), ("plane", "cylinder"), ("plane", "cylinder", "sphere"), ("plane", "sphere", "circle"),
+            ("cylinder",), ("cylinder", "plane"), ("cylinder", "plane", "sphere"), ("cylinder", "sphere", "torus"),
+        ):  # fmt: skip
+            rotation, translation = motions(DatumRequest("D", *names), batches, dict.fromkeys(shapes, material))
+            for t in range(5):
+                want = frame_from_parent(*(shapes[name][t] for name in names))
+                assert np.abs(rotation[t] - want.rotation).max() < 1e-13, names
+                assert np.abs(translation[t] - want.translation).max() < 1e-11, names
+    with pytest.raises(FrameError, match="secondary plane"):
+        motions(DatumRequest("D", "plane", "plane"), batches, {"plane": None})
+    with pytest.raises(FrameError, match="cannot be the primary"):
+        motions(DatumRequest("D", "sphere"), batches, {"sphere": None})
