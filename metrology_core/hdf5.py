@@ -228,6 +228,11 @@ class Hdf5Points:
     def n_points(self) -> int:
         return int(self._node.shape[0] if self._node.shape[1] == 3 else self._node.shape[1])
 
+    @property
+    def is_single(self) -> bool:
+        """Whether the file holds less than double precision."""
+        return bool(self._node.dtype.kind == "f" and self._node.dtype.itemsize < 8)
+
     def __len__(self) -> int:
         return self.n_points
 

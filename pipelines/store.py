@@ -36,6 +36,7 @@ REPORT = "report"
 SELFTEST = "selftest.json"
 EXPORTS = "exports"
 LOCK = ".lock"
+UNFINISHED = "unfinished"  # of steps that are interrupted; gone when they end
 
 
 @dataclass(frozen=True)

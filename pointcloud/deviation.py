@@ -109,15 +109,12 @@ def deviate(
     if model.tessellation is None:
         model = model.with_tessellation(nominal.chord_tolerance)
     counts = found.counts()
-    names |= set(_marks(counts)) | set(model.flags())
+    names |= set(marks(counts)) | set(model.flags())
     names |= set(getattr(getattr(nominal, "mesh", None), "flags", ()))
-    names |= set(_plausibility(xyz, nominal))
+    names |= set(plausibility(xyz, nominal))
     finite = np.isfinite(value)
-    if model.tessellation and finite.any():
-        # the rule of a tenth is about U without the tessellation itself, k = 2
-        bare = model.with_tessellation(0.0).of_points(found.foot[finite][:4096], found.normal[finite][:4096])
-        if nominal.chord_tolerance > 0.2 * float(np.median(bare)):
-            names.add("tessellation_coarse")
+    if is_coarse(model, nominal, found.foot[finite][:4096], found.normal[finite][:4096]):
+        names.add("tessellation_coarse")
     region_of, region_labels = _regions(regions, region_names, nominal)
     return DeviationField(
         xyz, value, found, nominal, model,
@@ -188,7 +185,16 @@ def _search(
     return nominal.closest(xyz, limit=limit, normals=normals, max_angle=max_angle)
 
 
-def _marks(counts: Mapping[str, int]) -> list[str]:
+def is_coarse(model: DeviationUncertainty, nominal: NominalSurface, foot: FloatArray, normal: FloatArray) -> bool:
+    """Whether the chord tolerance exceeds a tenth of U at these feet; U is that without the tessellation, k = 2."""
+    if not model.tessellation or not len(foot):
+        return False
+    bare = model.with_tessellation(0.0).of_points(foot, normal)
+    return nominal.chord_tolerance > 0.2 * float(np.median(bare))
+
+
+def marks(counts: Mapping[str, int]) -> list[str]:
+    """Flags of the points without a deviation."""
     rows = {
         "on_open_border": "open_border_points",
         "beyond_limit": "beyond_search_limit",
@@ -199,7 +205,7 @@ def _marks(counts: Mapping[str, int]) -> list[str]:
     return [flag for key, flag in rows.items() if counts[key]]
 
 
-def _plausibility(xyz: FloatArray, nominal: NominalSurface) -> list[str]:
+def plausibility(xyz: FloatArray, nominal: NominalSurface) -> list[str]:
     """Boxes that do not meet, and sizes that differ as units do."""
     bounds = getattr(getattr(nominal, "mesh", None), "bounds", None)
     rows = xyz[np.isfinite(xyz).all(axis=1)]
@@ -267,7 +273,7 @@ def _method(
         plain = np.asarray(along, dtype=np.float64)
         which = f"the direction {tuple(float(x) for x in plain)}" if plain.ndim == 1 else "the vector of each point"
         words = [f"distance along {which}, excess material positive"]
-    words.append(getattr(nominal, "description", None) or _nominal_words(nominal))
+    words.append(getattr(nominal, "description", None) or nominal_words(nominal))
     if limit is not None:
         words.append(f"search limit {limit:g} {unit}")
     if max_angle is not None:
@@ -280,7 +286,8 @@ def _method(
     return "; ".join(words)
 
 
-def _nominal_words(nominal: NominalSurface) -> str:
+def nominal_words(nominal: NominalSurface) -> str:
+    """The nominal in words for the method of a result."""
     mesh = getattr(nominal, "mesh", None)
     if mesh is None:
         return "analytic features"

@@ -85,11 +85,13 @@ def worst_places(
     count: int = 20,
     link: float | None = None,
     min_points: int = 1,
+    face_counts: NDArray[np.int64] | None = None,
 ) -> tuple[WorstPlace, ...]:
     """Places whose deviation is beyond a threshold, worst first (by the distance of the peak beyond it).
 
     ``beyond`` is one size or (low, high); default: the tolerance of the field, or without one the 1 % of points with
-    the largest deviations. ``link`` is the distance that joins points (default: a few point spacings).
+    the largest deviations. ``link`` is the distance that joins points (default: a few point spacings). ``face_counts``
+    (m,) are the points of each face where the field holds only some of them.
     """
     low, high = _threshold(field, beyond)
     value = field.value
@@ -106,7 +108,7 @@ def worst_places(
     places = []
     order = np.argsort(label, kind="stable")
     starts = np.flatnonzero(np.diff(label[order], prepend=-1))
-    face_counts = _points_per_face(field)
+    face_counts = _points_per_face(field) if face_counts is None else face_counts
     for group in np.split(order, starts[1:]):
         if len(group) >= min_points:
             places.append((out[group], int(sign[group[0]])))

@@ -97,7 +97,7 @@ def statistics(
     def single(k: int, what: str) -> Measured:
         one = slice(k, k + 1)
         sigma = None if noise is None else noise[one]
-        bias = 0.0 if sigma is None else float(sigma[0]) * _expected_extreme(n)
+        bias = 0.0 if sigma is None else float(sigma[0]) * expected_extreme(n)
         extra = {
             Influence(
                 f"noise/{model.scope}/{name}/{what}/bias",
@@ -155,7 +155,7 @@ def _density(field: DeviationField, index: NDArray[np.int64]) -> float:
     return len(index) / area if area > 0.0 else 0.0
 
 
-def _expected_extreme(n: int) -> float:
+def expected_extreme(n: int) -> float:
     """Mean of the largest of n standard normal numbers (Blom's approximation)."""
     from scipy.special import ndtri
 
@@ -169,14 +169,24 @@ def _shares(
         return (), None, None
     low, high = band
     n = len(v)
+    edges = band_edges(band)
     out_low, out_high = float(np.count_nonzero(v < low) / n), float(np.count_nonzero(v > high) / n)
-    if not (math.isfinite(low) and math.isfinite(high) and low < 0.0 < high):
+    if len(edges) == 2:
         return (
             ((-math.inf, low, out_low), (low, high, 1.0 - out_low - out_high), (high, math.inf, out_high)),
             out_low,
             out_high,
         )
-    edges = [x * (-low if x < 0.0 else high) for x in _BANDS]
     counts = np.histogram(v[(v >= low) & (v <= high)], bins=edges)[0]
     inner = [(a, b, float(c / n)) for a, b, c in zip(edges, edges[1:], counts)]
     return ((-math.inf, low, out_low), *inner, (high, math.inf, out_high)), out_low, out_high
+
+
+def band_edges(band: tuple[float, float] | None) -> list[float]:
+    """Edges between the bands of a tolerance: quarters of two limits about zero, else the limits."""
+    if band is None:
+        return []
+    low, high = band
+    if not (math.isfinite(low) and math.isfinite(high) and low < 0.0 < high):
+        return [low, high]
+    return [x * (-low if x < 0.0 else high) for x in _BANDS]

@@ -83,7 +83,7 @@ class DeviationUncertainty:
         return tuple(names)
 
     # --- per point
-    def _factor(self) -> FloatArray:
+    def factor(self) -> FloatArray:
         """(6, 6) F with F F' = covariance, columns ordered and signed so that the ids keep their meaning."""
         if self.alignment is None:
             return np.zeros((6, 0))
@@ -107,7 +107,7 @@ class DeviationUncertainty:
         variance += (self.tessellation or 0.0) ** 2 / 3.0
         if self.alignment is not None:
             arm = np.cross(foot - self.pivot, normal)
-            lever = np.concatenate([arm, normal], axis=1) @ self._factor()
+            lever = np.concatenate([arm, normal], axis=1) @ self.factor()
             variance += np.einsum("ij,ij->i", lever, lever)
         return np.sqrt(variance)
 
@@ -132,6 +132,34 @@ class DeviationUncertainty:
         ``noise`` (k,) overrides that of the points; ``density`` (points per unit area) raises the effect of noise that
         is correlated over ``correlation_length`` by ``1 + 2 pi l^2 density`` points acting as one.
         """
+        sigma = self.noise if noise is None else noise
+        own = None
+        if sigma is not None:
+            own = float(np.sqrt(np.sum(np.square(weights * sigma))))
+            own *= math.sqrt(1.0 + 2.0 * math.pi * self.correlation_length**2 * density)
+            own = min(own, float(np.sum(np.abs(weights * sigma))))
+        lever = None
+        if self.alignment is not None:
+            lever = weights @ np.concatenate([np.cross(foot - self.pivot, normal), normal], axis=1)
+        return self.of_sums(
+            value, unit, float(np.sum(weights)), lever, own, name, extra=extra, lower_bound=lower_bound, flags=flags
+        )
+
+    def of_sums(
+        self,
+        value: float,
+        unit: str,
+        total: float,
+        lever: FloatArray | None,
+        own: float | None,
+        name: str,
+        *,
+        extra: Mapping[Influence, float] | None = None,
+        lower_bound: float | None = None,
+        flags: tuple[str, ...] = (),
+    ) -> Measured:
+        """As `linear`, from sums over the points: of the weights, of weight times lever arm (6,) (foot - pivot cross
+        normal, then normal), and the standard uncertainty that the noise of the points gives (``own``)."""
         parts: dict[str, float] = {}
         rows: dict[str, Influence] = {}
 
@@ -140,13 +168,8 @@ class DeviationUncertainty:
                 parts[row.id] = parts.get(row.id, 0.0) + part
                 rows[row.id] = row
 
-        sigma = self.noise if noise is None else noise
-        if sigma is not None:
-            own = float(np.sqrt(np.sum(np.square(weights * sigma))))
-            own *= math.sqrt(1.0 + 2.0 * math.pi * self.correlation_length**2 * density)
-            own = min(own, float(np.sum(np.abs(weights * sigma))))
+        if own is not None:
             put(Influence(f"noise/{self.scope}/{name}", "noise of the points", "B"), own)
-        total = float(np.sum(weights))
         for row, u in self.common.items():
             put(row, total * u)
         if self.tessellation:
@@ -155,11 +178,9 @@ class DeviationUncertainty:
                           distribution="rectangular"),
                 total * self.tessellation / math.sqrt(3.0),
             )  # fmt: skip
-        if self.alignment is not None:
-            arm = np.cross(foot - self.pivot, normal)
-            lever = (weights @ np.concatenate([arm, normal], axis=1)) @ self._factor()
+        if self.alignment is not None and lever is not None:
             group = f"alignment/{self.scope}"
-            for k, part in enumerate(lever):
+            for k, part in enumerate(lever @ self.factor()):
                 put(
                     Influence(f"{group}/{k}", "alignment of the scan", "A", self.alignment_dof, group=group),
                     float(part),

@@ -47,12 +47,14 @@ def part(name: str) -> SurfaceTree:
     return SurfaceTree({"freeform": parts.freeform, "plate": parts.plate}[name]())
 
 
+CHOSEN = ["freeform", "plate", "blade"]
+
+
 def names() -> list[str]:
-    here = ["freeform", "plate"]
-    if (DATA / "clouds" / "engeom_blade" / "engine_blade.npz").exists():
-        return [*here, "blade"]
+    if "blade" not in CHOSEN or (DATA / "clouds" / "engeom_blade" / "engine_blade.npz").exists():
+        return CHOSEN
     print("# blade: its file is absent (set ABBE_DATA)")
-    return here
+    return [name for name in CHOSEN if name != "blade"]
 
 
 def sample(tree: SurfaceTree, n: int, seed: int) -> np.ndarray:
@@ -252,8 +254,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--starts", type=int, default=200)
     parser.add_argument("--coarse", type=int, default=60, help="scans without a start")
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--parts", default=",".join(CHOSEN))
     parser.add_argument("--only", choices=["exact", "starts", "coarse", "coverage", "free"])
     chosen = parser.parse_args(arguments)
+    CHOSEN[:] = chosen.parts.split(",")
     rows: dict[str, Callable[[], bool]] = {
         "exact": exact,
         "starts": lambda: starts(chosen.starts),

@@ -44,6 +44,7 @@ _METHODS = ("best-fit", "minimum-maximum", "tolerance-fit", "rps", "none")
     "--section", "sections", multiple=True, metavar="AXIS=PLACE", help="A plane cut, e.g. 'z=12.5 mm'; repeat."
 )
 @click.option("--out", type=click.Path(path_type=Path), help="New folder for recipe, record and report.")
+@click.option("--resume", is_flag=True, help="Go on with the same command after an interruption, in its --out folder.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the coarse alignment.")
 @json_option
 @click.pass_obj
@@ -64,24 +65,29 @@ def deviation(
     noise: str | None,
     sections: tuple[str, ...],
     out: Path | None,
+    resume: bool,
     seed: int,
 ) -> int:
     """Deviations of SCAN from NOMINAL (mesh STL, OBJ, PLY, or CAD), + for excess material.
 
-    With --out the folder holds recipe, nominal, record and report; 'abbe run' measures a lot with that recipe.
+    With --out the folder holds recipe, nominal, record and report; 'abbe run' measures a lot with that recipe. An HDF5
+    file of many millions of points is read in blocks, with bounded memory.
     """
     from pipelines.cli.run import limit_threads
 
     limit_threads()
     from metrology_core.errors import UsageError
     from pipelines.run import run_recipe
+    from pipelines.steps.surroundings import told
     from pipelines.store import RunFolder
 
     for path, what in ((scan, "scan"), (nominal, "nominal"), *([(targets, "file of targets")] if targets else [])):
         if not path.is_file():
             raise UsageError(f"there is no {what} {str(path)!r}", remedy="check the path")
-    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"{str(out)!r} is not empty", remedy="give a new folder with --out")
+    if resume and out is None:
+        raise UsageError("there is nothing to go on with", remedy="give the folder with --out")
+    if out is not None and not resume and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"{str(out)!r} is not empty", remedy="give a new folder with --out, or add --resume")
     with tempfile.TemporaryDirectory() as scratch:
         base = Path(scratch) if out is None else out
         base.mkdir(parents=True, exist_ok=True)
@@ -90,10 +96,11 @@ def deviation(
             permission=permission, points_are=points_are, tip_radius=tip_radius, tolerance=tolerance,
             search_limit=search_limit, noise=noise, sections=sections, seed=seed,
         )  # fmt: skip
-        summary = run_recipe(
-            recipe, [scan], out=base / "run", data_root=scan.resolve().parent, report=out is not None,
-            remark=session.remark,
-        )  # fmt: skip
+        with told(session.remark):
+            summary = run_recipe(
+                recipe, [scan], out=base / "run", data_root=scan.resolve().parent, report=out is not None,
+                remark=session.remark, resume=resume,
+            )  # fmt: skip
         run = RunFolder(base / "run")
         row = run.outcomes()[0]
         document: Mapping[str, Any] = {}

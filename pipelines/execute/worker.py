@@ -25,7 +25,8 @@ from pipelines.files import commit
 from pipelines.plan import Task
 from pipelines.recipe import Recipe
 from pipelines.record import SCHEMA_ID, Record, StepResult, encode_record, plain
-from pipelines.store import PLAN, RunFolder
+from pipelines.steps.surroundings import unfinished_work
+from pipelines.store import PLAN, UNFINISHED, RunFolder
 
 Measure = Callable[[Recipe, Task, Path], StepResult]
 THREAD_VARIABLES = (
@@ -74,7 +75,8 @@ def perform(job: Job) -> dict[str, Any]:
     changed = _changed(task, Path(job.root))
     if changed is not None:
         return {"task": task.id, "changed": changed, "worker": worker}
-    record = measure_record(folder, task, Path(job.root), load_measure(job.measure))
+    with unfinished_work(folder.path / UNFINISHED):
+        record = measure_record(folder, task, Path(job.root), load_measure(job.measure))
     try:
         data = encode_record(record)
     except AbbeError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,3 +66,13 @@ def result_unit(
     if spec.tolerance is not None:
         return next(iter(spec.tolerance.amounts().values())).unit
     return default
+
+
+def nothing_measured(counts: Mapping[str, int]) -> DataError:
+    """The error of a scan without a single deviation."""
+    return DataError(
+        "no point of the scan has a deviation",
+        expected="points near the nominal",
+        got=", ".join(f"{key.replace('_', ' ')}: {count}" for key, count in counts.items() if count),
+        remedy="check the alignment and the search limit",
+    )

@@ -18,7 +18,7 @@ from metrology_core.measurement import Measurement
 from metrology_core.units import convert
 from pipelines.recipe.convert import calibration_flags, decision_rule, instrument, tolerance
 from pipelines.record import StepResult
-from pipelines.steps.common import digests, result_unit, under_calibration
+from pipelines.steps.common import digests, nothing_measured, result_unit, under_calibration
 from pipelines.steps.deviation_view import deviation_view
 from pipelines.steps.features import read_input
 
@@ -43,44 +43,27 @@ def measure_deviation(recipe: Recipe, task: Task, root: Path) -> StepResult:
     """Read the scan of a task and measure its deviations from the recipe's nominal. Raises as
     `pipelines.steps.measure_task`; `DataError` for a scan that cannot be aligned."""
     import pointcloud.deviation_characteristics  # noqa: F401 - registers the rows
-    from pointcloud.deviation import deviate
-    from pointcloud.deviation_statistics import statistics
+    from pipelines.steps.deviation_blocks import is_streamed
     from pointcloud.nominal.read import read_nominal
 
     measure = recipe.measure
     if measure.kind != "deviation":
         raise RecipeError("this step measures deviations", got=measure.kind)
-    scan = read_input(recipe, task, root)
     nominal = read_nominal(recipe.file_path(measure.nominal.file), unit=measure.nominal.unit, root=recipe.folder)
-    unit = nominal.surface.unit
-    registration = _align(recipe, measure, scan, nominal)
-    moved = _moved(scan, registration)
-    low, high = measure.limits(unit)
-    band = None
-    if low is not None or high is not None:
-        band = (-math.inf if low is None else low, math.inf if high is None else high)
-    field = deviate(
-        moved,
-        nominal.surface,
-        limit=None if measure.search_limit is None else measure.search_limit.to(unit),
-        uncertainty=_uncertainty(recipe, scan, registration, unit, digests(task)[0]),
-        tolerance=band,
-    )
-    found = statistics(field)
-    if found is None:
-        raise DataError(
-            "no point of the scan has a deviation",
-            expected="points near the nominal",
-            got=", ".join(f"{key.replace('_', ' ')}: {count}" for key, count in field.counts.items() if count),
-            remedy="check the alignment and the search limit",
-        )
+    if is_streamed(recipe, task, root):
+        scan, registration, field, found, of_all = _in_blocks(recipe, measure, task, root, nominal)
+    else:
+        scan = read_input(recipe, task, root)
+        registration = _align(recipe, measure, scan, nominal)
+        field, found = _at_once(recipe, measure, scan, registration, nominal, digests(task)[0])
+        of_all = {}
     calibration = calibration_flags(recipe, task.acquisition.get("time"))
     flags = _flags.merge(field.flags, registration.flags, nominal.flags, calibration)
     rows = tuple(
         _measurement(spec, found, field, registration, recipe, digests(task)) for spec in measure.characteristics
     )
-    view, arrays = deviation_view(field, found, registration, nominal, measure, alignment_words(registration))
-    declared = instrument(recipe.instrument, unit)
+    view, arrays = deviation_view(field, found, registration, nominal, measure, alignment_words(registration), **of_all)
+    declared = instrument(recipe.instrument, nominal.surface.unit)
     return StepResult(
         measurements=under_calibration(rows, calibration),
         views=(view,),
@@ -89,8 +72,69 @@ def measure_deviation(recipe: Recipe, task: Task, root: Path) -> StepResult:
         acquisition=scan.acquisition.to_dict(),
         datum_system=None,
         instrument=None if declared is None else declared.to_dict(),
-        readers={task.inputs[0].path: scan.source.reader} if scan.source is not None else {},
+        readers={task.inputs[0].path: "hdf5" if scan.source is None else scan.source.reader},
     )
+
+
+def _band(measure: DeviationMeasure, unit: str) -> tuple[float, float] | None:
+    low, high = measure.limits(unit)
+    if low is None and high is None:
+        return None
+    return (-math.inf if low is None else low, math.inf if high is None else high)
+
+
+def _at_once(
+    recipe: Recipe, measure: DeviationMeasure, scan: PointSet, registration: Registration, nominal: Nominal, digest: str
+) -> tuple[DeviationField, DeviationStatistics]:
+    """Deviations and statistics of a scan that is in memory."""
+    from pointcloud.deviation import deviate
+    from pointcloud.deviation_statistics import statistics
+
+    unit = nominal.surface.unit
+    field = deviate(
+        _moved(scan, registration),
+        nominal.surface,
+        limit=None if measure.search_limit is None else measure.search_limit.to(unit),
+        uncertainty=_uncertainty(recipe, scan, registration, unit, digest),
+        tolerance=_band(measure, unit),
+    )
+    found = statistics(field)
+    if found is None:
+        raise nothing_measured(field.counts)
+    return field, found
+
+
+def _in_blocks(
+    recipe: Recipe, measure: DeviationMeasure, task: Task, root: Path, nominal: Nominal
+) -> tuple[PointSet, Registration, DeviationField, DeviationStatistics, dict[str, Any]]:
+    """The same of a scan that is read block by block; last, what the view must know of all points."""
+    from pipelines.steps import deviation_blocks as blockwise
+    from pointcloud.deviation_stream import DeviationStream
+
+    unit, digest = nominal.surface.unit, digests(task)[0]
+    blocks = blockwise.Blocks(recipe, task, root)
+    part = blocks.part(blockwise.ALIGN)
+    registration = _align(recipe, measure, part, nominal)
+    motion = registration.target_from_source
+    model = _uncertainty(recipe, part, registration, unit, digest)
+    options = {
+        "limit": None if measure.search_limit is None else measure.search_limit.to(unit),
+        "offset": 0.0 if part.points_are != "ball_centre" or part.tip is None
+        else convert(part.tip.radius, part.unit, unit),
+        "uncertainty": model,
+        "tolerance": _band(measure, unit),
+    }  # fmt: skip
+    store = blockwise.Store(task.id, blockwise.store_key(recipe, digest, motion, blocks.n_points))
+    stream = blockwise.stream_all(
+        blocks, lambda state: DeviationStream(nominal.surface, state=state, **options), motion, unit, store
+    )
+    field, found = blockwise.summary_of(blocks, stream, nominal, len(part))
+    places = blockwise.places_of(blocks, stream, motion, measure.places) if measure.places else ()
+    store.clear()
+    # a place within a cell of which anything was kept counts as measured
+    reach = max(2.5 * stream.spacing, 1.75 * stream.edge)
+    whole = {"places": places, "guard": stream.guard, "n_total": stream.n, "radius": reach}
+    return part, registration, field, found, whole
 
 
 def _align(recipe: Recipe, measure: DeviationMeasure, scan: PointSet, nominal: Nominal) -> Registration:

@@ -28,16 +28,28 @@ def deviation_view(
     nominal: Nominal,
     measure: DeviationMeasure,
     alignment: str,
+    *,
+    places: tuple[WorstPlace, ...] | None = None,
+    guard: float | None = None,
+    n_total: int | None = None,
+    radius: float | None = None,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """View and arrays (contract of the report: kind ``deviation_map``)."""
+    """View and arrays (contract of the report: kind ``deviation_map``).
+
+    Where the field holds only some of the points, ``places``, ``guard``, ``n_total`` are those of all, and ``radius``
+    says how near a kept point must be for a place of the nominal to count as measured.
+    """
     from pointcloud.deviation_coverage import coverage
     from pointcloud.deviation_display import display_subset
     from pointcloud.deviation_places import worst_places
 
     low, high = measure.limits(field.unit)
     limits = None if low is None and high is None else {"lower": low, "upper": high}
-    places = worst_places(field, count=measure.places) if measure.places else ()
-    tops = np.array([place.indices[0] for place in places], np.int64)
+    if places is None:
+        places = worst_places(field, count=measure.places) if measure.places else ()
+        tops = np.array([place.indices[0] for place in places], np.int64)
+    else:
+        tops = _tops(field, places)
     shown = np.union1d(display_subset(field, MOST_POINTS), tops)
     u = field.u[shown]
     arrays: dict[str, np.ndarray] = {
@@ -49,7 +61,7 @@ def deviation_view(
     }
     vertices, triangles = thin_mesh(nominal.mesh, MOST_TRIANGLES)
     arrays["nominal/vertices"], arrays["nominal/triangles"] = vertices, triangles
-    covered = coverage(field)
+    covered = coverage(field, radius=radius)
     sections = []
     for number, spec in enumerate(measure.sections):
         row, data = _section(field, number, spec, limits)
@@ -70,13 +82,13 @@ def deviation_view(
         "tolerances": [limits],
         "u": _finite(float(np.sqrt(np.mean(u**2)))),
         "reference": f"{name}; {alignment}; {field.method}",
-        "n_total": int(np.count_nonzero(field.valid)),
+        "n_total": int(np.count_nonzero(field.valid)) if n_total is None else n_total,
         "worst": [int(i) for i in np.searchsorted(shown, tops)],
         "surface": {"vertices": "nominal/vertices", "triangles": "nominal/triangles"},
         "sections": sections,
         "places": [_place(place, low, high) for place in places],
         "coverage": {"area": covered.area, "without_data": covered.area_without_data, "distance": covered.radius},
-        "statistics": _statistics(field, found, low, high),
+        "statistics": _statistics(field, found, low, high, guard),
         "registration": registration.to_dict(),
         "nominal": {"file": name, "unit": nominal.surface.unit, "chord_tolerance": nominal.surface.chord_tolerance,
                     "triangles": nominal.mesh.n_triangles, "cleaned": list(nominal.words)},
@@ -89,8 +101,16 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
+def _tops(field: DeviationField, places: tuple[WorstPlace, ...]) -> np.ndarray:
+    """(k,) the kept points nearest to the worst points of places."""
+    from scipy.spatial import cKDTree
+
+    at = np.array([place.position for place in places]).reshape(-1, 3)
+    return np.asarray(cKDTree(field.closest.foot).query(at)[1], dtype=np.int64)
+
+
 def _statistics(
-    field: DeviationField, found: DeviationStatistics, low: float | None, high: float | None
+    field: DeviationField, found: DeviationStatistics, low: float | None, high: float | None, guard: float | None
 ) -> dict[str, Any]:
     quantiles = {p: m.value for p, m in found.quantiles}
     out: dict[str, Any] = {
@@ -100,11 +120,11 @@ def _statistics(
     }  # fmt: skip
     if found.tolerance is not None:
         below, above = found.out_low or 0.0, found.out_high or 0.0
-        value, expanded = field.value[field.valid], 2.0 * field.u[field.valid]
-        margin = np.minimum(math.inf if high is None else high - value, math.inf if low is None else value - low)
-        out.update(
-            below=below, above=above, inside=1.0 - below - above, guard=float(np.mean(np.abs(margin) < expanded))
-        )
+        if guard is None:
+            value, expanded = field.value[field.valid], 2.0 * field.u[field.valid]
+            margin = np.minimum(math.inf if high is None else high - value, math.inf if low is None else value - low)
+            guard = float(np.mean(np.abs(margin) < expanded))
+        out.update(below=below, above=above, inside=1.0 - below - above, guard=guard)
     return out
 
 

@@ -78,20 +78,22 @@ def read_input(recipe: Recipe, task: Task, root: Path) -> PointSet:
         points_are=spec.points_are,
         frame=spec.frame,
         format=spec.format,
-        tip=_tip(spec, spec.unit),
+        tip=tip_of(spec, spec.unit),
         root=root,
         acquisition=acquisition_of(task),
-        thermal=_thermal(spec.thermal),
+        thermal=thermal_state(spec.thermal),
     )
 
 
-def _tip(spec: InputsSpec, unit: str) -> ProbeTip | None:
+def tip_of(spec: InputsSpec, unit: str) -> ProbeTip | None:
+    """The probe tip that the recipe states, in a unit."""
     if spec.tip_radius is None:
         return None
     return ProbeTip(spec.tip_radius.to(unit), 0.0 if spec.tip_radius_u is None else spec.tip_radius_u.to(unit))
 
 
-def _thermal(spec: ThermalSpec | None) -> ThermalState | None:
+def thermal_state(spec: ThermalSpec | None) -> ThermalState | None:
+    """The thermal state that the recipe states."""
     if spec is None:
         return None
     return ThermalState(
