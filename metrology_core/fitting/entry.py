@@ -121,6 +121,12 @@ def fit(
         else:
             weights_used = np.ascontiguousarray(all_weights[used]) if all_weights.size else all_weights
             answer = least_squares(row, np.ascontiguousarray(xyz[used]), weights_used, held, first)
+    if answer.outcome != "converged" or answer.condition > ILL_CONDITIONED:
+        from metrology_core.fitting.rescue import rescued
+
+        part = xyz if used is None else np.ascontiguousarray(xyz[used])
+        load = all_weights if used is None or not all_weights.size else np.ascontiguousarray(all_weights[used])
+        answer = rescued(row, part, load, held, answer, searched=first is None)
     evidence = None
     if answer.outcome in ("converged", "not_converged"):
         pose, turn = canonical_pose(row, answer.pose)

@@ -113,7 +113,8 @@ def run_items(
     needed = _minimum(row, n_free)
     poses, sums = np.zeros((count, layout.POSE)), np.zeros((count, layout.N_SUMS))
     facts, codes = np.full((count, k.N_FACTS), math.nan), np.full(count, k.LEFT, np.uint8)
-    if not len(starts) and (row.kind not in _NO_SEARCH or not math.isnan(given[0])):
+    searched = not len(starts)
+    if searched and (row.kind not in _NO_SEARCH or not math.isnan(given[0])):
         starts = _search(row, items, weights, free, given)
     table = fan()
 
@@ -124,7 +125,7 @@ def run_items(
         )  # fmt: skip
 
     run_blocks(work, (count + GROUP - 1) // GROUP, serial_below=2)
-    return _assemble(row, items, weights, n_free, material, refit, poses, sums, facts, codes, free)
+    return _assemble(row, items, weights, n_free, material, refit, poses, sums, facts, codes, free, searched)
 
 
 def _search(row: Row, items: Items, weights: np.ndarray, free: np.ndarray, given: np.ndarray) -> np.ndarray:
@@ -176,6 +177,7 @@ def _assemble(
     facts: np.ndarray,
     codes: np.ndarray,
     free: np.ndarray,
+    searched: bool,
 ) -> FitMany:
     from metrology_core.kernels import many as k
 
@@ -239,12 +241,24 @@ def _assemble(
         reason[i] = f"{n_used[i]} usable points"
     offset = _compensate(row, items, material, values, bits)
     solution = Solution(poses, canonical, sign, sums, scale, free, offset, valid)
-    single = {int(i): refit(int(i), None) for i in np.flatnonzero(codes == k.LEFT)}
+    again = (codes == k.LEFT) | _doubted(row, status, condition, reason, searched)
+    single = {int(i): refit(int(i), None) for i in np.flatnonzero(again)}
     result = FitMany(
         row.name, "least_squares", items.unit, values, status, bits.values, bits.names, n_points, n_used, dof, rms,
         sigma, form, extent, reach, condition, reason, row, solution, single, refit,
     )  # fmt: skip
     return _enter(result, single, bits) if single else result
+
+
+def _doubted(row: Row, status: np.ndarray, condition: np.ndarray, reason: np.ndarray, searched: bool) -> np.ndarray:
+    """Which items deserve what `fitting.rescue` does: cones and tori of a search that ended badly, and last steps that
+    shrink too slowly."""
+    result = status == STATUSES.index("not_converged")
+    if searched and row.kind in (layout.CONE, layout.TORUS):
+        lost = (status == STATUSES.index("degenerate")) & (reason == _REASONS["singular"])
+        with np.errstate(invalid="ignore"):
+            result = result | lost | (condition > ILL_CONDITIONED)
+    return np.asarray(result)
 
 
 def _non_finite(items: Items, weights: np.ndarray, n_points: np.ndarray, n_used: np.ndarray) -> np.ndarray:

@@ -40,6 +40,7 @@ class Answer:
     condition: float = math.nan
     gradient: float = math.nan
     least: float = math.nan
+    doubtful: bool = False  # degenerate, but perhaps only because the search ended badly
     rivals: tuple[float, ...] = ()  # sums of squares of the two best different features that the search refined
 
 
@@ -103,6 +104,7 @@ def least_squares(
         answer.outcome, answer.reason = "degenerate", f"the points are {words} to rounding"
     elif not solved:
         answer.outcome, answer.reason = "degenerate", "no feature of this kind passes near the points"
+        answer.doubtful = True
     else:
         _judge(answer, state, info)
     return answer
@@ -209,7 +211,7 @@ def _judge(answer: Answer, state: np.ndarray, info: np.ndarray) -> None:
     finite = math.isfinite(float(answer.pose.sum())) and math.isfinite(float(answer.sums[: layout.GRAM].sum()))
     singular = state[descent.OUTCOME] == descent.SINGULAR or info[layout.I_EMPTY] > 0.0
     if not finite or singular or not answer.least > SINGULAR_BELOW:
-        answer.outcome = "degenerate"
+        answer.outcome, answer.doubtful = "degenerate", True
         answer.reason = "the points leave a parameter undetermined"
     elif state[descent.OUTCOME] == descent.CONVERGED:
         answer.outcome = "converged"
