@@ -7,24 +7,13 @@ before acting on it, ``invalid`` that the number must not be used for a decision
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal
 
 from metrology_core.errors import UsageError
+from metrology_core.flags_row import Flag, Severity
+from metrology_core.flags_shapes import SHAPE_FLAGS
 
-Severity = Literal["info", "warning", "invalid"]
-
-
-@dataclass(frozen=True)
-class Flag:
-    """One row of the registry."""
-
-    name: str
-    severity: Severity
-    summary: str
-    remedy: str
-
+__all__ = ["FLAGS", "Flag", "Severity", "merge", "require_flag", "worst"]
 
 _ROWS = (
     # --- uncertainty and decision
@@ -554,6 +543,7 @@ _ROWS = (
         "The spread between features is not larger than what the noise of each explains.",
         "Read the value as an upper bound; use a higher dose or more features.",
     ),
+    *SHAPE_FLAGS,
 )
 
 FLAGS = MappingProxyType({row.name: row for row in _ROWS})

@@ -5,11 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from wafer.contours.design import Design, read_design
+    from wafer.contours.evaluate import ContourResult, ContourSettings, measure_contours
     from wafer.edges import EdgeSet, find_edges
     from wafer.evaluate import SemLineResult, SemLineSettings, measure_sem_lines
     from wafer.readers import read_image
 
 _HOME = {
+    "ContourResult": "wafer.contours.evaluate",
+    "ContourSettings": "wafer.contours.evaluate",
+    "Design": "wafer.contours.design",
+    "measure_contours": "wafer.contours.evaluate",
+    "read_design": "wafer.contours.design",
     "EdgeSet": "wafer.edges",
     "find_edges": "wafer.edges",
     "SemLineResult": "wafer.evaluate",
@@ -18,7 +25,19 @@ _HOME = {
     "read_image": "wafer.readers",
 }
 
-__all__ = ["EdgeSet", "SemLineResult", "SemLineSettings", "find_edges", "measure_sem_lines", "read_image"]
+__all__ = [
+    "ContourResult",
+    "ContourSettings",
+    "Design",
+    "EdgeSet",
+    "SemLineResult",
+    "SemLineSettings",
+    "find_edges",
+    "measure_contours",
+    "measure_sem_lines",
+    "read_design",
+    "read_image",
+]
 
 
 def __getattr__(name: str) -> Any:

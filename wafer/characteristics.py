@@ -99,3 +99,20 @@ CONTACT_ROWS: tuple[Characteristic, ...] = tuple(
 )  # fmt: skip
 CONTACT_IDS: tuple[str, ...] = tuple(row.id for row in CONTACT_ROWS)
 IDS: tuple[str, ...] = tuple(row.id for row in ROWS)
+
+_DESIGN = "contour less registered design, positive where the feature is larger"
+CONTOUR_ROWS: tuple[Characteristic, ...] = (
+    _row("sem.epe_mean", "Edge placement error, mean", _DESIGN,
+         "mean signed distance of the contour from the design edges, away from corners and line ends", bound=None),
+    _row("sem.epe_1s", "Edge placement error, 1 s", _DESIGN,
+         "standard deviation about the mean, away from corners and line ends; noise of each vertex taken off"),
+    _row("sem.epe_3s", "Edge placement error, 3 s", _DESIGN,
+         "three standard deviations about the mean, away from corners and line ends; noise of each vertex taken off"),
+    _row("sem.pullback", "Line-end pull-back", "contour on the axis of the design line",
+         "mean distance of the contour behind the design end, parabola through the central half", bound=None),
+    _row("sem.tip_to_tip", "Tip to tip", "contours on the axis of the design lines",
+         "mean distance of facing line ends"),
+    _row("sem.contour_diameter_area", "Diameter of equal area", "named edge criterion",
+         "mean over complete features of the diameter of the circle of equal area"),
+)  # fmt: skip
+CONTOUR_IDS: tuple[str, ...] = tuple(row.id for row in CONTOUR_ROWS)

@@ -26,6 +26,7 @@ DOORS: dict[str, tuple[tuple[str, ...], str]] = {
     "distributed": (("pipelines.execute.",), "an executor, never part of a result"),
     "numba": (("metrology_core._jit",), "compiler options are part of the numbers: one place sets them"),
     "trimesh": (("pointcloud.nominal.mesh",), "merges and reorders vertices unless told not to"),
+    "gdstk": (("wafer.gds_bridge",), "an extra; layouts come back merged, in one unit, from one place"),
     "OCP": (("pointcloud.nominal.cad_bridge",), "an extra; its names differ between versions"),
     "tifffile": (("wafer.readers.", "wafer.simulate.lot"), "metadata of images is untrusted input; lot writes files"),
     "PIL": (("wafer.readers.",), "limits on the size of images are set once"),

@@ -138,7 +138,8 @@ def test_every_imported_library_is_declared() -> None:
 
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    wanted = [*project["dependencies"], *(item for name in ("cad", "e57", "pdf", "interop") for item in extras[name])]
+    names = ("cad", "e57", "gds", "pdf", "interop")
+    wanted = [*project["dependencies"], *(item for name in names for item in extras[name])]
     declared = {re.match(r"[A-Za-z0-9_.-]+", item).group(0).lower() for item in wanted}  # type: ignore[union-attr]
     import_names = {
         "opencv-python-headless": "cv2", "scikit-image": "skimage", "pillow": "PIL", "ruamel.yaml": "ruamel",

@@ -94,7 +94,7 @@ def test_the_wheel_declares_what_pyproject_says(wheel: Path) -> None:
     entries = next(archive.read(name).decode() for name in archive.namelist() if name.endswith("entry_points.txt"))
     assert "abbe = pipelines.cli:main" in entries
     assert "Requires-Python: >=3.11" in metadata
-    for extra in ("cad", "e57", "pdf", "interop", "test", "dev"):
+    for extra in ("cad", "e57", "gds", "pdf", "interop", "test", "dev"):
         assert f"Provides-Extra: {extra}" in metadata
     from metrology_core._version import __version__
 

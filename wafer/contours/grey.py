@@ -46,7 +46,8 @@ def grey_noise(image: np.ndarray) -> GreyNoise:
     level = np.zeros_like(second)
     level[:, 2:-2] = 0.25 * (data[1:-1, :-4] + data[1:-1, 1:-3] + data[1:-1, 3:-1] + data[1:-1, 4:])
     second, level = second[:, 2:-2].ravel(), level[:, 2:-2].ravel()
-    edges = np.quantile(level, np.linspace(0.0, 1.0, _BINS + 1))
+    bins = min(_BINS, max(1, level.size // (2 * _LEAST)))  # a small image fills few
+    edges = np.quantile(level, np.linspace(0.0, 1.0, bins + 1))
     points = []
     for low, high in zip(edges[:-1], edges[1:], strict=True):
         inside = second[(level >= low) & (level <= high)]

@@ -93,7 +93,7 @@ def weights_covariance(given: PixelWeights, image: np.ndarray, noise: GreyNoise)
     """(k, k) covariance of combinations by the noise of the pixels; neighbours in a row correlate as the noise says."""
     k, h, w = given.weights.shape
     patch = image[given.top : given.top + h, given.left : given.left + w]
-    scaled = given.weights * np.sqrt(noise.variance(_smooth(patch)))
+    scaled = given.weights * np.sqrt(noise.variance(smoothed_grey(patch)))
     flat = scaled.reshape(k, -1)
     covariance: np.ndarray = flat @ flat.T
     if noise.correlation:
@@ -102,7 +102,7 @@ def weights_covariance(given: PixelWeights, image: np.ndarray, noise: GreyNoise)
     return covariance
 
 
-def _smooth(patch: np.ndarray) -> np.ndarray:
+def smoothed_grey(patch: np.ndarray) -> np.ndarray:
     """Grey levels for the noise model: 3 x 3 means, so that a pixel's own noise does not choose its variance."""
     padded = np.pad(patch, 1, mode="edge")
     total = np.zeros_like(patch)

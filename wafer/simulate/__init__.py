@@ -5,11 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from wafer.simulate.contacts import ContactImage, ContactModel, simulate_contacts
     from wafer.simulate.lot import LotPlan, LotTruth, write_sem_lot
     from wafer.simulate.roughness import rough_edges, rough_lines
     from wafer.simulate.sem import SemImage, SemModel, simulate_blank, simulate_lines
+    from wafer.simulate.shapes import ShapeImage, ShapeModel, simulate_shapes
 
 _HOME = {
+    "ContactImage": "contacts",
+    "ContactModel": "contacts",
+    "simulate_contacts": "contacts",
+    "ShapeImage": "shapes",
+    "ShapeModel": "shapes",
+    "simulate_shapes": "shapes",
     "LotPlan": "lot",
     "LotTruth": "lot",
     "write_sem_lot": "lot",
@@ -22,14 +30,20 @@ _HOME = {
 }
 
 __all__ = [
+    "ContactImage",
+    "ContactModel",
     "LotPlan",
     "LotTruth",
     "SemImage",
     "SemModel",
+    "ShapeImage",
+    "ShapeModel",
     "rough_edges",
     "rough_lines",
     "simulate_blank",
+    "simulate_contacts",
     "simulate_lines",
+    "simulate_shapes",
     "write_sem_lot",
 ]
 

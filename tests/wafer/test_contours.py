@@ -1,0 +1,362 @@
+"""Contours of arbitrary shapes: closed forms, simulated truth with coverage, registration, line ends, defects."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.accuracy.sem_contours import signed_distance, trial, true_errors
+from metrology_core.data import Image
+from metrology_core.errors import DataError, ParameterError, ReaderError
+from metrology_core.instrument import Instrument
+from wafer.contours.closed import area_of_contour
+from wafer.contours.design import Design, edges_of, read_design
+from wafer.contours.evaluate import ContourResult, ContourSettings, measure_contours
+from wafer.contours.grey import grey_noise
+from wafer.contours.registration import raster
+from wafer.contours.seeds import find_seeds, split_grey
+from wafer.contours.trace import functionals, trace
+from wafer.simulate.shapes import (
+    ShapeImage,
+    coverage,
+    disc,
+    elbows,
+    holes,
+    line_ends,
+    rectangle,
+    simulate_shapes,
+)
+
+CLEAN: dict[str, Any] = {"electrons_per_grey": math.inf, "read_noise": 0.0, "bits": 16,
+                         "low_level": 5000.0, "high_level": 45000.0}  # fmt: skip
+
+
+def measured(image: ShapeImage, instrument: Instrument | None = None, **settings: Any) -> ContourResult:
+    settings.setdefault("origin", (0.0, 0.0))
+    return measure_contours(
+        Image(image.pixels, "nm", image.model.pixel), ContourSettings(**settings), design=Design(image.design, "nm"),
+        instrument=instrument,
+    )  # fmt: skip
+
+
+# --- closed forms
+def test_coverage_is_exact_and_agrees_with_a_slow_twin() -> None:
+    """Total of the shares = area of the polygon (closed form, rounding only); each share against 64 x 64 points per
+    pixel, whose own error is at most the perimeter of a cell over 64."""
+    ring = disc(6.3, 9.2, 8.7, count=30) * (1.0, 0.8)
+    hole = rectangle(7.1, 5.3, 10.4, 8.8)
+    found = coverage([ring, hole[::-1]], (16, 20))
+    area = math.pi * 6.3**2 * 0.8 - 3.3 * 3.5
+    assert found.sum() == pytest.approx(area, rel=1e-12)
+    n = 64
+    y, x = (np.mgrid[0 : 16 * n, 0 : 20 * n] + 0.5) / n
+
+    def inside(p: np.ndarray) -> np.ndarray:
+        result = np.zeros(x.shape, bool)
+        for (ax, ay), (bx, by) in zip(p, np.roll(p, -1, axis=0), strict=True):
+            if ay != by:
+                result ^= ((ay > y) != (by > y)) & (x < ax + (y - ay) / (by - ay) * (bx - ax))
+        return result
+
+    slow = (inside(ring) & ~inside(hole)).reshape(16, n, 20, n).mean(axis=(1, 3))
+    assert np.abs(found - slow).max() < 4.0 / n
+
+
+def test_coverage_of_polygons_that_leave_the_image() -> None:
+    """Parts outside count nothing, whatever side they leave by: against the clipped rectangle."""
+    found = coverage([rectangle(-5.0, -3.0, 4.5, 30.0)], (6, 8))
+    expected = np.zeros((6, 8))
+    expected[:, :4], expected[:, 4] = 1.0, 0.5
+    assert np.abs(found - expected).max() < 1e-12
+    tilted = np.array(((-4.0, 2.0), (3.0, -5.0), (14.0, 5.0), (4.0, 12.0)))
+    far = coverage([tilted + 20.0], (46, 54))
+    assert np.abs(coverage([tilted], (6, 8)) - far[20:26, 20:28]).max() < 1e-12
+
+
+@pytest.mark.parametrize("n", [24, 60])
+def test_area_of_a_contour(n: int) -> None:
+    """An ellipse by vertices at even parameter: fourth order, so 24 vertices give 2e-3 and 60 give 5e-5 (chords: 1e-2,
+    2e-3); the gradient against finite differences."""
+    t = 2.0 * math.pi * np.arange(n) / n
+    place = np.column_stack((30.0 * np.cos(t), 20.0 * np.sin(t)))
+    area, gradient = area_of_contour(place)
+    assert area == pytest.approx(math.pi * 600.0, rel=1.4 * (2.0 * math.pi / n) ** 4 / 30.0 * 2.0)
+    for i, k in ((0, 0), (5, 1), (11, 0)):
+        moved = place.copy()
+        moved[i, k] += 1e-4
+        assert (area_of_contour(moved)[0] - area) / 1e-4 == pytest.approx(gradient[i, k], abs=1e-3)
+
+
+def test_disc_area_and_its_uncertainty() -> None:
+    """Discs of 24 px radius. The beam moves the half level of a disc inward by s^2 / (2 r) (Laplacian of the blurred
+    step): known, so the closed form is 2 r - s^2 / r. 25 discs, noise of each as propagated: mean within 4 standard
+    uncertainties, scatter between the quantiles of chi-squared at 1e-3."""
+    px, r, blur = 0.8, 19.2, 1.6
+    places = [(x, y) for x in (-140, -70, 0, 70, 140) for y in (-140, -70, 0, 70, 140)]
+    image = simulate_shapes([disc(r, x + 0.13 * i, y) for i, (x, y) in enumerate(places)], seed=3, blur=blur)
+    result = measure_contours(Image(image.pixels, "nm", (px, px)), ContourSettings(criterion="model"))
+    rows = [row for row in result.contours if row.get("feature")]
+    assert len(rows) == 25 and result.flags == ("repeatability_only",)
+    error = np.array([row["diameter_area"] for row in rows]) - (2.0 * r - blur**2 / r)
+    u = np.array([row["diameter_area_u"] for row in rows])
+    assert abs(error.mean()) < 4.0 * math.sqrt(float(np.mean(u**2)) / 25) + 0.01  # 0.01: next order of the beam term
+    z = (error - error.mean()) / u
+    assert 8.6 < float(z @ z) < 51.0
+    assert result.measurements["sem.contour_diameter_area"].value == pytest.approx(2.0 * r - blur**2 / r, abs=0.03)
+
+
+def test_noise_of_combinations_is_that_of_repeated_images() -> None:
+    """Covariance of the mean edge and of a single vertex over 60 repeats of the noise against the propagated ones:
+    standard deviations within 30 % (60 repeats: 9 % standard error), with correlated neighbours in the image's rows."""
+    base = simulate_shapes([disc(14.0)], seed=1, shape=(64, 64), **CLEAN).pixels / 400.0
+    stream = np.random.Generator(np.random.PCG64(5))
+    split = split_grey(base)
+    seeds = find_seeds(base, 2.0, "bright", split)
+    n = seeds.x.size
+    rows = np.zeros((2, n))
+    rows[0], rows[1, 7] = 1.0 / n, 1.0
+    values, predicted = [], []
+    for _ in range(60):
+        white = stream.standard_normal((64, 65))
+        noisy = np.ascontiguousarray(base + 6.0 * (0.9 * white[:, 1:] + 0.436 * white[:, :-1]))
+        noise = grey_noise(noisy)
+        found = trace(noisy, seeds, noise, spacing=2.0, criterion="model", level=0.5)
+        values.append(rows @ found.edge)
+        predicted.append(np.diag(functionals(noisy, found, noise, rows)))
+        assert found.u[7] == pytest.approx(math.sqrt(predicted[-1][1]), rel=0.1)  # own strip, zero of all apart
+    sd, u = np.std(values, axis=0, ddof=1), np.sqrt(np.mean(predicted, axis=0))
+    assert np.all(np.abs(sd / u - 1.0) < 0.3)
+
+
+def test_a_shifted_square_has_the_error_of_its_shift() -> None:
+    """Without noise: a square drawn 2 nm larger on each side and elsewhere than the design says. The place is found to
+    2e-3 nm, each error is the bias to 0.02 nm away from corners (rounding of the beam ends there)."""
+    image = simulate_shapes(
+        [rectangle(-100, -90, 80, 100), rectangle(120, -100, 180, 60)], seed=1, bias=2.0, shift=(4.37, -6.21), **CLEAN
+    )
+    result = measured(image, corner=12.0)
+    where = result.registration
+    assert where is not None
+    assert (where["x"], where["y"]) == pytest.approx((4.37, -6.21), abs=2e-3)
+    v = result.vertices
+    epe = v["epe"][v["kind"] == 0]
+    assert epe.size > 200 and np.abs(epe - 2.0).max() < 0.02
+    assert result.measurements["sem.epe_mean"].value == pytest.approx(2.0, abs=5e-3)
+
+
+# --- simulated truth
+@pytest.mark.parametrize(
+    ("pattern", "case"), [("elbows", "dose 1"), ("line ends", "dose 0.3"), ("holes", "rotated, scaled")]
+)
+def test_errors_and_their_intervals(pattern: str, case: str) -> None:
+    """Two images each, rough edges: thousands of vertices. Intervals hold 95 % of true values; errors of one image
+    share its registration, so single images vary by 2 % (python -m benchmarks.accuracy.sem_contours): 90 to 98."""
+    parts = [trial(pattern, case, seed) for seed in (11, 12)]
+    error, u = (np.concatenate([p[k] for p in parts]) for k in (0, 1))
+    assert error.size > 1000
+    assert 0.90 < np.mean(np.abs(error) < 1.96 * u) < 0.98
+    assert abs(error.mean()) < 0.08  # a tenth of a pixel: the registration of two images
+    for _, _, result in parts:
+        assert not {"contours_lost", "missing_shapes", "broken_shapes", "bridged_shapes"} & set(result.flags)
+
+
+def test_line_ends_against_the_drawn_shape() -> None:
+    """Noise-free and noisy against the same parabola through the drawn contour: pull-back and gap of every end."""
+    design = line_ends(4, 26.0, 60.0, 34.0)
+    settings: dict[str, Any] = {"pullback": 5.0, "end_width": 30.0, "corner_radius": 9.0, "shift": (2.2, 3.7),
+                                "roughness": 0.4, "correlation_length": 25.0, "hurst": 1.0}  # fmt: skip
+    image = simulate_shapes(design, seed=8, **settings)
+    result = measured(image)
+    assert result.flags == ("registration_by_line_ends", "repeatability_only")
+    z = []
+    for tip in result.tips:
+        ring = min(image.polygons, key=lambda p: float(np.min(np.hypot(*(p - (tip["x"], tip["y"])).T))))
+        axis = np.array((tip["axis"][0], tip["axis"][1]))
+        middle_x = tip["x"]
+        near = ring[(np.abs(ring[:, 0] - middle_x) < 0.25 * 26.0 / 0.8) & ((ring - (tip["x"], tip["y"])) @ axis > -6.0)]
+        s = (near[:, 0] - middle_x) / 8.0
+        parabola = np.linalg.lstsq(np.column_stack((np.ones_like(s), s, s * s)), near[:, 1], rcond=None)[0]
+        z.append((tip["y"] - parabola[0]) * 0.8)
+    # vertices of an end: 0.2 nm each, seven of them under a parabola: 0.11 nm; the beam takes s^2/(2 r) = 0.14 nm
+    # off a rounded end, to either side, which does not shift the mean of both kinds of ends
+    assert len(z) == 8 and np.abs(z).max() < 0.6 and abs(float(np.mean(z))) < 0.15
+    assert len(result.gaps) == 4
+    for gap in result.gaps:
+        a, b = (result.tips[i] for i in gap["tips"])
+        assert gap["value"] == pytest.approx(abs(a["y"] - b["y"]) * 0.8, abs=1e-9)
+        assert gap["value"] == pytest.approx(gap["design"] + a["pullback"] + b["pullback"], abs=1e-9)
+        assert 0.05 < gap["u"] < 0.5
+    assert result.measurements["sem.pullback"].value == pytest.approx(5.0, abs=0.6)  # roughness of the ends
+    assert result.measurements["sem.tip_to_tip"].value == pytest.approx(44.0, abs=1.0)
+
+
+def test_rotation_and_scale_are_found_when_asked_for() -> None:
+    image = simulate_shapes(elbows(), seed=2, rotation=0.6, scale=0.005, shift=(6.0, -3.0), **CLEAN)
+    where = measured(image, free=("rotation", "scale")).registration
+    assert where is not None
+    # corners that the beam has rounded are left out; what is left of them is below 1e-2 nm
+    assert where["rotation_deg"] == pytest.approx(0.6, abs=2e-3)
+    assert where["scale"] == pytest.approx(0.005, abs=1e-4)
+    assert (where["x"], where["y"]) == pytest.approx((6.0, -3.0), abs=0.03)
+    fixed = measured(image)
+    assert fixed.measurements["sem.epe_1s"].value > 0.3  # 0.6 degrees over 200 nm cannot hide
+
+
+def test_scale_and_criterion_enter_the_budget() -> None:
+    """A pixel known to 1 % moves an edge 150 nm from the middle by 1.5 nm less what the place follows."""
+    image = simulate_shapes([rectangle(-150, -150, 150, 150)], seed=2)
+    plain = measured(image)
+    tool = Instrument("sem", "CD-SEM", unit="nm", scale_u=0.01, edge_offset_u=0.7)
+    known = measured(image, tool)
+    at = known.vertices["kind"] == 0
+    assert "repeatability_only" in plain.flags and "repeatability_only" not in known.flags
+    expected = math.hypot(1.5, 0.7)
+    assert np.median(known.vertices["epe_u"][at]) == pytest.approx(expected, rel=0.02)
+    rows = {row.label: row.contribution for row in known.measurements["sem.epe_mean"].budget()}
+    assert rows["offset of the edge criterion threshold"] == pytest.approx(0.7)
+    # a growing scale makes both edges of x stand 1.5 nm out: half of the vertices
+    assert abs(rows["pixel size in x"]) == pytest.approx(0.75, rel=0.03)
+
+
+def test_defects_are_counted_and_named() -> None:
+    image = simulate_shapes(
+        holes(4, 4, 44.0, 88.0), seed=4, corner_radius=10.0, missing=(5,),
+        bridges=((-132.0, -132.0, -44.0, -132.0, 16.0),), breaks=((100.0, 132.0, 164.0, 132.0, 14.0),),
+    )  # fmt: skip
+    result = measured(image)
+    counts = result.shapes["counts"]
+    assert (counts["missing"], counts["bridged"], counts["broken"], counts["found"]) == (1, 2, 1, 12)
+    assert {"missing_shapes", "bridged_shapes", "broken_shapes"} <= set(result.flags)
+    rate = result.shapes["rates"]["missing"]
+    assert rate["low"] == pytest.approx(1.0 - 0.975 ** (1 / 16)) and rate["of"] == 16  # exact binomial, one of n
+    assert {row["state"] for row in result.shapes["marked"]} == {"missing", "bridged", "broken"}
+
+
+def test_dark_features_and_a_charged_distorted_field() -> None:
+    """Holes in a bright film; charging leaves the contours in place, distortion shows in the errors."""
+    image = simulate_shapes(holes(4, 4, 50.0, 88.0), seed=6, bright=False, corner_radius=8.0, charging=0.1)
+    result = measured(image, corner=14.0)
+    assert result.details["polarity"] == "dark"
+    assert abs(result.measurements["sem.epe_mean"].value) < 0.15  # a tenth of the step, over 40 nm: a slope at the edge
+    bent = simulate_shapes(elbows(), seed=6, distortion=(6.0, 0.0), **CLEAN)
+    error, _ = true_errors(bent, measured(bent, limit=20.0))
+    assert np.abs(error - error.mean()).max() < 0.6  # the truth knows the distortion; the registration follows its mean
+
+
+def test_border_and_lost_vertices_are_marked() -> None:
+    image = simulate_shapes(elbows(), seed=1)
+    v = measured(image).vertices
+    assert np.isnan(v["x"][v["state"] != 0]).all() and np.isfinite(v["x"][v["state"] == 0]).all()
+    assert (v["state"] == 2).sum() >= 8  # both ends of the lines leave the image
+
+
+# --- wrong use and bad data
+def test_bad_images_and_designs(tmp_path: Path) -> None:
+    flat = Image(np.full((64, 64), 7, np.uint8), "nm", (0.8, 0.8))
+    with pytest.raises(DataError, match="blank"):
+        measure_contours(flat)
+    with pytest.raises(ParameterError, match="pixel size"):
+        measure_contours(Image(flat.pixels, "nm", None))
+    image = simulate_shapes(elbows(), seed=1)
+    picture = Image(image.pixels, "nm", (0.8, 0.8))
+    with pytest.raises(DataError, match="does not fit"):
+        measure_contours(
+            picture, ContourSettings(origin=(0.0, 0.0)), design=Design((rectangle(-9, -200, 9, 200),), "nm")
+        )
+    with pytest.raises(DataError, match="does not lie in the image"):
+        measure_contours(picture, ContourSettings(origin=(1e6, 0.0)), design=Design(image.design, "nm"))
+    with pytest.raises(ParameterError, match="overlap"):
+        twice = (*image.design, image.design[0])
+        measure_contours(picture, ContourSettings(origin=(0.0, 0.0)), design=Design(twice, "nm"))
+    with pytest.raises(ParameterError, match="area"):
+        Design((np.array(((0.0, 0.0), (1.0, 1.0), (2.0, 2.0))),), "nm")
+    for settings in ({"criterion": "best"}, {"level": 0.99}, {"free": ("shear",)}, {"limit": -1.0}, {"spacing": 99.0}):
+        with pytest.raises(ParameterError):
+            ContourSettings(**settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("0 0\n1 0\n1 1\n", "unit of the design is not known"),
+        ("unit nm\n0 0\n1 0\n\n1 1\n2 2\n3 0\n", "three vertices"),
+        ("unit nm\n0 0\n1 zero\n1 1\n", "line 3"),
+        ("unit nm\n0 0\n1 nan\n1 1\n", "line 3"),
+        ("unit nm\n# nothing\n", "no polygon"),
+    ],
+)
+def test_text_designs_that_cannot_be_read(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "design.txt"
+    path.write_text(text)
+    with pytest.raises(ReaderError) as caught:
+        read_design(path)
+    assert words in caught.value.render() if hasattr(caught.value, "render") else words in str(caught.value)
+
+
+def test_text_design(tmp_path: Path) -> None:
+    path = tmp_path / "design.txt"
+    path.write_text(
+        "# two squares, one a hole in the other\nunit um\n0 0\n1,0\n1 1\n0 1\n\n0.2 0.2\n0.8 0.2\n0.8 0.8\n0.2 0.8\n"
+    )
+    design = read_design(path).to("nm")
+    assert design.box == (0.0, 0.0, 1000.0, 1000.0) and design.unit == "nm"
+    edges = edges_of(design)
+    middle = 0.5 * (edges.start + edges.end)
+    # out of the feature: away from the middle on the outer ring, toward it on the hole
+    outward = np.sum((middle - 500.0) * edges.normal, axis=1)
+    assert np.all(outward[:4] > 0) and np.all(outward[4:] < 0)
+    with pytest.raises(ParameterError, match="another unit"):
+        read_design(path, unit="nm")
+
+
+def test_corners_line_ends_and_distances() -> None:
+    edges = edges_of(Design((rectangle(0, 0, 20, 300), disc(30.0, 200.0, 0.0, count=90)), "nm"))
+    assert np.flatnonzero(edges.line_end).tolist() == [0, 2]  # the two short sides
+    along = np.array((5.0, 100.0, 1.0))
+    assert edges.from_corner(np.array((0, 1, 10)), along) == pytest.approx((5.0, 100.0, math.inf))
+
+
+def test_layouts_come_through_their_door(tmp_path: Path) -> None:
+    """Two overlapping boxes and a ring become merged polygons in nm, the ring's cut is no edge."""
+    gdstk = pytest.importorskip("gdstk")
+    library = gdstk.Library(unit=1e-6, precision=1e-9)
+    cell = library.new_cell("TOP")
+    cell.add(gdstk.rectangle((0, 0), (0.1, 0.02), layer=10), gdstk.rectangle((0.05, 0), (0.2, 0.02), layer=10))
+    outer, inner = (
+        gdstk.rectangle((0.3, 0), (0.4, 0.1), layer=10),
+        gdstk.rectangle((0.33, 0.03), (0.37, 0.07), layer=10),
+    )
+    cell.add(*gdstk.boolean(outer, inner, "not", layer=10), gdstk.rectangle((0, 0), (1, 1), layer=11))
+    for name in ("a.gds", "a.oas"):
+        path = tmp_path / name
+        library.write_gds(path) if name.endswith("gds") else library.write_oas(path)
+        design = read_design(path, layer="10")
+        assert design.unit == "nm" and design.layer == "cell TOP, layer 10/0"
+        edges = edges_of(design)
+        assert edges.length.sum() == pytest.approx(2 * 220 + 4 * 100 + 4 * 40, abs=1e-6)
+        with pytest.raises(ParameterError, match="one layer"):
+            read_design(path)
+        with pytest.raises(ParameterError, match="nothing on layer"):
+            read_design(path, layer="7/1")
+        with pytest.raises(ParameterError, match="no cell"):
+            read_design(path, layer="10", cell="BOTTOM")
+    damaged = tmp_path / "b.gds"
+    damaged.write_bytes((tmp_path / "a.gds").read_bytes()[:90])
+    with pytest.raises(ReaderError):
+        read_design(damaged, layer="10")
+
+
+def test_raster_and_distance_agree() -> None:
+    """The two kernels see the same polygon: a place is inside where its distance is negative."""
+    ring = disc(9.0, 15.0, 15.0, count=40)[::-1]
+    share = raster([ring], (30, 30))
+    x, y = (a.ravel().astype(np.float64) for a in np.meshgrid(np.arange(30), np.arange(30)))
+    angle = np.arctan2(y - 15.0, x - 15.0)
+    rows = edges_of(Design((ring,), "nm")).mapped(np.zeros(2), np.eye(2))
+    distance = signed_distance(x, y, np.cos(angle), np.sin(angle), rows)
+    clear = np.abs(distance) > 1.0
+    assert np.array_equal(share.ravel()[clear] > 0.5, distance[clear] < 0.0)

@@ -1,0 +1,380 @@
+"""Edge placement of found contours against a registered design, line ends, and what became of each polygon."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from metrology_core.data import Image
+from metrology_core.errors import DataError
+from metrology_core.quantity import two_sided_factor
+from wafer.contours import registration as reg
+from wafer.contours.defects import STATES, judge_shapes
+from wafer.contours.design import Design, Edges, area_of
+from wafer.contours.grey import GreyNoise
+from wafer.contours.tips import Gap, Tip, find_gaps, find_tips
+from wafer.contours.trace import Trace, functionals
+
+if TYPE_CHECKING:
+    from wafer.contours.evaluate import Collected, ContourSettings
+    from wafer.contours.seeds import Split
+
+EDGE, CORNER, END, UNMATCHED = 0, 1, 2, 3
+LIMIT = 15.0  # px
+CORNER_WIDTHS = 1.5  # widths of the edge (10 % to 90 %)
+LEAST_CORNER = 5.0  # px
+SEARCH = 0.25  # of the shorter side
+_AT_ONCE = 24
+_WORST = 12
+
+
+def begin(split: Split, design: Design, settings: ContourSettings, image: Image) -> tuple[np.ndarray, reg.Start, Edges]:
+    """Place of the design in the middle of the image, as stated, its coarse registration, its edges near the image."""
+    from wafer.contours.design import edges_of
+
+    assert image.pixel_size is not None
+    px, py = image.pixel_size
+    x0, y0, x1, y1 = design.box
+    origin = np.array(settings.origin if settings.origin is not None else (0.5 * (x0 + x1), 0.5 * (y0 + y1)))
+    ny, nx = split.flat.shape
+    search = settings.search if settings.search is not None else SEARCH * min(nx * px, ny * py)
+    # only what can lie in the image: a layout may be a whole chip
+    half = np.array((0.5 * nx * px, 0.5 * ny * py)) + search
+    near = tuple(
+        p for p in design.polygons
+        if np.all(p.max(axis=0) > origin - half) and np.all(p.min(axis=0) < origin + half)
+    )  # fmt: skip
+    if not near:
+        raise DataError(
+            "the design does not lie in the image", expected="polygons near the middle of the image",
+            remedy="state the design place in the middle of the image (origin)",
+        )  # fmt: skip
+    edges = edges_of(Design(near, design.unit))
+    start = reg.coarse(split.flat > split.cut, edges.rings, origin, (px, py), search, settings.polarity)
+    return origin, start, edges
+
+
+def placement(
+    out: Collected,
+    image: np.ndarray,
+    found: Trace,
+    noise: GreyNoise,
+    settings: ContourSettings,
+    pixel: tuple[float, float],
+    edges: Edges,
+    origin: np.ndarray,
+    start: reg.Start,
+    vertices: dict[str, np.ndarray],
+    shift: tuple[int, int],
+) -> dict[str, Any]:
+    """Register, measure, judge; fills ``out`` and ``vertices``; returns the further fields of the result."""
+    px = pixel[0]
+    shape = (image.shape[0], image.shape[1])
+    limit = settings.limit if settings.limit is not None else LIMIT * px
+    corner = settings.corner if settings.corner is not None else px * max(
+        LEAST_CORNER, CORNER_WIDTHS * found.profile.width
+    )  # fmt: skip
+    place_of, matches, rows = reg.register(
+        found, edges, shape, pixel, origin, start, corner=corner, limit=limit, free=settings.free
+    )
+    out.flags.update(place_of.flags)
+    place = reg.places_of(found, shape, pixel)
+    normal = np.column_stack((found.seeds.ux * pixel[0], found.seeds.uy * pixel[1]))
+    j = reg.sensitivities(rows, matches, place, place_of.values[:2], edges.line_end)
+    of_edge = rows[np.maximum(matches.edge, 0), 4:6]
+    gain = np.where(matches.edge >= 0, np.sum(normal * of_edge, axis=1), 0.0)  # length per px of a vertex's edge
+    by_scale = np.where((matches.edge >= 0)[:, None], np.nan_to_num(place * of_edge), 0.0)
+    noise_of_place = functionals(image, found, noise, place_of.solve * gain)
+    sampling = reg.beyond_noise(place_of.sampling, noise_of_place)
+    covariance = noise_of_place + sampling
+    tool = _Linear(image, found, noise, place_of, gain, j, by_scale, sampling)
+
+    kind = np.full(found.state.size, UNMATCHED)
+    matched = matches.edge >= 0
+    kind[matched] = EDGE
+    kind[matched & edges.line_end[np.maximum(matches.edge, 0)]] = END
+    kind[matched & (matches.from_corner <= corner)] = CORNER
+    # few pieces know their scatter badly: so that k = 2 still holds about 95 %
+    widened = noise_of_place + sampling * (two_sided_factor(0.95, place_of.dof) / two_sided_factor(0.95, math.inf)) ** 2
+    epe_u = _vertex_u(out, found, gain, j, widened, by_scale, place_of)
+    vertices.update(
+        epe=matches.epe, epe_u=np.where(matched, epe_u, np.nan), edge=matches.edge, kind=kind,
+        epe_noise=np.abs(found.u * gain),
+    )  # fmt: skip
+    regular = np.flatnonzero(kind == EDGE)
+    text = _registration_words(place_of, out.budget.unit)
+    _errors(out, tool, matches, gain, found, regular, edges, px, text)
+    height, width = shape
+    tips = find_tips(
+        found, edges, rows, place_of, place, normal / np.hypot(*normal.T)[:, None], pixel,
+        (width * pixel[0], height * pixel[1]), limit,
+    )  # fmt: skip
+    gaps = find_gaps(tips)
+    tip_rows, gap_rows = _line_ends(out, tool, tips, gaps, place, text, reg.middle_of(shape), pixel, shift)
+    shapes, rings = _shapes(out, found, place_of, edges, pixel, shape)
+    strange = (found.state == 0) & ~matched
+    if strange.sum() > 0.02 * (found.state == 0).sum():
+        out.flags.add("unmatched_contours")
+    return {
+        "registration": {
+            **reg.summary(place_of, covariance, out.budget.unit), "corner": corner, "limit": limit,
+        },
+        "tips": tip_rows, "gaps": gap_rows, "shapes": shapes, "design": tuple(ring + shift for ring in rings),
+        "details": {
+            "kinds": {name: int(np.count_nonzero((kind == k) & (found.state == 0)))
+                      for name, k in (("edge", EDGE), ("corner", CORNER), ("line_end", END), ("unmatched", UNMATCHED))},
+            "worst": _worst(vertices, matches, regular),
+        },
+    }  # fmt: skip
+
+
+def _registration_words(found: reg.Registration, unit: str) -> str:
+    free = " and ".join(name for name in found.fitted if name in ("rotation", "scale"))
+    return (
+        f"design registered by {int(found.used.sum())} vertices on its edges (translation"
+        f"{' and ' + free if free else ''}, common offset beside), residual {found.rms:.2g} {unit}"
+    )
+
+
+class _Linear:
+    """Linear quantities of the contour: noise, scatter of the place, change with the pixel size."""
+
+    def __init__(
+        self, image: np.ndarray, found: Trace, noise: GreyNoise, place: reg.Registration, gain: np.ndarray,
+        j: np.ndarray, by_scale: np.ndarray, sampling: np.ndarray,
+    ) -> None:  # fmt: skip
+        self.image, self.found, self.noise, self.place = image, found, noise, place
+        self.gain, self.j, self.by_scale, self.sampling = gain, j, by_scale, sampling
+
+    def noises(self, rows: np.ndarray, motions: np.ndarray) -> np.ndarray:
+        """Standard uncertainties by noise of ``rows`` (k, n) of the edges plus ``motions`` (k, 6) of the place."""
+        total = rows + (motions[:, :4] @ self.place.solve[:4]) * self.gain
+        result = np.empty(len(total))
+        for first in range(0, len(total), _AT_ONCE):
+            part = total[first : first + _AT_ONCE]
+            result[first : first + _AT_ONCE] = np.diag(functionals(self.image, self.found, self.noise, part))
+        return np.sqrt(np.maximum(result, 0.0))
+
+    def place_u(self, motion: np.ndarray) -> float:
+        """Standard uncertainty by the scatter that the place of the design rests on."""
+        return math.sqrt(max(0.0, float(motion[:4] @ self.sampling[:4, :4] @ motion[:4])))
+
+    def scale(self, direct: np.ndarray, motion: np.ndarray) -> tuple[float, float]:
+        """Change per relative change of the pixel size in x and y: ``direct`` (2,) and through the place."""
+        moved = motion[:4] @ self.place.solve[:4] @ self.by_scale
+        return float(direct[0] + moved[0]), float(direct[1] + moved[1])
+
+
+def _vertex_u(
+    out: Collected, found: Trace, gain: np.ndarray, j: np.ndarray, covariance: np.ndarray, by_scale: np.ndarray,
+    place: reg.Registration,
+) -> np.ndarray:  # fmt: skip
+    """Standard uncertainty of each edge placement error; that a vertex itself pulls at the place is neglected (one of
+    hundreds)."""
+    variance = (found.u * gain) ** 2 + np.einsum("ia,ab,ib->i", j[:, :4], covariance[:4, :4], j[:, :4])
+    if out.budget.relative is not None:
+        response = by_scale + j[:, :4] @ (place.solve[:4] @ by_scale)
+        variance = variance + (response**2) @ (np.array(out.budget.relative) ** 2)
+    if out.budget.edge is not None:
+        variance = variance + out.budget.edge_u**2
+    result: np.ndarray = np.sqrt(variance)
+    return result
+
+
+def _errors(
+    out: Collected, tool: _Linear, matches: reg.Matches, gain: np.ndarray, found: Trace, regular: np.ndarray,
+    edges: Edges, px: float, text: str,
+) -> None:  # fmt: skip
+    """Mean and standard deviation of the edge placement errors away from corners and line ends."""
+    if regular.size < 10:
+        for name in ("sem.epe_mean", "sem.epe_1s", "sem.epe_3s"):
+            out.missing[name] = "too little contour lies along edges of the design, away from corners"
+        return
+    epe = matches.epe[regular]
+    own = (found.u[regular] * gain[regular]) ** 2
+    n = regular.size
+    cluster = reg.pieces(matches.edge[regular], matches.along[regular], epe, px)
+    count = int(cluster.max()) + 1
+    mean = float(epe.mean())
+
+    def spread_of(values: np.ndarray) -> float:
+        """Standard uncertainty of a mean by the scatter between pieces of edges."""
+        if count < 2:
+            return math.nan
+        sums = np.bincount(cluster, weights=values - values.mean(), minlength=count)
+        return math.sqrt(float(np.sum(sums**2)) * count / (count - 1.0)) / n
+
+    row = np.zeros((1, found.edge.size))
+    row[0, regular] = gain[regular] / n
+    motion = np.zeros((1, 6))
+    motion[0, :4] = tool.j[regular, :4].mean(axis=0)
+    noise = float(tool.noises(row, motion)[0])
+    scatter = spread_of(epe)
+    sampling = math.sqrt(max(0.0, scatter**2 - noise**2)) if math.isfinite(scatter) else math.nan
+    scale = tool.scale(tool.by_scale[regular].mean(axis=0), motion[0])
+    words = f"{n} vertices on design edges, away from corners and line ends; {text}; {out.common}"
+    out.measurements["sem.epe_mean"] = out.budget.measured(
+        "sem.epe_mean", mean, noise=noise, sampling=sampling, dof=count - 1, place=tool.place_u(motion[0]),
+        place_dof=tool.place.dof, scale=scale, edges=1.0,
+    )  # fmt: skip
+    out.methods["sem.epe_mean"] = f"mean of {words}"
+    variances = (epe - mean) ** 2 * (n / (n - 1.0)) - own
+    variance, u_variance = float(variances.mean()), spread_of(variances)
+    value = math.sqrt(max(0.0, variance))
+    if not math.isfinite(u_variance):
+        u_variance = abs(variance)
+    u = u_variance / (2.0 * value) if variance > u_variance else math.sqrt(max(0.0, variance) + u_variance) - value
+    relative = value / math.sqrt(max(float(np.mean((epe - mean) ** 2)), 1e-300))
+    for factor in (1, 3):
+        name = f"sem.epe_{factor}s"
+        out.measurements[name] = out.budget.measured(
+            name, value, noise=0.0, sampling=u, dof=count - 1, bound=0.0, factor=float(factor),
+        )  # fmt: skip
+        out.methods[name] = (
+            f"{factor} times the standard deviation about their mean, noise of each taken off "
+            f"({100.0 * relative:.0f} % of the plain one), of {words}"
+        )
+
+
+def _line_ends(
+    out: Collected, tool: _Linear, tips: list[Tip], gaps: list[Gap], place: np.ndarray, text: str, middle: np.ndarray,
+    pixel: tuple[float, float], shift: tuple[int, int],
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:  # fmt: skip
+    """Pull-back of each line end and distance of facing ones."""
+    good = [i for i, tip in enumerate(tips) if not tip.reason]
+    pairs = [g for g in gaps if not tips[g.one].reason and not tips[g.other].reason]
+    n = place.shape[0]
+
+    def direct(tip: Tip) -> np.ndarray:
+        share = np.divide(tip.row, tool.found.seeds.ux * pixel[0] * tip.axis[0] + tool.found.seeds.uy * pixel[1]
+                          * tip.axis[1], out=np.zeros(n), where=tip.row != 0.0)  # fmt: skip
+        result: np.ndarray = np.array([float(share @ np.nan_to_num(place[:, k])) * tip.axis[k] for k in (0, 1)])
+        return result
+
+    each = [-tips[i].row for i in good] + [-(tips[g.one].row + tips[g.other].row) for g in pairs]
+    moves = [-tips[i].motion for i in good] + [-(tips[g.one].motion + tips[g.other].motion) for g in pairs]
+    scales = [-direct(tips[i]) for i in good] + [-(direct(tips[g.one]) + direct(tips[g.other])) for g in pairs]
+    groups = {"sem.pullback": (range(len(good)), 1.0), "sem.tip_to_tip": (range(len(good), len(each)), 2.0)}
+    extra_rows, extra_moves = [], []
+    for members, _ in groups.values():
+        chosen = list(members)
+        extra_rows.append(np.mean([each[k] for k in chosen], axis=0) if chosen else np.zeros(n))
+        extra_moves.append(np.mean([moves[k] for k in chosen], axis=0) if chosen else np.zeros(6))
+    noise = tool.noises(np.array([*each, *extra_rows]), np.array([*moves, *extra_moves])) if each else np.empty(0)
+    values = [-tips[i].excess for i in good] + [g.design - tips[g.one].excess - tips[g.other].excess for g in pairs]
+    each_u = [
+        math.sqrt(noise[k] ** 2 + tool.place_u(moves[k]) ** 2 + _squares(out, tool.scale(scales[k], moves[k]))
+                  + (0.0 if out.budget.edge is None else ((1.0 if k < len(good) else 2.0) * out.budget.edge_u) ** 2))
+        for k in range(len(each))
+    ]  # fmt: skip
+    what = {"sem.pullback": "design end less contour on the axis of the line (positive: pulled back)",
+            "sem.tip_to_tip": "distance of facing contours on the axis of their lines"}  # fmt: skip
+    for number, (name, (members, offsets)) in enumerate(groups.items()):
+        chosen = list(members)
+        if not chosen:
+            out.missing[name] = (
+                "no line end of the design with its contour lies in the image" if name == "sem.pullback"
+                else "no two line ends of the design face each other in the image"
+            )  # fmt: skip
+            continue
+        mine = np.array([values[k] for k in chosen])
+        own = float(np.mean(noise[chosen] ** 2))
+        scatter = math.nan
+        if mine.size > 1:
+            scatter = math.sqrt(max(0.0, float(np.var(mine, ddof=1)) - own) / mine.size)
+        else:
+            out.flags.add("few_line_ends")
+        motion = extra_moves[number]
+        out.measurements[name] = out.budget.measured(
+            name, float(mine.mean()), noise=float(noise[len(each) + number]), sampling=scatter, dof=mine.size - 1,
+            place=tool.place_u(motion), place_dof=tool.place.dof,
+            scale=tool.scale(np.mean([scales[k] for k in chosen], axis=0), motion), edges=-offsets,
+            bound=0.0 if name == "sem.tip_to_tip" else None,
+        )  # fmt: skip
+        out.methods[name] = (
+            f"mean of {mine.size}: {what[name]}; parabola through the central half of the end; {text}; {out.common}"
+        )
+    index = {i: k for k, i in enumerate(good)}
+    tip_rows = []
+    for i, tip in enumerate(tips):
+        at = tip.place + (0.0 if tip.reason else tip.excess) * tip.axis
+        x, y = at / np.array(pixel) + middle + shift
+        row: dict[str, Any] = {"tip": i, "x": float(x), "y": float(y), "axis": [float(a) for a in tip.axis]}
+        if tip.reason:
+            row["reason"] = tip.reason
+        else:
+            row.update(pullback=float(-tip.excess), u=each_u[index[i]])
+        tip_rows.append(row)
+    gap_rows = [
+        {
+            "tips": [g.one, g.other],
+            "value": float(values[len(good) + k]),
+            "u": each_u[len(good) + k],
+            "design": g.design,
+        }
+        for k, g in enumerate(pairs)
+    ]
+    return tip_rows, gap_rows
+
+
+def _squares(out: Collected, scale: tuple[float, float]) -> float:
+    if out.budget.relative is None:
+        return 0.0
+    return float(sum((c * r) ** 2 for c, r in zip(scale, out.budget.relative, strict=True)))
+
+
+def _shapes(
+    out: Collected, found: Trace, place: reg.Registration, edges: Edges, pixel: tuple[float, float],
+    shape: tuple[int, int],
+) -> tuple[dict[str, Any], list[np.ndarray]]:  # fmt: skip
+    """Counts, rates with exact intervals, and the rings of the design in pixels of the image area."""
+    from wafer.contacts.sites import clopper_pearson
+
+    turn, shift = place.transform()
+    middle = reg.middle_of(shape)
+    rings = [(ring @ turn.T + shift) / np.array(pixel) + middle for ring in edges.rings]
+    solid = [area_of(ring) > 0.0 for ring in edges.rings]
+    found_shapes = judge_shapes(found.seeds.mask, rings, solid)
+    counts = {state: sum(s == state for s in found_shapes.state) for state in STATES}
+    counts["extra"] = len(found_shapes.extra)
+    total = sum(counts[s] for s in ("found", "missing", "broken", "bridged"))
+    rates = {}
+    for state in ("missing", "broken", "bridged"):
+        if counts[state]:
+            out.flags.add(f"{state}_shapes")
+        if total:
+            low, high = clopper_pearson(counts[state], total)
+            rates[state] = {"count": counts[state], "of": total, "low": low, "high": high}
+    if counts["extra"]:
+        out.flags.add("extra_shapes")
+    inside = [
+        ring for ring in rings
+        if np.all(ring.max(axis=0) > -1.0) and np.all(ring.min(axis=0) < np.array((shape[1], shape[0])))
+    ]  # fmt: skip
+    return {
+        "counts": counts, "rates": rates,
+        "extra": [[float(v) for v in row] for row in found_shapes.extra],
+        "marked": [
+            {"state": s, "x": float(ring[:, 0].mean()), "y": float(ring[:, 1].mean())}
+            for s, ring in zip(found_shapes.state, rings, strict=True) if s in ("missing", "broken", "bridged")
+        ],
+    }, inside  # fmt: skip
+
+
+def _worst(vertices: dict[str, np.ndarray], matches: reg.Matches, regular: np.ndarray) -> list[dict[str, Any]]:
+    """The largest errors on edges, one for each design edge."""
+    order = regular[np.argsort(-np.abs(matches.epe[regular]))]
+    rows: list[dict[str, Any]] = []
+    seen: set[int] = set()
+    for i in order:
+        edge = int(matches.edge[i])
+        if edge in seen:
+            continue
+        seen.add(edge)
+        rows.append({"x": float(vertices["x"][i]), "y": float(vertices["y"][i]), "epe": float(matches.epe[i]),
+                     "u": float(vertices["epe_u"][i]), "edge": edge})  # fmt: skip
+        if len(rows) == _WORST:
+            break
+    return rows
