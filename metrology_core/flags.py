@@ -177,6 +177,12 @@ _ROWS = (
         "Spread the points over more of the feature, or fix a known parameter.",
     ),
     Flag(
+        "points_not_in_plane",
+        "warning",
+        "The feature is a curve in a plane, and the points depart from that plane by more than from the curve.",
+        "Choose the points of one section, or project them onto a plane; fit a cylinder to a bore.",
+    ),
+    Flag(
         "curvature_not_significant",
         "warning",
         "The curvature does not differ significantly from zero: the radius is not determined.",

@@ -116,7 +116,7 @@ def zone_spread(fit: Any, xyz: FloatArray, sigma: float | FloatArray, length: fl
     """Standard uncertainty of the form of a zone fit from point errors: u^2 = 4 lambda' V lambda for a minimum zone."""
     noise = _noise(np.asarray(fit.form_points), xyz, sigma, length)
     response = np.asarray(fit.form_sensitivities)
-    return math.sqrt(max(0.0, float(np.einsum("kd,kl,ld->", response, noise, response))))
+    return math.sqrt(max(float(np.einsum("kd,kl,ld->", response, noise, response)), 0.0))
 
 
 def zone_flags(fit: Any, sigma: float | FloatArray | None) -> list[str]:

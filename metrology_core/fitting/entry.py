@@ -256,6 +256,9 @@ def _finish(
         form = float(sums[layout.S_DMAX] - sums[layout.S_DMIN]) / scale
     if weighted:
         rms = _unweighted_rms(associated, evidence)
+    reach = math.sqrt(float(sums[layout.S_REACH2])) / scale
+    if _problem.off_plane(rms, form, reach):
+        notes.append("points_not_in_plane")
     extent = None
     if row.kind in (layout.LINE, layout.CYLINDER, layout.CONE):
         lo, hi = float(sums[layout.S_GMIN]) / scale, float(sums[layout.S_GMAX]) / scale
@@ -273,7 +276,7 @@ def _finish(
         feature=result, associated=associated, criterion=criterion, unit=given.unit, status=status,
         flags=_flags.merge(notes), n_points=n, n_used=m, dof=dof, rms=rms, sigma=sigma, form=form,
         form_kind=_form_words(row), covariance=covariance, optimality=optimality, settings=settings, extent=extent,
-        reach=math.sqrt(float(sums[layout.S_REACH2])) / scale, kind=row.name, _evidence=evidence,
+        reach=reach, kind=row.name, _evidence=evidence,
     )  # fmt: skip
 
 

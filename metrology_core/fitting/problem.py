@@ -169,3 +169,10 @@ def read_start(start: Any, row: Row) -> Feature | None:
             "the start is of another kind", expected=f"a {row.dimension}-D {row.name}", got=type(start).__name__
         )
     return start
+
+
+def off_plane(rms: float, form: float, reach: float) -> bool:
+    """Whether the points of a plane curve in space lie off its plane: their root mean square distance, height included,
+    cannot exceed the peak to valley within the plane otherwise. Below half a percent of the reach it is called form.
+    """
+    return rms > form and rms > 0.005 * reach

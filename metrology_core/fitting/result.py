@@ -171,7 +171,7 @@ class Fit:
         for name, value in self.feature.parameters.items():
             if name in chart:
                 i = chart.index(name)
-                result[name] = math.sqrt(max(0.0, covariance[i, i]))
+                result[name] = math.sqrt(max(covariance[i, i], 0.0))  # in this order NaN stays NaN
             elif name in ("point", "center"):
                 result[name] = self._position_uncertainty(chart)
             elif np.ndim(value) == 1:
@@ -228,7 +228,7 @@ class Fit:
         noise = np.divide(1.0, weights[index], out=np.zeros(len(index)), where=weights[index] > 0.0)
         own = float(np.sum(factor**2 * noise)) * self.sigma**2
         # residuals are (I - H) noise: the fitted part takes some of the variance away
-        return math.sqrt(max(0.0, own - float(lever @ self.covariance @ lever)))
+        return math.sqrt(max(own - float(lever @ self.covariance @ lever), 0.0))
 
     def monte_carlo(self, trials: int = 200, seed: int = 0, noise: float | None = None) -> Any:
         """Repeat the fit with simulated errors (seeded): the way where contacts are unstable. noise: standard

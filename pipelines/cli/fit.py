@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +31,11 @@ _OPTIONS = (
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--unit", help="Unit of the coordinates, e.g. mm; only a file that states its own needs none.")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="auto", show_default=True, help="Format of FILE.")
+@click.option(
+    "--columns", metavar="ROLE,...", help="Role of every column of a text cloud: x,y,z,i,j,k,label,index,ignore."
+)
+@click.option("--separator", type=click.Choice(["space", "comma", "semicolon", "tab", "bar"]), help="Of a text cloud.")
+@click.option("--decimal", type=click.Choice(["point", "comma"]), help="Decimal sign of a text cloud.")
 @click.option("--criterion", default="least_squares", show_default=True, help="Association criterion.")
 @click.option(
     "--points-are",
@@ -51,6 +58,9 @@ def fit_command(
     file: Path,
     unit: str | None,
     form: str,
+    columns: str | None,
+    separator: str | None,
+    decimal: str | None,
     criterion: str,
     points_are: str | None,
     tip_radius: str | None,
@@ -71,7 +81,8 @@ def fit_command(
     from pipelines.exit_codes import ExitCode
 
     try:
-        points = _read(file, unit, form, points_are, tip_radius, label)
+        layout = _text_layout(columns, separator, decimal)
+        points = _read(file, unit, form, points_are, tip_radius, label, layout)
     except AbbeError as error:
         error.remedy = _for_the_command_line(error.remedy)
         raise
@@ -123,14 +134,40 @@ class _CompileRemark:
 
 def _for_the_command_line(remedy: str | None) -> str | None:
     """A remedy that names arguments of the library, with the options of this command instead."""
+    if remedy is None:
+        return None
+    # columns=("index", "x", ...) and separator="," as this command takes them
+    remedy = re.sub(r"columns=\(([^)]*)\)", lambda found: "--columns " + re.sub(r'[\s"]', "", found[1]), remedy)
+    remedy = remedy.replace('separator=","', "--separator comma")
+    for name in ("columns", "separator", "decimal"):
+        remedy = remedy.replace(f"{name}=", f"--{name}")
     for argument, option in _OPTIONS:
-        if remedy is not None:
-            remedy = remedy.replace(argument + ",", option.rstrip() + ",").replace(argument, option)
+        remedy = remedy.replace(argument + ",", option.rstrip() + ",").replace(argument, option)
     return remedy
 
 
+def _text_layout(columns: str | None, separator: str | None, decimal: str | None) -> dict[str, Any]:
+    """Options of a text cloud in the words of the reader; empty where none is given."""
+    from pointcloud.readers.text_layout import SEPARATORS
+
+    layout: dict[str, Any] = {}
+    if columns is not None:
+        layout["columns"] = tuple(name.strip() for name in columns.split(","))
+    if separator is not None:
+        layout["separator"] = SEPARATORS[separator]
+    if decimal is not None:
+        layout["decimal"] = {"point": ".", "comma": ","}[decimal]
+    return layout
+
+
 def _read(
-    file: Path, unit: str | None, form: str, points_are: str | None, tip_radius: str | None, label: str | None
+    file: Path,
+    unit: str | None,
+    form: str,
+    points_are: str | None,
+    tip_radius: str | None,
+    label: str | None,
+    layout: dict[str, Any],
 ) -> PointSet:
     from metrology_core.data import ProbeTip
     from metrology_core.errors import ParameterError, UnitError
@@ -142,7 +179,7 @@ def _read(
         if unit is None:
             raise UnitError("a tip radius needs the unit of the points", remedy="give --unit")
         tip = ProbeTip(quantity(tip_radius, "length").to(unit))
-    said: dict[str, Any] = {"unit": unit, "format": form, "tip": tip, "feature": label}
+    said: dict[str, Any] = {"unit": unit, "format": form, "tip": tip, "feature": label, **layout}
     if points_are is not None:
         return read_points(file, points_are=points_are, **said)
     try:
@@ -167,7 +204,7 @@ def _show(session: Session, document: dict[str, Any]) -> None:
         table.add_column(title)
     spread = document.get("standard_uncertainty") or {}
     for name, value in (document.get("parameters") or {}).items():
-        table.add_row(name, _numbers(value), _numbers(spread.get(name)))
+        table.add_row(name, *_with_spread(value, spread.get(name)))
     console.print(table)
     form = document.get("form") or {}
     if form.get("value") is not None:
@@ -178,9 +215,14 @@ def _show(session: Session, document: dict[str, Any]) -> None:
         console.print(f"flags: {', '.join(document['flags'])}", markup=False)
 
 
-def _numbers(value: Any) -> str:
-    if value is None:
-        return ""
+def _with_spread(value: Any, u: Any) -> tuple[str, str]:
+    """A parameter and its standard uncertainty, the value to the second digit of the uncertainty."""
     if isinstance(value, (list, tuple)):
-        return ", ".join(_numbers(item) for item in value)
-    return f"{value:.9g}" if isinstance(value, float) else str(value)
+        each = u if isinstance(u, (list, tuple)) else [u] * len(value)
+        pairs = [_with_spread(item, spread) for item, spread in zip(value, each, strict=True)]
+        spreads = [pair[1] for pair in pairs] if isinstance(u, (list, tuple)) else [pairs[0][1]]
+        return ", ".join(pair[0] for pair in pairs), ", ".join(spreads) if any(spreads) else ""
+    if isinstance(value, float) and isinstance(u, float) and u > 0.0:
+        decimals = min(15, max(0, 1 - math.floor(math.log10(u))))
+        return f"{value:.{decimals}f}", f"{u:.2g}"
+    return f"{value:.9g}" if isinstance(value, float) else str(value), ""

@@ -108,12 +108,23 @@ class InputFile(OrText):
         return self
 
 
+class TextSpec(Strict):
+    """What overrules the detection in text clouds."""
+
+    columns: list[Literal["x", "y", "z", "i", "j", "k", "label", "index", "ignore"]] | None = Field(
+        default=None, description="The role of every column, in order."
+    )
+    separator: Literal["space", "comma", "semicolon", "tab", "bar"] | None = None
+    decimal: Literal["point", "comma"] | None = None
+
+
 class InputsSpec(Strict):
     """Which files are measured, and what a file cannot say for itself."""
 
     files: list[InputFile] = Field(min_length=1, description="Patterns under the data root, or {file: ..., part: ...}.")
     format: Literal["auto", "text", "ply", "stl", "obj", "pcd", "hdf5", "qif", "image"] = "auto"
     unit: LengthUnit | None = Field(default=None, description="Unit of the coordinates; mandatory for point clouds.")
+    text: TextSpec | None = None
     points_are: Literal["surface", "ball_centre", "unknown"] | None = None
     tip_radius: PositiveLength | None = None
     tip_radius_u: LengthU | None = None

@@ -21,6 +21,7 @@ from pipelines.recipe.inputs import (
     InputsSpec,
     InstrumentSpec,
     MpeSpec,
+    TextSpec,
     ThermalSpec,
     TipSpec,
 )
@@ -61,6 +62,7 @@ __all__ = [
     "FeaturesMeasure",
     "InputFile",
     "InputsSpec",
+    "TextSpec",
     "InstrumentSpec",
     "Measure",
     "MpeSpec",

@@ -18,7 +18,7 @@ from pipelines.steps.common import acquisition_of, digests, result_unit, single_
 if TYPE_CHECKING:
     from pipelines.plan import Task
     from pipelines.recipe import Recipe
-    from pipelines.recipe.models import FeatureCharacteristicSpec, FeatureSpec, InputsSpec, ThermalSpec
+    from pipelines.recipe.models import FeatureCharacteristicSpec, FeatureSpec, InputsSpec, TextSpec, ThermalSpec
     from pointcloud.evaluate_types import CharacteristicRequest, DeviationMap, FeatureRequest
     from pointcloud.nominal.curve import NominalCurve
 
@@ -82,7 +82,21 @@ def read_input(recipe: Recipe, task: Task, root: Path) -> PointSet:
         root=root,
         acquisition=acquisition_of(task),
         thermal=thermal_state(spec.thermal),
+        **_text(spec.text),
     )
+
+
+def _text(spec: TextSpec | None) -> dict[str, Any]:
+    """What the recipe says of text files, in the words of the reader."""
+    from pointcloud.readers.text_layout import SEPARATORS
+
+    if spec is None:
+        return {}
+    return {
+        "columns": None if spec.columns is None else tuple(spec.columns),
+        "separator": None if spec.separator is None else SEPARATORS[spec.separator],
+        "decimal": None if spec.decimal is None else {"point": ".", "comma": ","}[spec.decimal],
+    }
 
 
 def tip_of(spec: InputsSpec, unit: str) -> ProbeTip | None:

@@ -22,6 +22,7 @@ NUMBER = {
 }
 _WORDS = {" ": "white space", "\t": "tabs", "\x1f": "quoted fields"}
 _UNIT_IN_NAME = re.compile(r"\s*[\[(]\s*([^\])\s]+)\s*[\])]")
+_UNIT_SAID = re.compile(r"^\s*(?:length\s*)?units?\s*(?:[:=]|\bis\b|\bare\b)\s*[\"']?([^\s\"',;]+)", re.IGNORECASE)
 _LENGTHS = {"mm", "um", "µm", "μm", "nm", "m", "cm", "inch", "in", "mil", "micron", "millimeter", "millimetre"}
 _AXES = {
     axis: {axis, f"{axis}coord", f"{axis}coordinate", f"coord{axis}", f"pos{axis}", f"{axis}pos", f"point{axis}"}
@@ -31,6 +32,7 @@ _ROLE_OF = {name: axis for axis, names in _AXES.items() for name in names}
 for _role, _axis in zip("ijk", "xyz", strict=True):
     _ROLE_OF |= {_role: _role, f"n{_axis}": _role, f"normal{_axis}": _role, f"norm{_axis}": _role, f"{_axis}n": _role}
 _LABEL_NAMES = {"feature", "label", "group", "name", "featurename"}
+SEPARATORS = {"space": " ", "comma": ",", "semicolon": ";", "tab": "\t", "bar": "|"}
 ROLES = ("x", "y", "z", "i", "j", "k", "label", "ignore", "index")
 
 
@@ -93,6 +95,7 @@ def detect(source: FileBytes, head: list[str], options: TextOptions) -> Layout:
         header_lines.append((n, text))
     comments = [(n, text.lstrip().lstrip("#/%!")) for n, text in enumerate(head[: first - 1], 1) if is_comment(text)]
     names, unit = _header_names(sorted([*header_lines, *comments]), separator, len(signature))
+    unit = unit or _said_unit(comments)
     _refuse_list_of_halves(source, header_lines, names, separator, signature, first)
     data = [fields_of(text, separator) for n, text in lines if n >= first]
     full = [parts for parts in data if len(parts) == len(signature)]
@@ -165,6 +168,15 @@ def _separator(
 
 def _explain_no_numbers(source: FileBytes, lines: list[tuple[int, str]], options: TextOptions) -> NoReturn:
     n, text = lines[-1]
+    two = [part for part in re.split(r"[\s,;|]+", text.strip()) if part]
+    if len(two) == 2 and all(NUMBER["."].fullmatch(part) for part in two):
+        source.fail(
+            "a line holds two numbers",
+            f"line {n}",
+            "add a column of zeros for points of a plane",
+            expected="x, y and z of a point",
+            got=repr(text.strip()[:60]),
+        )
     if re.search(r"\d\.\d+,\d|\d,\d+\.\d", text):
         source.fail(
             "a number holds both a point and a comma",
@@ -180,6 +192,12 @@ def _explain_no_numbers(source: FileBytes, lines: list[tuple[int, str]], options
         expected="lines of x y z, separated by blanks, tabs, ',' or ';'",
         got=repr(text.strip()[:60]),
     )
+
+
+def _said_unit(comments: list[tuple[int, str]]) -> str | None:
+    """The unit of a comment such as ``# unit: mm``; None where comments name none, or several."""
+    said = {found[1] for _, text in comments if (found := _UNIT_SAID.match(text)) and found[1].lower() in _LENGTHS}
+    return said.pop() if len(said) == 1 else None
 
 
 def _header_names(

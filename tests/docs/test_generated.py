@@ -21,6 +21,7 @@ SECTIONS = {
     "recipe": "",
     "inputs": "InputsSpec",
     "inputs.files": "InputFile",
+    "inputs.text": "TextSpec",
     "inputs.acquisition": "AcquisitionSpec",
     "inputs.thermal": "ThermalSpec",
     "instrument": "InstrumentSpec",

@@ -80,7 +80,7 @@ class Contour:
     @property
     def diameter_u(self) -> float:
         """Standard uncertainty of the mean diameter by noise."""
-        return 2.0 * math.sqrt(max(0.0, float(self.covariance[0, 0])))
+        return 2.0 * math.sqrt(max(float(self.covariance[0, 0]), 0.0))
 
     @property
     def area(self) -> float:

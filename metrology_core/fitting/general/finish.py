@@ -20,6 +20,7 @@ from metrology_core.fitting.general.models import FeatureModel, rescaled
 from metrology_core.fitting.general.result import GeneralFit
 from metrology_core.fitting.general.rows import feature_rows
 from metrology_core.fitting.general.solution import Solution
+from metrology_core.fitting.problem import off_plane
 from metrology_core.fitting.result import Evidence, Fit
 from metrology_core.fitting.table import CRITERIA, Row
 from metrology_core.fitting.zone.criteria import PARALLEL_PLANES, SHAPE
@@ -237,6 +238,10 @@ def build(
     if row.name in ("line", "cylinder", "cone"):
         along = (points - place) @ (associated.direction if row.name == "line" else associated.axis)
         extent = (float(along.min()), float(along.max()))
+    reach = float(np.sqrt(np.max(np.sum((points - place) ** 2, axis=1))))
+    notes = request.notes
+    if off_plane(math.sqrt(float(np.sum(rows.c**2)) / len(points)), form, reach):
+        notes = [*notes, "points_not_in_plane"]
     xyz = given.array
     if row.dimension == 2:
         xyz = np.zeros((len(given.array), 3))
@@ -252,10 +257,10 @@ def build(
     evidence_weights = request.weights
     return kind(
         feature=feature, associated=associated, criterion=request.criterion, unit=given.unit, status=status,
-        flags=_flags.merge(request.notes), n_points=len(xyz), n_used=len(points), dof=dof, rms=rms,
+        flags=_flags.merge(notes), n_points=len(xyz), n_used=len(points), dof=dof, rms=rms,
         sigma=problem.sigma, form=form, form_kind=form_words(request), covariance=covariance, optimality=optimality,
         settings=request.settings, extent=extent,
-        reach=float(np.sqrt(np.max(np.sum((points - place) ** 2, axis=1)))), kind=row.name,
+        reach=reach, kind=row.name,
         _evidence=Evidence(row, xyz, evidence_weights, problem.used, pose, problem.centre, problem.scale, fixed, sides),
         **extra,
     )  # fmt: skip

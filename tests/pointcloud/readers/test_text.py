@@ -198,3 +198,19 @@ def test_a_hundred_thousand_lines_take_no_python_loop(tmp_path: Path) -> None:
     seconds = time.perf_counter() - start
     assert np.array_equal(points.xyz, xyz) and len(points.label_names) == 10
     assert seconds < 3.0  # 0.2 s on a quiet machine, 15 times that for a busy one; a loop over fields takes longer
+
+
+@pytest.mark.parametrize("line", ["# unit: inch", "# Units = inch", "% length unit is inch"])
+def test_a_comment_that_states_the_unit_counts(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "p.csv"
+    path.write_text(f"{line}\nx,y,z\n1.5,2.5,3.5\n2.5,1.5,3.5\n")
+    with pytest.raises(UnitError, match="another unit"):
+        read_points(path, unit="mm", points_are="surface")
+    assert read_points(path, unit="inch", points_are="surface").unit == "inch"
+
+
+def test_two_columns_are_no_ambiguous_decimal_sign(tmp_path: Path) -> None:
+    path = tmp_path / "p.csv"
+    path.write_text("1.5,2.5\n2.5,3.5\n")
+    with pytest.raises(ReaderError, match="two numbers"):
+        read_points(path, unit="mm", points_are="surface")
