@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from wafer.simulate.contacts import ContactImage, ContactModel, simulate_contacts
+    from wafer.simulate.instruments import VirtualMicroscope, VirtualProfiler
     from wafer.simulate.lot import LotPlan, LotTruth, write_sem_lot
     from wafer.simulate.roughness import rough_edges, rough_lines
     from wafer.simulate.sem import SemImage, SemModel, simulate_blank, simulate_lines
@@ -25,6 +26,8 @@ _HOME = {
     "rough_lines": "roughness",
     "SemImage": "sem",
     "SemModel": "sem",
+    "VirtualMicroscope": "instruments",
+    "VirtualProfiler": "instruments",
     "simulate_blank": "sem",
     "simulate_lines": "sem",
 }
@@ -38,6 +41,8 @@ __all__ = [
     "SemModel",
     "ShapeImage",
     "ShapeModel",
+    "VirtualMicroscope",
+    "VirtualProfiler",
     "rough_edges",
     "rough_lines",
     "simulate_blank",
