@@ -507,6 +507,25 @@ _ROWS = (
         "Cite the permission, or align on the datums.",
     ),
     Flag(
+        "alignment_not_redundant",
+        "warning",
+        "The fit of the alignment leaves too little over: few points, few places, or a point of high leverage. Its "
+        "residuals hide deviations of the part.",
+        "Measure more points, spread over the part; or align on datum targets.",
+    ),
+    Flag(
+        "alignment_undetermined",
+        "warning",
+        "Several poses fit as well, or the part can slide, and the deviations depend on which of them is meant.",
+        "Measure surfaces that tell the poses apart, or align on datum targets that lock all six motions.",
+    ),
+    Flag(
+        "verdict_withheld",
+        "warning",
+        "A tolerance is given and the alignment permitted, but the alignment does not carry a verdict.",
+        "See the flags of the alignment.",
+    ),
+    Flag(
         "partial_result",
         "warning",
         "Some characteristics of the part could not be measured.",

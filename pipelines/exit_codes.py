@@ -53,9 +53,10 @@ def combine(codes: Iterable[int]) -> ExitCode:
 
 
 def of_part(outcome: str, verdict: str, flags: Iterable[str] = ()) -> ExitCode:
-    """The code that one part asks for. A part with a characteristic missing counts as not (wholly) measured."""
+    """The code that one part asks for. A part with a characteristic missing, or with a verdict that its data cannot
+    carry, counts as not (wholly) measured."""
     codes = [ExitCode.CONFORMING]
-    if outcome not in MEASURED or "partial_result" in set(flags):
+    if outcome not in MEASURED or not {"partial_result", "verdict_withheld"}.isdisjoint(flags):
         codes.append(ExitCode.NOT_MEASURED)
     if verdict == "nonconforming":
         codes.append(ExitCode.NONCONFORMING)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from pointcloud.deviation_places import point_spacing
 from pointcloud.nominal.surface import FloatArray
 
 _RADIUS = 2.5  # point spacings around a foot that count as measured
+_LARGEST = 0.05  # of the nominal's size: a point of a sparse scan does not speak for more of the part than this
 _MOST = 4_000_000  # places of the nominal that are looked at
 _NEAREST = 3  # feet around a place that are asked for their side
 _ALIKE = 0.3  # least cosine between a place and the foot that covers it
@@ -53,7 +55,8 @@ class Coverage:
 
 
 def coverage(field: DeviationField, *, radius: float | None = None) -> Coverage:
-    """Coverage of the nominal by the points with a deviation; ``radius`` defaults to a few point spacings.
+    """Coverage of the nominal by the points with a deviation; ``radius`` defaults to a few point spacings,
+    at most a twentieth of the nominal's size.
 
     Triangles larger than the radius are looked at in several places. Raises `ParameterError` for nominals without
     triangles.
@@ -68,7 +71,9 @@ def coverage(field: DeviationField, *, radius: float | None = None) -> Coverage:
     feet, normals = field.closest.foot[field.valid], field.closest.normal[field.valid]
     if not len(feet):
         return Coverage(np.zeros(len(areas)), total, total, radius or 0.0)
-    reach = radius if radius is not None else _RADIUS * point_spacing(feet)
+    size = field.nominal.size
+    spaced = min(_RADIUS * point_spacing(feet), _LARGEST * size if math.isfinite(size) and size > 0.0 else math.inf)
+    reach = radius if radius is not None else spaced
     if not reach > 0.0:
         reach = 1e-9 * field.nominal.size
     feet, normals = _thinned(feet, normals, reach / 2.0)

@@ -233,6 +233,8 @@ def _show(session: Session, answer: Mapping[str, Any]) -> None:
         if found["free"]:
             words += "; free: " + ", ".join(str(m.get("words", m)) for m in found["free"])
         console.print(words, markup=False)
+        if found["obstacle"] and any(m["tolerance"] for m in answer["measurements"]):
+            console.print(f"no verdict: {found['obstacle']}", markup=False)
     table = Table(box=None, pad_edge=False)
     for title in ("characteristic", "value", "U (k=2)", "verdict"):
         table.add_column(title)

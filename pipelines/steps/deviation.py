@@ -140,6 +140,7 @@ def _in_blocks(
 def _align(recipe: Recipe, measure: DeviationMeasure, scan: PointSet, nominal: Nominal) -> Registration:
     """The alignment that the recipe asks for; `DataError` where there is none."""
     from pointcloud.registration import align
+    from pointcloud.registration.redundancy import LEAST
 
     spec = measure.align
     options: dict[str, Any] = {}
@@ -169,6 +170,14 @@ def _align(recipe: Recipe, measure: DeviationMeasure, scan: PointSet, nominal: N
             f"the scan could not be aligned to the nominal: {found.status.replace('_', ' ')}",
             got=str(found.details.get("reason", "")) or ", ".join(found.flags) or None,
             remedy=_FINDINGS.get(found.status, "look at scan and nominal together; give datum targets (method rps)"),
+        )
+    over = found.details.get("redundancy")
+    if over and over["points"] <= over["motions"] and found.alignment in ("best_fit", "tolerance_fit"):
+        raise DataError(
+            "the alignment uses up all points: their deviations vanish whatever the part is like",
+            expected=f"more points than fitted motions; {LEAST} more for a verdict",
+            got=f"{over['points']} points for {over['motions']} motions",
+            remedy="measure more points, spread over the part; or align on datum targets (method rps)",
         )
     return found
 
@@ -219,7 +228,7 @@ def _measurement(
     measured = getattr(found, FIELD_OF[row.id]).to(unit)
     limits = tolerance(spec, unit)
     nominal = None if spec.nominal is None else spec.nominal.to(unit)
-    flags = list(measured.flags)
+    flags = [*measured.flags, *registration.bars]
     decision = None
     if limits is not None and registration.allows_verdict:
         provisional = recipe.instrument is None
@@ -227,7 +236,7 @@ def _measurement(
         if provisional:
             flags += ["repeatability_only", "provisional_verdict"]
     elif limits is not None:
-        flags.append("best_fit_alignment")
+        flags.append("verdict_withheld" if registration.permitted else "best_fit_alignment")
     method = f"{row.words}; {found.n} points; {alignment_words(registration)}; {field.method}"
     return Measurement(
         spec.name, row.id, row.title, unit, measured, nominal, limits, decision, method, _flags.merge(flags), inputs, {}
@@ -239,8 +248,6 @@ def alignment_words(registration: Registration) -> str:
     words = registration.method.replace("_", " ")
     if registration.alignment == "as_measured":
         return "alignment: none, coordinates as measured"
-    if registration.permission:
-        return f"alignment: {words}, permitted by {registration.permission}"
-    if not registration.allows_verdict:
-        return f"alignment: {words}, no permission of the drawing cited: no verdict"
-    return f"alignment: {words}"
+    if registration.permission and registration.permitted:
+        words += f", permitted by {registration.permission}"
+    return f"alignment: {words}" + (f", no verdict: {registration.obstacle}" if registration.obstacle else "")

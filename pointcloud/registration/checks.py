@@ -11,11 +11,14 @@ from numpy.typing import NDArray
 from metrology_core.data import Rigid
 from metrology_core.flags import merge
 from pointcloud.registration.coarse import Found
+from pointcloud.registration.redundancy import is_symmetry
 from pointcloud.registration.result import Registration
 from pointcloud.registration.se3 import Pose, cross_matrix, rotation_vector
+from pointcloud.registration.target import Surface
 
 FloatArray = NDArray[np.float64]
 _AS_GOOD = 1.1  # ratio of mean squares up to which another pose fits as well
+_SAMPLE = 2500  # points of the nominal by which its symmetry is judged
 _APART = 0.05  # of the part, or rad: what is left of a motion after its free part, to be another pose
 
 
@@ -42,8 +45,11 @@ def is_other(a: Pose, b: Pose, free: FloatArray, pivot: FloatArray, length: floa
     return float(np.linalg.norm(scaled - free @ (free.T @ scaled))) > _APART
 
 
-def with_findings(result: Registration, found: Found, pose: Pose, free: FloatArray, chord: float) -> Registration:
+def with_findings(
+    result: Registration, found: Found, pose: Pose, free: FloatArray, surface: Surface, seed: int
+) -> Registration:
     """The registration with the coarse stage's findings: status, flags, equivalent poses."""
+    chord = surface.chord
     details = dict(result.details)
     details["coarse"] = found.method
     flags = list(result.flags)
@@ -78,6 +84,15 @@ def with_findings(result: Registration, found: Found, pose: Pose, free: FloatArr
     if not equal:
         return replace(result, details=details)
     status = "ambiguous" if result.status in ("converged", "degenerate") else result.status
-    return replace(
-        result, status=status, flags=merge(flags, ["equivalent_poses"]), equivalents=tuple(equal), details=details
-    )
+    flags.append("equivalent_poses")
+    sample = surface.sample(_SAMPLE, seed)
+    allowed = math.sqrt(floor) + (0.1 * result.sigma if math.isfinite(result.sigma) else 0.0)
+    here = result.target_from_source
+    # poses that the nominal's own symmetry explains give the same deviations of the same part; others do not
+    if (
+        here is not None
+        and sample is not None
+        and not all(is_symmetry(surface, sample, here, other, allowed) for other in equal)
+    ):
+        flags.append("alignment_undetermined")
+    return replace(result, status=status, flags=merge(flags), equivalents=tuple(equal), details=details)

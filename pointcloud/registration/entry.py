@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -21,6 +21,7 @@ from pointcloud.registration.free import name_motions
 from pointcloud.registration.normal import Data, Loss, Rules
 from pointcloud.registration.observe import free_space
 from pointcloud.registration.order import morton_order
+from pointcloud.registration.redundancy import free_matters, redundancy
 from pointcloud.registration.result import Registration
 from pointcloud.registration.se3 import Pose
 from pointcloud.registration.target import Surface, surface_of
@@ -163,10 +164,28 @@ def align(
         result = align_targets(
             scan, data.xyz, surface, targets, solved.pose, offset=data.offset, noise=noise, residuals=residuals
         )
+        if result.free and result.target_from_source is not None:
+            result = _with_free_targets(result, data, surface, options, noise)
     if coarse is not None and "length" in result.details:
         from pointcloud.registration.checks import with_findings
 
-        result = with_findings(result, coarse, solved.pose, solved.free, surface.chord)
+        result = with_findings(result, coarse, solved.pose, solved.free, surface, seed)
+    return result
+
+
+def _with_free_targets(
+    result: Registration, data: Data, surface: Surface, options: Options, noise: float | None
+) -> Registration:
+    """Targets that leave motions free: whether the distances of the scan depend on them."""
+    assert result.target_from_source is not None
+    length = length_of(data.xyz)
+    free = result.null_space / np.r_[np.ones(3), np.full(3, length)][:, None]
+    part = data.thinned(LEVELS[0])
+    middle = result.target_from_source.inverse().apply(result.pivot)
+    run = runner(part, surface, Rules(limit=options.rules.limit), length, middle)
+    pose = Pose.of(result.target_from_source, data.xyz.mean(axis=0))
+    if free_matters(run, pose, free / np.linalg.norm(free, axis=0), max(surface.chord, noise or 0.0)):
+        return replace(result, flags=merge(result.flags, ["alignment_undetermined"]))
     return result
 
 
@@ -352,6 +371,18 @@ def best_fit(
             flags.append("outliers_present")
     if state.n_kept <= k:
         flags.append("zero_redundancy")
+    over = redundancy(state, determined)
+    details["redundancy"] = over.to_dict()
+    if not over.enough:
+        flags.append("alignment_not_redundant")
+        details["redundancy"]["reason"] = over.words()
+    if free.shape[1]:
+        allowed = max(2.0 * surface.chord if math.isfinite(surface.chord) else 0.0, noise or 0.0)
+        if k < state.n_kept and math.isfinite(found.sigma):
+            allowed = max(allowed, found.sigma)
+        walk = runner(data.thinned(LEVELS[0]), surface, options.rules, length, data.xyz.mean(axis=0))
+        if free_matters(walk, last.pose, free, allowed):
+            flags.append("alignment_undetermined")
     if not options.permission:
         flags.append("best_fit_alignment")
     details["budget"] = found.budget

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from metrology_core.data import Datum, DatumSystem, Frame, Rigid
 from metrology_core.errors import FitError, ParameterError
 from pointcloud.registration.free import FreeMotion
+from pointcloud.registration.redundancy import BARS
 from pointcloud.registration.se3 import displacement_rows, transport
 
 FloatArray = NDArray[np.float64]
@@ -123,10 +124,33 @@ class Registration:
         return np.sqrt(np.maximum(variance, 0.0))
 
     @property
-    def allows_verdict(self) -> bool:
-        """Whether characteristics in this alignment may be decided: datums and datum targets, or a cited permission of
-        the drawing for a best fit or a tolerance fit."""
+    def permitted(self) -> bool:
+        """Whether the drawing allows this kind of alignment: datums and datum targets, or a cited permission for a best
+        fit or a tolerance fit."""
         return self.alignment in ("datums", "as_measured") or bool(self.permission)
+
+    @property
+    def allows_verdict(self) -> bool:
+        """Whether characteristics in this alignment may be decided: `permitted`, with redundancy, and determined as far
+        as the verdict depends on it (`pointcloud.registration.redundancy`)."""
+        return self.permitted and not self.bars
+
+    @property
+    def bars(self) -> tuple[str, ...]:
+        """Flags that take the verdict away: ``alignment_not_redundant``, ``alignment_undetermined``."""
+        return tuple(name for name in BARS if name in self.flags)
+
+    @property
+    def obstacle(self) -> str:
+        """Why this alignment gives no verdict, in words; empty where it does."""
+        words = []
+        if not self.permitted:
+            words.append("no permission of the drawing cited")
+        if "alignment_not_redundant" in self.bars:
+            words.append(str(self.details.get("redundancy", {}).get("reason", "the fit leaves too little over")))
+        if "alignment_undetermined" in self.bars:
+            words.append("the deviations depend on which of several poses is meant")
+        return "; ".join(words)
 
     @property
     def usable(self) -> bool:
@@ -176,6 +200,7 @@ class Registration:
             "alignment": self.alignment,
             "permission": self.permission,
             "allows_verdict": self.allows_verdict,
+            "obstacle": self.obstacle,
             "details": {k: _tree(v) for k, v in self.details.items()},
         }
 

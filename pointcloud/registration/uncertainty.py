@@ -51,9 +51,10 @@ def spread(
 ) -> Spread:
     """Covariance of the motions in ``basis``. ``noise``: declared standard deviation of a point of prior weight 1.
 
-    Without it the scatter of the residuals stands for it (type A). Correlated noise, exp(-distance / length) as for
-    fits, enters by the sums of the rows over cells of half a correlation length, pairs of cells correlated by the
-    distance of their middles.
+    Without it the scatter of the residuals stands for it (type A). Where the residuals scatter more than the noise,
+    what is beyond it is form: the points sample it, and other points of the same part would give another pose.
+    Correlated noise, exp(-distance / length) as for fits, enters by the sums of the rows over cells of half a
+    correlation length, pairs of cells correlated by the distance of their middles.
     """
     k = basis.shape[1]
     n = state.n_kept
@@ -92,8 +93,13 @@ def spread(
         score_weight = np.where(kept, prior, 0.0) * used * spread_psi
         sigma = state.scale
     covariance = covariance / state.length**2
+    form = np.zeros((6, 6))
     if noise is not None:
-        dof = math.inf
+        # deviations of the part at the points act on the pose as noise does: what they scatter beyond the noise. One
+        # number of degrees of freedom for both (JCGM 100 G.4.1): the part beyond the noise is of type A
+        beyond = max(0.0, (sigma / noise) ** 2 - 1.0) if math.isfinite(sigma) else 0.0
+        form = covariance * beyond
+        dof = dof * ((1.0 + beyond) / beyond) ** 2 if beyond > 0.0 else math.inf
         if sigma > 3.0 * noise:
             flags.append("residuals_exceed_noise")
     budget = {"noise": _roots(covariance, state.length)}
@@ -104,6 +110,9 @@ def spread(
         budget["noise"] = _roots(covariance, state.length)
     elif instrument is not None and instrument.noise is not None:
         flags.append("independent_noise_assumed")
+    if noise is not None:
+        covariance = covariance + form
+        budget["form"] = _roots(form, state.length)
     if instrument is None and noise is None:
         flags.append("repeatability_only")
     if instrument is not None:

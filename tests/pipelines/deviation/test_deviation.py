@@ -109,6 +109,26 @@ def test_no_verdict_without_permission(files: dict[str, Any], capsys: Any) -> No
     assert "no verdict" in answer["measurements"][0]["method"]
 
 
+@pytest.mark.parametrize(("n", "outcome"), [(5, "unusable_data"), (12, "measured_with_flags")])
+def test_points_that_the_fit_uses_up_give_no_verdict(
+    files: dict[str, Any], tmp_path: Path, n: int, outcome: str, capsys: Any
+) -> None:
+    """Five points through six motions are exact whatever the part is like; twelve hide half of it."""
+    rows = (files["folder"] / "placed.csv").read_text().splitlines()
+    few = tmp_path / "few.csv"
+    few.write_text("\n".join([rows[0], *rows[1 :: len(rows) // n][:n]]) + "\n")
+    words = ["--unit", "mm", "--tolerance", "0.1 mm", "--noise", f"{NOISE} mm", "--permission", "note 4"]
+    code = main(["deviation", str(few), str(files["folder"] / "body.obj"), *words, "--json"])
+    answer = json.loads(capsys.readouterr().out)
+    assert code == 3 and answer["outcome"] == outcome and answer["verdict"] == "none"
+    if n == 5:
+        assert "uses up all points" in answer["reason"]["message"]
+        return
+    assert {"alignment_not_redundant", "verdict_withheld"} <= set(answer["flags"])
+    assert all(m["decision"] is None and "no verdict: 12 points" in m["method"] for m in answer["measurements"])
+    assert answer["coverage"]["without_data"] / answer["coverage"]["area"] > 0.8  # twelve spots of a twentieth
+
+
 def test_as_placed_the_numbers_are_those_of_the_truth(files: dict[str, Any], capsys: Any) -> None:
     code, answer = call(
         files, "placed", "--align", "none", "--tolerance", "-0.25 mm,0.1 mm", "--noise", f"{NOISE} mm", capsys=capsys
