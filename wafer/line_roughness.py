@@ -96,15 +96,19 @@ def measure_roughness(
     rows = found.rows.size
     box = f"{rows} rows, box length {rows * row:.4g} {budget.unit}"
     pair = 0.0
+    near: tuple[float, float] | None = None
     for stem, residual, what in (("lwr", rest.width, "line widths"), ("ler", rest.edges, "edges of complete lines")):
         given = traces(residual, detrend)
         fit = None
         if given is not None and rows >= 64:
-            fit = fit_roughness(given, noise_lags=noise_lags, pair_correlation=pair if stem == "ler" else 0.0)
+            fit = fit_roughness(
+                given, noise_lags=noise_lags, pair_correlation=pair if stem == "ler" else 0.0, start=near
+            )
         if given is None or fit is None or fit.status != "converged":
             reason = "fewer than 64 rows, or too many lost" if fit is None else f"spectrum fit {fit.status}"
             out.missing |= {name: reason for name in names if name.startswith(f"sem.{stem}")}
             continue
+        near = float(fit.parameters[1]), float(fit.parameters[2])
         if stem == "ler" and rest.kept < 1.0:
             fit = _scaled(fit, 1.0 / rest.kept)
         noise = "white noise" if noise_lags is None else "noise with the measured correlation of the rows"

@@ -129,7 +129,11 @@ def grey_step(pixels: np.ndarray) -> float:
     Follows a change of the grey scale (8 bits divided by 255, or shifted up to 16 bits).
     """
     rows = np.asarray(pixels)[:: max(1, pixels.size // 200_000)]
-    levels = np.unique(rows)
+    if rows.dtype.kind in "ui" and rows.dtype.itemsize <= 2:
+        low = int(rows.min())
+        levels = np.flatnonzero(np.bincount(rows.ravel().astype(np.int64) - low))
+    else:
+        levels = np.unique(rows)
     if levels.size < 2 or 2 * levels.size > rows.size:
         return 0.0
     return float(np.diff(levels.astype(np.float64)).min())

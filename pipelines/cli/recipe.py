@@ -43,7 +43,9 @@ def check(session: Session, path: Path) -> int:
 
 @recipe.command()
 @click.argument("path", metavar="RECIPE", type=click.Path(path_type=Path))
-@click.option("--kind", type=click.Choice(["features", "sem_lines"]), default="features", show_default=True)
+@click.option(
+    "--kind", type=click.Choice(["features", "sem_lines", "sem_contacts"]), default="features", show_default=True
+)
 @json_option
 @click.pass_obj
 def init(session: Session, path: Path, kind: str) -> int:

@@ -48,6 +48,11 @@ sem.add_command(contacts)
     show_default=True,
     help="How the lines run in the image.",
 )
+@click.option(
+    "--picture",
+    type=click.Path(path_type=Path),
+    help="Write an SVG: the image with its edges, the roughness spectra with fit and interval.",
+)
 @json_option
 @click.pass_obj
 def lines(
@@ -61,6 +66,7 @@ def lines(
     lines: str,
     detrend: str,
     orientation: str,
+    picture: Path | None,
 ) -> int:
     """Pitch, widths and roughness of the lines in IMAGE, with their uncertainties."""
     from metrology_core.units import quantity
@@ -78,9 +84,13 @@ def lines(
         detrend=detrend,  # type: ignore[arg-type]
         orientation=orientation,  # type: ignore[arg-type]
     )
-    picture = read_image(image, pixel=size, pixel_u=spread, unit=unit)
+    data = read_image(image, pixel=size, pixel_u=spread, unit=unit)
     with compile_notice(session.remark):
-        result = measure_sem_lines(picture, settings)
+        result = measure_sem_lines(data, settings)
+    if picture is not None:
+        from pipelines.report.line_svg import line_picture
+
+        picture.write_text(line_picture(result.view, result.spectra, result.arrays), encoding="utf-8")
     session.answer(_document(result))
     if not session.as_json:
         _show(session, result)
@@ -97,8 +107,18 @@ def _document(result: SemLineResult) -> dict[str, Any]:
         "per_line": result.per_line,
         "flags": list(result.flags),
         "details": result.details,
+        "spectra": [_spectrum(view, result.arrays) for view in result.spectra],
     }
     return dict(plain(document))
+
+
+def _spectrum(view: dict[str, Any], arrays: dict[str, Any]) -> dict[str, Any]:
+    """The view of a roughness spectrum with its curves in place of the names of arrays."""
+    out = {key: value for key, value in view.items() if key not in ("kind", "curves")}
+    out["curves"] = {name: arrays[key].tolist() for name, key in view["curves"].items()}
+    for key in ("lag", "autocorrelation", "height_height"):
+        out[key] = arrays[view[key]].tolist()
+    return out
 
 
 def _show(session: Session, result: SemLineResult) -> None:

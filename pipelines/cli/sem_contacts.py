@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from wafer.contacts import ContactResult
 
 _PLACEMENT = ("sem.contact_pitch", "sem.placement")
-_COLOURS = {"found": "#35d0ff", "weak": "#ffc13b", "merged": "#ff7a3d", "missing": "#ff4b6e", "border": "#9aa3ab",
-            "not_measured": "#c58bff"}  # fmt: skip
 
 
 @click.command("contacts")
@@ -119,32 +117,19 @@ def _drawing(image: Image, result: ContactResult) -> str:
     """The image with its contours as one SVG file; a cross where a site has no contour."""
     import base64
 
+    from pipelines.report import contact_svg
     from pipelines.report.encode import png
     from pipelines.report.figures import reduce_image
+    from wafer.contacts.view import contact_view
 
+    view, arrays = contact_view(image, result)
+    shape = contact_svg.geometry(view, arrays)
+    assert shape is not None  # the view is ours
     ny, nx = image.pixels.shape
-    _, grey = reduce_image(image.pixels)
+    _, grey = reduce_image(arrays["contacts/image"])
     body = base64.b64encode(png(grey)).decode("ascii")
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {nx} {ny}" width="{nx}" height="{ny}">',
-        f'<image href="data:image/png;base64,{body}" width="{nx}" height="{ny}"/>',
-    ]
-    for site in result.sites:
-        colour = _COLOURS[site.state]
-        contour = site.contour
-        if contour is not None and contour.state == "ok" and site.state in ("found", "weak"):
-            path = "M" + "L".join(f"{x + 0.5:.2f} {y + 0.5:.2f}" for x, y in contour.vertices()) + "z"
-            parts.append(f'<path d="{path}" fill="none" stroke="{colour}"/>')
-        else:
-            x, y = site.place + 0.5
-            parts.append(f'<path d="M{x - 5:.1f} {y - 5:.1f}l10 10m0-10l-10 10" stroke="{colour}" fill="none"/>')
-    for row, (state, colour) in enumerate(_COLOURS.items()):
-        count = result.details["sites"][state]
-        parts.append(f'<rect x="6" y="{6 + 18 * row}" width="150" height="17" fill="#fffd"/>')
-        parts.append(f'<rect x="10" y="{10 + 18 * row}" width="10" height="10" fill="{colour}"/>')
-        label = f"{state.replace('_', ' ')}: {count}"
-        parts.append(f'<text x="26" y="{19 + 18 * row}" font-family="sans-serif" font-size="13">{label}</text>')
-    return "\n".join(parts) + "</svg>\n"
+    drawn = contact_svg.marks(*shape, tuple(result.details["origin"]))
+    return contact_svg.document(body, nx, ny, drawn, view["counts"])
 
 
 def _show(session: Session, result: ContactResult) -> None:

@@ -85,7 +85,11 @@ def _problem(item: Any, document: Document, model: type[BaseModel], prefix: Path
         )
     if kind == "union_tag_not_found":
         return document.problem(
-            "recipe/missing-key", "missing key 'kind'", path, key=True, hint="add 'kind: features' or 'kind: sem_lines'"
+            "recipe/missing-key",
+            "missing key 'kind'",
+            path,
+            key=True,
+            hint="add 'kind: features', 'kind: sem_lines' or 'kind: sem_contacts'",
         )
     if kind in _WANTED:
         return document.problem(

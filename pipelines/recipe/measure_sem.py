@@ -1,4 +1,4 @@
-"""The measure ``sem_lines``: lines and spaces in an SEM image."""
+"""The measures ``sem_lines`` and ``sem_contacts``: lines and spaces, contacts and pillars in an SEM image."""
 
 from __future__ import annotations
 
@@ -28,6 +28,16 @@ class SemCharacteristicSpec(ResultSpec):
     """A characteristic of the lines in an image."""
 
 
+class ContactCharacteristicSpec(SemCharacteristicSpec):
+    """A characteristic of the contacts or pillars in an image."""
+
+
+def _area(value: list[int] | None) -> list[int] | None:
+    if value is not None and not 0 <= value[0] < value[1]:
+        raise PydanticCustomError("out_of_range", "an image area is [first, end], with 0 <= first < end")
+    return value
+
+
 class SemLinesMeasure(Strict):
     """Measure lines and spaces in an SEM image."""
 
@@ -55,6 +65,33 @@ class SemLinesMeasure(Strict):
                 raise PydanticCustomError(
                     "contradiction", "'level' belongs to criteria threshold and model", {"key": "level"}
                 )
+            if not 0.05 <= self.level.to("1") <= 0.95:
+                raise PydanticCustomError("out_of_range", "the level lies between 5 % and 95 %", {"key": "level"})
+        return self
+
+
+class SemContactsMeasure(Strict):
+    """Measure contacts, pillars or other closed features in an SEM image."""
+
+    kind: Literal["sem_contacts"]
+    pixel: PixelSpec
+    rows: Annotated[list[int], Field(min_length=2, max_length=2)] | None = None
+    columns: Annotated[list[int], Field(min_length=2, max_length=2)] | None = None
+    criterion: Literal["threshold", "sigmoid", "model"] = "threshold"
+    level: Ratio | None = Field(default=None, description="Level of criterion threshold; default 50 %.")
+    polarity: Literal["auto", "dark", "bright"] = "auto"
+    lattice: bool = Field(
+        default=True, description="Whether the features lie on a lattice, so that some can be missing."
+    )
+    characteristics: list[ContactCharacteristicSpec] = Field(min_length=1)
+
+    _rows = field_validator("rows", "columns")(staticmethod(_area))
+
+    @model_validator(mode="after")
+    def _level(self) -> SemContactsMeasure:
+        if self.level is not None:
+            if self.criterion != "threshold":
+                raise PydanticCustomError("contradiction", "'level' belongs to criterion threshold", {"key": "level"})
             if not 0.05 <= self.level.to("1") <= 0.95:
                 raise PydanticCustomError("out_of_range", "the level lies between 5 % and 95 %", {"key": "level"})
         return self

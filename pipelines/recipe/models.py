@@ -41,7 +41,13 @@ from pipelines.recipe.measure_features import (
     RegionSpec,
     SelectSpec,
 )
-from pipelines.recipe.measure_sem import PixelSpec, SemCharacteristicSpec, SemLinesMeasure
+from pipelines.recipe.measure_sem import (
+    ContactCharacteristicSpec,
+    PixelSpec,
+    SemCharacteristicSpec,
+    SemContactsMeasure,
+    SemLinesMeasure,
+)
 
 SCHEMA_ID = "abbe/recipe/1"
 
@@ -52,6 +58,7 @@ __all__ = [
     "SCHEMA_ID",
     "AcquisitionSpec",
     "AlignSpec",
+    "ContactCharacteristicSpec",
     "CurveSpec",
     "DatumSystemSpec",
     "DecisionSpec",
@@ -73,6 +80,7 @@ __all__ = [
     "SectionSpec",
     "SelectSpec",
     "SemCharacteristicSpec",
+    "SemContactsMeasure",
     "SemLinesMeasure",
     "Strict",
     "ThermalSpec",
@@ -80,7 +88,9 @@ __all__ = [
     "ToleranceSpec",
 ]
 
-Measure = Annotated[FeaturesMeasure | SemLinesMeasure | DeviationMeasure, Field(discriminator="kind")]
+Measure = Annotated[
+    FeaturesMeasure | SemLinesMeasure | SemContactsMeasure | DeviationMeasure, Field(discriminator="kind")
+]
 
 
 class Recipe(Strict):

@@ -86,7 +86,25 @@ measure:
     - {name: LWR, characteristic: sem.lwr_biased_3s, tolerance: {max: 4 nm}}
 """
 
-TEMPLATES = {"features": FEATURES, "sem_lines": SEM_LINES}
+SEM_CONTACTS = (
+    SEM_LINES[: SEM_LINES.index("measure:\n")]
+    + """measure:
+  kind: sem_contacts
+  pixel: {x: 0.9 nm, y: 0.9 nm, u_relative: 0.5 %}
+  # rows: [0, 675]               # rows of the image that are measured, end exclusive
+  criterion: threshold           # threshold | sigmoid | model
+  level: 50 %
+  polarity: auto                 # auto | dark | bright
+  lattice: true
+  characteristics:
+    - {name: CD, characteristic: sem.contact_diameter, nominal: 22 nm, tolerance: {plus_minus: 2 nm}}
+    - {name: LCDU, characteristic: sem.lcdu_3s, tolerance: {max: 3 nm}}
+    - {name: placement, characteristic: sem.placement_3s}
+    - {name: pitch, characteristic: sem.contact_pitch_a, nominal: 44 nm}
+"""
+)
+
+TEMPLATES = {"features": FEATURES, "sem_lines": SEM_LINES, "sem_contacts": SEM_CONTACTS}
 
 
 def template(kind: str) -> str:

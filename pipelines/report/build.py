@@ -241,6 +241,8 @@ def _write_part(
         "features": [feature_row(words, f) for f in document.get("features", ())],
         "maps": figures.maps,
         "images": figures.images,
+        "spectra": figures.spectra,
+        "contacts": figures.contacts,
         "datums": markup.datum_text(document.get("datum_system")),
         "flags": flags,
         "inputs": [

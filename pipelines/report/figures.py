@@ -18,6 +18,7 @@ from pipelines.report.nominal import SurfaceView
 from pipelines.report.numbers import fixed, limit, percent, place
 from pipelines.report.places import coverage_text, place_rows, statistics_rows
 from pipelines.report.section_svg import nice_magnification, section_data, section_svg
+from pipelines.report.sem_figures import contact_figure, spectrum_figure
 from pipelines.report.svg import edge_path
 from pipelines.report.tables import sem_line_table
 
@@ -57,6 +58,8 @@ class Figures:
         self.site, self.words, self.page, self.scale = site, words, page, scale
         self.maps: list[dict[str, Any]] = []
         self.images: list[dict[str, Any]] = []
+        self.spectra: list[dict[str, Any]] = []
+        self.contacts: list[dict[str, Any]] = []
         self.data: dict[str, list[Any]] = {"maps": [], "images": []}
 
     def add(self, document: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -68,6 +71,12 @@ class Figures:
                     self._add_map(cloud)
             elif view.get("kind") == "sem_edges":
                 self._add_image(view, arrays, document)
+            elif view.get("kind") == "sem_psd":
+                spectrum = spectrum_figure(self.words, view, arrays)
+                if spectrum is not None:
+                    self.spectra.append(spectrum)
+            elif view.get("kind") == "sem_contacts":
+                self._add_contacts(view, arrays)
 
     # ------------------------------------------------------------------------------------------------ deviation maps
     def _add_map(self, v: CloudView) -> None:
@@ -254,6 +263,17 @@ class Figures:
             "edges": list(colour.EDGES),
             "hatch": colour.HATCH,
         }
+
+    # ------------------------------------------------------------------------------------------------ contacts
+    def _add_contacts(self, view: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
+        found = contact_figure(self.words, view, arrays)
+        if found is None:
+            return
+        facts, image = found
+        reduced, grey = reduce_image(image)
+        name = f"{self.page}-contacts{len(self.contacts)}.png"
+        self.site.write(f"img/{name}", png(grey))
+        self.contacts.append({**facts, "file": name, "reduced": reduced})
 
     # -------------------------------------------------------------------------------------------------- images
     def _add_image(

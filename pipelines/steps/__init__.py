@@ -23,6 +23,10 @@ def measure_task(recipe: Recipe, task: Task, root: Path) -> StepResult:
         from pipelines.steps.features import measure_features
 
         return measure_features(recipe, task, root)
+    if recipe.measure.kind == "sem_contacts":
+        from pipelines.steps.sem_contacts import measure_sem_contacts_task
+
+        return measure_sem_contacts_task(recipe, task, root)
     if recipe.measure.kind == "sem_lines":
         from pipelines.steps.sem_lines import measure_sem_lines_task
 
@@ -32,7 +36,8 @@ def measure_task(recipe: Recipe, task: Task, root: Path) -> StepResult:
 
         return measure_deviation(recipe, task, root)
     raise RecipeError(
-        f"unknown kind of measurement {recipe.measure.kind!r}", expected="features, sem_lines or deviation"
+        f"unknown kind of measurement {recipe.measure.kind!r}",
+        expected="features, sem_lines, sem_contacts or deviation",
     )
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pipelines.plan import Task
     from pipelines.recipe import Recipe
     from pipelines.recipe.models import SemCharacteristicSpec, SemLinesMeasure
+    from wafer.contacts import ContactResult
     from wafer.evaluate import SemLineResult
 
 UNIT = "nm"  # in which images are measured; results are converted to the unit of the recipe
@@ -45,7 +46,7 @@ def measure_sem_lines_task(recipe: Recipe, task: Task, root: Path) -> StepResult
     declared = instrument(recipe.instrument, UNIT)
     found = measure_sem_lines(image, _settings(measure, recipe.seed), instrument=declared)
     inputs = digests(task)
-    rows = tuple(_measurement(spec, found, recipe, inputs) for spec in measure.characteristics)
+    rows = tuple(measurement_of(spec, found, recipe, inputs) for spec in measure.characteristics)
     calibration = calibration_flags(recipe, task.acquisition.get("time"))
     return StepResult(
         measurements=under_calibration(rows, calibration),
@@ -78,9 +79,13 @@ def _settings(measure: SemLinesMeasure, seed: int) -> Any:
     )
 
 
-def _measurement(
-    spec: SemCharacteristicSpec, found: SemLineResult, recipe: Recipe, inputs: tuple[str, ...]
+def measurement_of(
+    spec: SemCharacteristicSpec,
+    found: SemLineResult | ContactResult,
+    recipe: Recipe,
+    inputs: tuple[str, ...],
 ) -> Measurement:
+    """What a recipe asked for, from the result of an image: value, decision, flags; not evaluated with its reason."""
     row = get_characteristic(spec.characteristic)
     unit = result_unit(spec, "1" if row.dimension == "ratio" else found.unit)
     nominal = None if spec.nominal is None else spec.nominal.to(unit)

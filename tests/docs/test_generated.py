@@ -41,6 +41,8 @@ SECTIONS = {
     "measure: sem_lines": "SemLinesMeasure",
     "sem_lines.pixel": "PixelSpec",
     "characteristics of sem_lines": "SemCharacteristicSpec",
+    "measure: sem_contacts": "SemContactsMeasure",
+    "characteristics of sem_contacts": "ContactCharacteristicSpec",
     "measure: deviation": "DeviationMeasure",
     "deviation.align": "AlignSpec",
     "deviation.sections": "SectionSpec",

@@ -42,7 +42,7 @@ def image_area(
         )
     refuse_drawn_rows(array[first:end])
     area = np.ascontiguousarray(array[first:end], dtype=np.float64)
-    if not np.isfinite(area).all():
+    if array.dtype.kind == "f" and not np.isfinite(area).all():
         raise DataError(
             "the image holds NaN or infinite grey values",
             expected="finite grey values",
@@ -131,7 +131,12 @@ def stripes(
 
 def saturated_share(pixels: np.ndarray, area: np.ndarray, level: float | None) -> float:
     """Share of the pixels at either end of the grey scale."""
-    kind = np.asarray(pixels).dtype
+    array = np.asarray(pixels)
+    kind = array.dtype
+    if kind.kind == "u" and array.size == area.size and (level is None or float(level).is_integer()):
+        top = int(np.iinfo(kind).max) if level is None else int(level)
+        ends = np.count_nonzero(array == 0) + (np.count_nonzero(array >= top) if top <= np.iinfo(kind).max else 0)
+        return float(ends) / area.size
     if level is None:
         if kind.kind not in "ui":
             return 0.0

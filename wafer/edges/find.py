@@ -83,7 +83,9 @@ def find_edges(
     left, right = reach_left[keep], reach_right[keep]
     all_stripes = stripes(x0, polarity, left, right)
     centres, _, bright = all_stripes
-    noise = photon_transfer(area, slope, centres[~bright], centres[bright], grey_step(area))
+    noise = photon_transfer(
+        area, slope, centres[~bright], centres[bright], grey_step(np.asarray(pixels)[first_row : first_row + ny])
+    )
 
     code = CRITERIA.index(criterion)
     place = Windows(x0, left, right, polarity, slope, middle)
@@ -151,7 +153,7 @@ def _profiles(
         mine = polarity == sign
         levels = rough_levels(part)
         threshold = levels[0] + level * (levels[1] - levels[0])
-        smeared = edge_profile(splines_of(part, levels, noise)[0], part.distance, threshold, noise)
+        smeared = edge_profile(splines_of(part, levels, noise, halves=False)[0], part.distance, threshold, noise, False)
         # The distance of an edge from the mean of its neighbours is the noise of the edge and the error of that mean.
         one = np.ones(1)
         shape = Shape(one * threshold, one * levels[0], one * levels[1], one * smeared.slope, one * 2.0)

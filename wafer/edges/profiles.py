@@ -58,21 +58,26 @@ class Spline:
     """
 
     def __init__(
-        self, x: np.ndarray, y: np.ndarray, weight: np.ndarray, blur: float, step: float, smear: float
-    ) -> None:
+        self, x: np.ndarray, y: np.ndarray, weight: np.ndarray, blur: float, step: float, smear: float,
+        like: Spline | None = None,
+    ) -> None:  # fmt: skip
         self.start, self.spacing = float(x[0]), float(np.clip(0.7 * blur, 0.5, 6.0))
-        self.size = max(1, math.ceil((float(x[-1]) - self.start) / self.spacing)) + 3
-        design = blurred(self._basis(x, 0), smear, float(x[1] - x[0]))
-        normal = design.T @ (weight[:, None] * design)
+        self.size: int = max(1, math.ceil((float(x[-1]) - self.start) / self.spacing)) + 3
+        # ``like``: the same x, blur, step and smear, other data on the same basis
+        self.design: np.ndarray = blurred(self._basis(x, 0), smear, float(x[1] - x[0])) if like is None else like.design
+        self.prior: np.ndarray = self._prior(blur, step) if like is None else like.prior
+        normal = self.design.T @ (weight[:, None] * self.design) + self.prior
+        self.covariance = np.linalg.inv(normal)
+        self.coefficients = self.covariance @ (self.design.T @ (weight * y))
+
+    def _prior(self, blur: float, step: float) -> np.ndarray:
         # Third differences of the coefficients: at the edge those of an error function pass, in the tails of an edge
         # those of a bloom. With the weights of the data this is a normal prior, which a high dose overrules.
         third = np.diff(np.eye(self.size), 3, axis=0)
         at = self.start + self.spacing * (np.arange(third.shape[0]) + 0.5)
         free = 0.3 * np.exp(-0.5 * (at / (1.5 * blur)) ** 2) + 0.005 * self.spacing**3
         third /= (step * free)[:, None]
-        normal += third.T @ third
-        self.covariance = np.linalg.inv(normal)
-        self.coefficients = self.covariance @ (design.T @ (weight * y))
+        return np.asarray(third.T @ third)
 
     def _basis(self, x: np.ndarray, order: int) -> np.ndarray:
         at = np.clip((x - self.start) / self.spacing, 0.0, self.size - 3.0 - 1e-12)
@@ -167,9 +172,9 @@ def rough_levels(spread: Spread) -> tuple[float, float]:
 
 
 def splines_of(
-    spread: Spread, levels: tuple[float, float], noise: NoiseModel, smear: float = 0.0
-) -> tuple[Spline, Spline, Spline]:
-    """Smooth profiles of all rows and of both halves of them, without their smear.
+    spread: Spread, levels: tuple[float, float], noise: NoiseModel, smear: float = 0.0, *, halves: bool = True
+) -> tuple[Spline, ...]:
+    """Smooth profiles of all rows and, where ``halves`` are asked for, of both halves of them, without their smear.
 
     Knots lie 0.7 blurs apart: an error function is then met to 1e-3 of its step.
     """
@@ -184,12 +189,12 @@ def splines_of(
     inflation = max((1.0 + noise.correlation) / (1.0 - noise.correlation), 1.0)
     variance = inflation * float(noise.variance(0.5 * (low + high))) + 1e-9 * (high - low) ** 2
 
-    def fit(total: np.ndarray, count: np.ndarray) -> Spline:
+    def fit(total: np.ndarray, count: np.ndarray, like: Spline | None = None) -> Spline:
         mean = np.where(count > 0.0, total / np.maximum(count, 1.0), 0.0)
-        return Spline(spread.distance, mean, count / variance, blur, high - low, smear)
+        return Spline(spread.distance, mean, count / variance, blur, high - low, smear, like)
 
-    one, other = spread.halves
-    return fit(total, count), fit(*one), fit(*other)
+    whole = fit(total, count)
+    return (whole, *(fit(half[0], half[1], whole) for half in spread.halves)) if halves else (whole,)
 
 
 def plateaus(distance: np.ndarray, one: Spline, other: Spline) -> tuple[tuple[float, float], tuple[float, float]]:
@@ -209,8 +214,10 @@ def plateaus(distance: np.ndarray, one: Spline, other: Spline) -> tuple[tuple[fl
     return result[0], result[1]
 
 
-def edge_profile(spline: Spline, distance: np.ndarray, level: float, noise: NoiseModel) -> EdgeProfile:
-    """The profile of a spline on even ``distance``, and what follows from it.
+def edge_profile(
+    spline: Spline, distance: np.ndarray, level: float, noise: NoiseModel, logistic: bool = True
+) -> EdgeProfile:
+    """The profile of a spline on even ``distance``, and what follows from it; without ``logistic`` only its start.
 
     Cramer-Rao: var(x) = 1 / sum_i (dI/dx)^2 / sigma_i^2 over pixels one apart, averaged
     over the phase of the grid; for noise with neighbour correlation rho in x the whitened gradient takes its place.
@@ -225,11 +232,15 @@ def edge_profile(spline: Spline, distance: np.ndarray, level: float, noise: Nois
     zero = float(distance[k]) + (step * min(max((level - float(grey[k])) / climb, 0.0), 1.0) if climb > 0.0 else 0.0)
     distance = distance - zero
     near = np.abs(distance) <= 1.0
-    slope = max(float(np.polyfit(distance[near], grey[near], 1)[0]), 1e-12) if near.sum() > 2 else 1e-12
+    slope = 1e-12
+    if np.count_nonzero(near) > 2:
+        t = distance[near] - distance[near].mean()
+        slope = max(float(t @ grey[near] / (t @ t)), 1e-12)
     inner = np.abs(distance) <= 6.0
     peak = int(np.argmax(np.where(inner, gradient, -np.inf)))
     around = np.abs(distance - distance[peak]) <= 1.5
-    quadratic = np.polyfit(distance[around] - distance[peak], gradient[around], 2)
+    t = distance[around] - distance[peak]
+    quadratic = np.linalg.lstsq(np.column_stack([t * t, t, np.ones_like(t)]), gradient[around], rcond=None)[0]
     curvature = max(-2.0 * float(quadratic[0]), 1e-12)
     sd = np.sqrt(np.maximum(noise.variance(grey), 1e-12))
     rho = min(max(noise.correlation, 0.0), 0.9)
@@ -240,7 +251,9 @@ def edge_profile(spline: Spline, distance: np.ndarray, level: float, noise: Nois
     # A logistic of width w climbs (high - low) / (4 w) per pixel at its middle: the start of its least-squares fit.
     steepest = max(float(quadratic[2]), 1e-12)
     start = (float(grey.max()) - float(grey.min())) / (4.0 * steepest)
-    width, centre, dark, bright = _logistic(distance, grey, start, float(distance[peak]))
+    width, centre, dark, bright = start, float(distance[peak]), float(grey.min()), float(grey.max())
+    if logistic:
+        width, centre, dark, bright = _logistic(distance, grey, start, float(distance[peak]))
     return EdgeProfile(
         distance, grey, gradient, slope, curvature, width, centre, dark, bright, max(information, 1e-300) ** -0.5
     )

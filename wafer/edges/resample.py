@@ -55,6 +55,21 @@ def _places(rows: np.ndarray, code: int, sign: int, shape: Shape, noise: NoiseMo
     return locate(np.ascontiguousarray(rows), code, window, shape, noise)[0][0]
 
 
+def _quiet_and_noisy(
+    clean: np.ndarray, coloured: np.ndarray, noise: NoiseModel, code: int, sign: int, shape: Shape
+) -> tuple[np.ndarray, np.ndarray]:
+    """Places in the rows ``clean`` (count, n), and in both antithetic halves (2, count): each draw also with the
+    opposite sign, so that what is linear in the noise shifts nothing."""
+    count = clean.shape[0]
+    rows = np.empty((3 * count, clean.shape[1]))
+    part = np.multiply(coloured, np.sqrt(noise.variance(clean)))
+    rows[:count] = clean
+    np.add(clean, part, out=rows[count : 2 * count])
+    np.subtract(clean, part, out=rows[2 * count :])
+    places = _places(rows, code, sign, shape, noise)
+    return places[:count], places[count:].reshape(2, count)
+
+
 def resample_edge(
     profile: EdgeProfile, noise: NoiseModel, shape: Shape, *, criterion: int, sign: int, seed: int, count: int = 2048,
     shift: bool = True,
@@ -73,12 +88,7 @@ def resample_edge(
     distance = sign * (np.arange(n)[None, :] - middle - phase[:, None])
     clean = np.interp(distance, profile.distance, profile.grey)
     coloured = _coloured(white, noise.correlation)
-    # antithetic halves: each draw also with the opposite sign, so that what is linear in the noise shifts nothing
-    coloured = np.concatenate([coloured, -coloured])
-    distance, clean = np.concatenate([distance, distance]), np.concatenate([clean, clean])
-    sd = np.sqrt(noise.variance(clean))
-    quiet = _places(clean[:count], criterion, sign, shape, noise)
-    noisy = _places(clean + coloured * sd, criterion, sign, shape, noise).reshape(2, count)
+    quiet, noisy = _quiet_and_noisy(clean, coloured, noise, criterion, sign, shape)
     good = np.isfinite(noisy).all(axis=0) & np.isfinite(quiet)
     lost = 1.0 - float(np.isfinite(noisy).mean())
     if np.count_nonzero(good) < 16:
@@ -89,9 +99,9 @@ def resample_edge(
         pairs = error.mean(axis=0) * sign
         if criterion == _k.MAX_GRADIENT:
             # The largest gradient of a measured profile is a matter of its own noise: asymmetric noise counts only.
-            pairs = _control(noise, distance, coloured, shape, profile, criterion, sign, count, flat=False)[good]
+            pairs = _control(noise, distance, coloured, shape, profile, criterion, sign, flat=False)[good]
         if criterion != _k.LINEAR:
-            pairs = pairs - _control(noise, distance, coloured, shape, profile, criterion, sign, count)[good]
+            pairs = pairs - _control(noise, distance, coloured, shape, profile, criterion, sign)[good]
         pairs = pairs[np.isfinite(pairs)]
         if pairs.size >= 16:
             bias, bias_u = float(pairs.mean()), float(pairs.std(ddof=1)) / math.sqrt(pairs.size)
@@ -103,7 +113,7 @@ def resample_edge(
 
 def _control(
     noise: NoiseModel, distance: np.ndarray, coloured: np.ndarray, shape: Shape, profile: EdgeProfile, criterion: int,
-    sign: int, count: int, flat: bool = True,
+    sign: int, flat: bool = True,
 ) -> np.ndarray:  # fmt: skip
     """Shifts of a symmetric edge by the same draws, ``flat`` with one variance for all grey levels, mean of each pair.
 
@@ -123,6 +133,5 @@ def _control(
         one = np.stack([f, f * (1.0 - f) / profile.width, np.ones_like(f)])
         table = np.stack([one, one])
     symmetric = replace(shape, level=np.full(1, level), table=table)
-    places = _places(grey + coloured * np.sqrt(used.variance(grey)), criterion, sign, symmetric, used)
-    quiet = _places(grey[:count], criterion, sign, symmetric, used)
-    return np.asarray(sign * (places.reshape(2, count).mean(axis=0) - quiet))
+    quiet, noisy = _quiet_and_noisy(grey, coloured, used, criterion, sign, symmetric)
+    return np.asarray(sign * (noisy.mean(axis=0) - quiet))

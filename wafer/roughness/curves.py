@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from wafer.roughness.spectrum import Traces
+from wafer.roughness.spectrum import Traces, padded_power
 from wafer.roughness.whittle import Roughness
 
 
@@ -16,8 +16,7 @@ def autocorrelation(given: Traces) -> np.ndarray:
     Noise of single rows stands at lag 0 only. Lost rows are left out of the products and of the overlap.
     """
     n = given.rows
-    spectrum = np.fft.rfft(given.values, 2 * n, axis=1)
-    products = np.fft.irfft((spectrum * spectrum.conj()).real.mean(axis=0), 2 * n)[: n // 2 + 1]
+    products = np.fft.irfft(given.padded_power / given.count, 2 * n)[: n // 2 + 1]
     return np.asarray(products / (n * given.kernel[: n // 2 + 1]))
 
 
@@ -25,8 +24,8 @@ def height_height(given: Traces) -> np.ndarray:
     """``<(y_{t+m} - y_t)^2>`` at the lags 0 ... N/2 in squared pixels, over the complete traces."""
     values = given.values[given.complete] if given.complete.any() else given.values
     n = values.shape[1]
-    spectrum = np.fft.rfft(values, 2 * n, axis=1)
-    products = np.fft.irfft((spectrum * spectrum.conj()).real.sum(axis=0), 2 * n)[: n // 2 + 1]
+    power = given.padded_power if values.shape[0] == given.count else padded_power(values)
+    products = np.fft.irfft(power, 2 * n)[: n // 2 + 1]
     squares = np.concatenate([[0.0], np.cumsum((values * values).sum(axis=0))])
     lag = np.arange(n // 2 + 1)
     return np.asarray((squares[n - lag] + squares[n] - squares[lag] - 2.0 * products) / (values.shape[0] * (n - lag)))

@@ -7,6 +7,7 @@ the two-sided power spectral density.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +35,19 @@ class Traces:
     def rows(self) -> int:
         return int(self.values.shape[1])
 
+    @functools.cached_property
+    def padded_power(self) -> np.ndarray:
+        """Sum over the traces of their power over 2 N, zero-padded: the transform of the products at every lag."""
+        return padded_power(self.values)
+
+
+def padded_power(values: np.ndarray) -> np.ndarray:
+    """Sum over the rows of ``values`` (n, N) of the squared transform over 2 N; (N + 1,)."""
+    spectrum = np.fft.rfft(values, 2 * values.shape[1], axis=1)
+    return np.asarray(
+        np.einsum("ij,ij->j", spectrum.real, spectrum.real) + np.einsum("ij,ij->j", spectrum.imag, spectrum.imag)
+    )
+
 
 def traces(residual: np.ndarray, detrend: str, *, missing: float = 0.2) -> Traces | None:
     """Traces of the detrended ``residual`` (n, N), NaN where a row is lost; None where no trace is usable.
@@ -58,6 +72,18 @@ def traces(residual: np.ndarray, detrend: str, *, missing: float = 0.2) -> Trace
     return Traces(values, complete, kernel / values.shape[0], power[1 : n_rows // 2 + 1], detrend)
 
 
+@functools.lru_cache(maxsize=8)
+def _line(n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Unit vector of a straight line over n rows, its transform at k = 1 ... n/2, and the square of that."""
+    t = np.arange(n) - 0.5 * (n - 1)
+    line = t / np.sqrt(float(t @ t))
+    hat = np.fft.rfft(line)[1 : n // 2 + 1]
+    power = np.abs(hat) ** 2
+    for array in (line, hat, power):
+        array.setflags(write=False)
+    return line, hat, power
+
+
 class Expectation:
     """From autocorrelations at the lags 0 ... N-1 to expected periodograms: length, aliasing, leakage, detrending.
 
@@ -71,11 +97,7 @@ class Expectation:
         n = self.n = given.rows
         self.kernel = given.kernel
         self.linear = given.detrend == "linear"
-        t = np.arange(n) - 0.5 * (n - 1)
-        self.line = t / np.sqrt(float(t @ t))
-        self.line_padded = np.fft.rfft(self.line, 2 * n)
-        self.line_hat = np.fft.rfft(self.line)[1 : n // 2 + 1]
-        self.line_power = np.abs(self.line_hat) ** 2
+        self.line, self.line_hat, self.line_power = _line(n)
 
     def __call__(self, lags: np.ndarray) -> np.ndarray:
         """(..., N) autocorrelations to (..., N // 2) expected ordinates."""
@@ -86,19 +108,23 @@ class Expectation:
         ring[..., 1:] += folded[..., :0:-1]
         out = np.fft.rfft(ring, axis=-1).real[..., 1 : n // 2 + 1]
         if self.linear:
-            u = self.times(lags, self.line_padded)
+            u = self.times_line(lags)
             u_hat = np.fft.rfft(u, axis=-1)[..., 1 : n // 2 + 1]
             inner = (u @ self.line)[..., None]
             out = out + (-2.0 * (self.line_hat * u_hat.conj()).real + self.line_power * inner) / n
         return np.asarray(out)
 
-    def times(self, lags: np.ndarray, padded: np.ndarray) -> np.ndarray:
-        """Toeplitz matrix of the ``lags`` times a vector, given by its transform over 2 N."""
+    def times_line(self, lags: np.ndarray) -> np.ndarray:
+        """Toeplitz matrix of the ``lags`` times the unit line: with a straight line the sum over the lags needs their
+        partial sums of order 0 and 1 only."""
         n = self.n
-        ring = np.zeros((*lags.shape[:-1], 2 * n))
-        ring[..., :n] = lags
-        ring[..., n + 1 :] = lags[..., :0:-1]
-        return np.asarray(np.fft.irfft(np.fft.rfft(ring, axis=-1) * padded, 2 * n, axis=-1)[..., :n])
+        m = np.arange(n)
+        zeroth = np.cumsum(lags, axis=-1)
+        first = np.cumsum(m * lags, axis=-1)
+        # sum over d = s - t of R(d) (s - d - c), d from s - (n - 1) to s
+        both = zeroth + zeroth[..., ::-1] - lags[..., :1]
+        u = (m - 0.5 * (n - 1)) * both - (first - first[..., ::-1])
+        return np.asarray(u * (self.line[1] - self.line[0]))
 
     def box_variance(self, lags: np.ndarray) -> np.ndarray:
         """Expected variance of a trace of N rows about its mean or line, divisor N less one or two."""
@@ -107,7 +133,7 @@ class Expectation:
         weight[0] = 1.0
         lost = lags @ weight  # 1'C1 / N: what the mean takes
         if self.linear:
-            lost = lost + self.times(lags, self.line_padded) @ self.line
+            lost = lost + self.times_line(lags) @ self.line
         return np.asarray((n * lags[..., 0] - lost) / (n - (2 if self.linear else 1)))
 
 

@@ -61,18 +61,20 @@ def model_lags(n: int, xi: float, hurst: float) -> np.ndarray:
 
 
 def fit_roughness(
-    given: Traces, *, noise_lags: np.ndarray | None = None, pair_correlation: float = 0.0, count: float | None = None
-) -> Roughness:
+    given: Traces, *, noise_lags: np.ndarray | None = None, pair_correlation: float = 0.0, count: float | None = None,
+    start: tuple[float, float] | None = None,
+) -> Roughness:  # fmt: skip
     """Fit (sigma, xi, H, noise) to the mean periodogram of ``given``.
 
     ``noise_lags`` (from lag 1): autocorrelation of the noise along the line, for filtered images. ``pair_correlation``:
     between the left and right edges among the traces; it makes fewer independent traces of them. ``count`` replaces the
-    number of traces where they are not independent. Fisher scoring with step control from two starts.
+    number of traces where they are not independent. Fisher scoring with step control from two starts, the first of
+    them at ``start`` (correlation length in rows, Hurst exponent) where given.
     """
     fit = _Fit(given, noise_lags)
     best: tuple[float, np.ndarray, bool, int] | None = None
-    for hurst in (0.5, 0.8):
-        found = fit.solve(fit.start(hurst))
+    for hurst in (0.5, 0.8) if start is None else (None, 0.5, 0.8):
+        found = fit.solve(fit.start(0.5 if hurst is None else hurst, start if hurst is None else None))
         # The second start is for the surfaces with two valleys; a converged first one that fits settles it.
         if best is None or found[0] < best[0]:
             best = found
@@ -116,6 +118,7 @@ def fit_roughness(
 class _Fit:
     def __init__(self, given: Traces, noise_lags: np.ndarray | None) -> None:
         self.n = given.rows
+        self._last: tuple[np.ndarray, tuple[np.ndarray, np.ndarray]] | None = None
         self.expectation = Expectation(given)
         self.data = given.periodogram
         self.total = float(np.mean(self.data))
@@ -135,14 +138,16 @@ class _Fit:
         h = _H_MIN + _H_SPAN / (1.0 + math.exp(-theta[2]))
         return math.exp(0.5 * theta[0]), math.exp(theta[1]), h, math.exp(0.5 * theta[3])
 
-    def start(self, hurst: float) -> np.ndarray:
-        """From the level of the highest frequencies and the width of what rises above it."""
+    def start(self, hurst: float, given: tuple[float, float] | None = None) -> np.ndarray:
+        """From the level of the highest frequencies and the width of what rises above it; ``given``: xi and H."""
         tail = self.data[-max(4, self.data.size // 8) :] / self.noise[-max(4, self.data.size // 8) :]
         noise = 0.8 * float(np.mean(tail))
         rough = max(float(np.mean(self.data)) - noise, 0.05 * self.total)
         low = float(np.mean(self.data[: max(3, self.data.size // 64)]))
         # at low frequency the spectrum of an exponential autocorrelation is 2 sigma^2 xi
         xi = min(max(0.5 * low / rough, 0.7), self.n / 8.0)
+        if given is not None:
+            xi, hurst = given[0], min(max(given[1], 0.05), 0.98)
         logit = math.log((hurst - _H_MIN) / (_H_MIN + _H_SPAN - hurst))
         return np.array([math.log(rough), math.log(xi), logit, math.log(max(noise, self.floor))])
 
@@ -152,12 +157,16 @@ class _Fit:
 
     def expected(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Expected periodogram and its derivatives to theta."""
+        if self._last is not None and np.array_equal(self._last[0], theta):
+            return self._last[1]
         sigma, xi, hurst, noise = self.natural(theta)
         parts = sigma**2 * self.expectation(model_lags(self.n, xi, hurst))
         floor = noise**2 * self.noise
         share = (hurst - _H_MIN) / _H_SPAN
         e = np.maximum(parts[0] + floor, self.floor)
-        return e, np.stack([parts[0], parts[1], parts[2] * _H_SPAN * share * (1.0 - share), floor])
+        found = e, np.stack([parts[0], parts[1], parts[2] * _H_SPAN * share * (1.0 - share), floor])
+        self._last = theta.copy(), found
+        return found
 
     def objective(self, e: np.ndarray) -> float:
         return float(self.weight @ (np.log(e) + self.data / e))
