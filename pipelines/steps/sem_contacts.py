@@ -61,7 +61,7 @@ def _settings(measure: SemContactsMeasure) -> Any:
     from wafer.contacts import ContactSettings
 
     nominal = {spec.characteristic: spec.nominal for spec in measure.characteristics if spec.nominal is not None}
-    size, pitch = nominal.get("sem.contact_diameter"), nominal.get("sem.contact_pitch_a")
+    pitch = nominal.get("sem.contact_pitch_a") or nominal.get("sem.contact_pitch_b")
     return ContactSettings(
         criterion=measure.criterion,
         level=0.5 if measure.level is None else measure.level.to("1"),
@@ -69,6 +69,5 @@ def _settings(measure: SemContactsMeasure) -> Any:
         rows=None if measure.rows is None else (measure.rows[0], measure.rows[1]),
         columns=None if measure.columns is None else (measure.columns[0], measure.columns[1]),
         lattice=measure.lattice,
-        nominal_diameter=None if size is None else size.to(UNIT),
         nominal_pitch=None if pitch is None else pitch.to(UNIT),
     )

@@ -101,6 +101,15 @@ def test_lattice_and_defects() -> None:
     assert sum(sites.values()) == len(result.sites)
 
 
+def test_a_wrong_pixel_size_is_seen_by_the_pitch(clean: ContactImage) -> None:
+    """5 % between the stated and the true pixel is more than the 4 % that a scan may be off."""
+    px, py = clean.model.pixel
+    for factor, seen in ((1.0, False), (1.05, True)):
+        image = Image(clean.pixels, "nm", (factor * px, factor * py))
+        flags = measure_contacts(image, ContactSettings(nominal_pitch=clean.model.pitch[0])).flags
+        assert ("pitch_conflict" in flags) is seen
+
+
 def test_unequal_pixels_give_the_same_lengths() -> None:
     square = simulate_contacts(seed=7, electrons_per_grey=5.0, cdu=0.0, roughness=0.0, placement=0.0)
     oblong = simulate_contacts(

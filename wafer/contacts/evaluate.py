@@ -22,6 +22,7 @@ from wafer.contacts.sites import Site, judge, merged_regions, rates, unclaimed
 from wafer.contours import GreyNoise, Window, grey_noise
 from wafer.drawn import refuse_drawn_rows
 
+PITCH_CONFLICT = 0.04  # relative: real arrays are up to 2.5 % off in one axis by the scan alone
 CRITERIA = ("threshold", "sigmoid", "model")
 
 
@@ -32,7 +33,7 @@ class ContactSettings:
     ``criterion``: ``threshold`` (``level`` between the plateaus of the mean radial profile), ``sigmoid`` (centre of the
     least-squares logistic step) or ``model`` (template pooled over the image, half of its step at zero). ``polarity``
     of the features; ``rows``, ``columns`` image area, end exclusive. ``lattice``: whether the features are looked for
-    on a lattice.
+    on a lattice. ``nominal_pitch`` (unit of the image) only serves the check ``pitch_conflict``: a wrong pixel size.
     """
 
     criterion: Literal["threshold", "sigmoid", "model"] = "threshold"
@@ -41,6 +42,7 @@ class ContactSettings:
     rows: tuple[int, int] | None = None
     columns: tuple[int, int] | None = None
     lattice: bool = True
+    nominal_pitch: float | None = None
 
     def __post_init__(self) -> None:
         if self.criterion not in CRITERIA:
@@ -189,7 +191,7 @@ def measure_contacts(
     Characteristics: `wafer.contacts.statistics`. Influences: noise (propagated exactly from the pixels through the
     contour fit), sampling (between features), pixel size, edge criterion (``edge_offset_u`` of the instrument, twice
     for a diameter). Flags: those of the image, ``few_contacts``, ``lcdu_not_resolved``, ``missing_contacts``,
-    ``merged_contacts``, ``no_lattice``, ``repeatability_only``. Raises `ParameterError` for an image without pixel
+    ``merged_contacts``, ``no_lattice``, ``pitch_conflict``, ``repeatability_only``. Raises `ParameterError` for an image without pixel
     size, `DataError` where there are no features.
     """
     from wafer.contacts.statistics import statistics
@@ -212,7 +214,7 @@ def measure_contacts(
     px, py = image.pixel_size
     found = find_contacts(image.pixels[rows[0] : rows[1], columns[0] : columns[1]], settings, px / py)
     result = statistics(image, settings, instrument, found)
-    flags = _flags.merge(image.flags, result.flags)
+    flags = _flags.merge(image.flags, result.flags, _pitch_check(settings, result.measurements))
     carried = {name: value.with_flags(*flags) for name, value in result.measurements.items()}
     if not carried:
         raise DataError(
@@ -226,6 +228,17 @@ def measure_contacts(
         result.per_contact, found.noise, (px, py), {**result.details, "origin": (rows[0], columns[0]),
         "polarity": "bright" if found.candidates.bright else "dark", "sites": _counts(found.sites)},
     )  # fmt: skip
+
+
+def _pitch_check(settings: ContactSettings, measurements: Mapping[str, Measured]) -> tuple[str, ...]:
+    """``pitch_conflict`` where neither lattice vector, nor their mean, can be the nominal pitch: a wrong pixel size."""
+    pitches = [measurements[f"sem.contact_pitch_{v}"] for v in "ab" if f"sem.contact_pitch_{v}" in measurements]
+    if not settings.nominal_pitch or not pitches:
+        return ()
+    off = min(
+        abs(m.value - settings.nominal_pitch) - max(PITCH_CONFLICT * settings.nominal_pitch, 3.0 * m.u) for m in pitches
+    )
+    return ("pitch_conflict",) if off > 0.0 else ()
 
 
 def _counts(sites: tuple[Site, ...]) -> dict[str, int]:
