@@ -191,7 +191,8 @@ def measure_contacts(
     Characteristics: `wafer.contacts.statistics`. Influences: noise (propagated exactly from the pixels through the
     contour fit), sampling (between features), pixel size, edge criterion (``edge_offset_u`` of the instrument, twice
     for a diameter). Flags: those of the image, ``few_contacts``, ``lcdu_not_resolved``, ``missing_contacts``,
-    ``merged_contacts``, ``no_lattice``, ``pitch_conflict``, ``repeatability_only``. Raises `ParameterError` for an image without pixel
+    ``merged_contacts``, ``no_lattice``, ``pitch_conflict``,
+    ``repeatability_only``. Raises `ParameterError` for an image without pixel
     size, `DataError` where there are no features.
     """
     from wafer.contacts.statistics import statistics
