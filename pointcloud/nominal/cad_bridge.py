@@ -124,7 +124,65 @@ def read_shape(path: str | Path, *, root: str | Path | None = None) -> tuple[Any
     shape = reader.OneShape()
     if shape.IsNull():
         content.fail("holds no shape", "file", "export a solid or surfaces")
+    if form == "iges":
+        shape = _sewn(shape)
+    elif turned := _turned_faces(reader, shape):
+        content.fail(
+            "has faces that OpenCascade reads as the other side of their border",
+            f"faces {', '.join(str(k) for k in turned[:10])}",
+            "no edge may run along the seam of a sphere or another closed surface: turn that surface about its axis in "
+            "the CAD system, or export IGES or a mesh",
+            expected="the sides that the file states",
+        )
     return shape, Source(content.shown, digest_bytes(content.data), len(content.data), form)
+
+
+def _faces_of(shape: Any) -> list[Any]:
+    walk = ocp("TopExp").TopExp_Explorer(shape, ocp("TopAbs").TopAbs_FACE)
+    faces = []
+    while walk.More():
+        faces.append(_call(ocp("TopoDS").TopoDS, "Face")(walk.Current()))
+        walk.Next()
+    return faces
+
+
+def _turned_faces(reader: Any, shape: Any) -> list[int]:
+    """Numbers (from 1) of the faces whose side is not that of the file's ADVANCED_FACE.
+
+    Where a border runs along the seam of a closed surface, OpenCascade's reader may take the loop the wrong way round:
+    the face becomes the rest of the surface, turned over (a ball on a block becomes a bite out of it). The file's
+    ``same_sense`` gives it away. A shell that is inside out as a whole is turned by the reader on purpose: then all
+    differ, and none is wrong.
+    """
+    try:
+        transfer = reader.WS().TransferReader()
+        differs = []
+        for number, face in enumerate(_faces_of(shape), 1):
+            found = (transfer.EntityFromShapeResult(face, mode) for mode in (-1, 0, 1))
+            entity = next((e for e in found if e is not None and hasattr(e, "SameSense")), None)
+            if entity is not None:
+                forward = face.Orientation() == ocp("TopAbs").TopAbs_FORWARD
+                differs.append((number, bool(entity.SameSense()) != forward))
+    except (AttributeError, TypeError):  # a version without this way back to the file's entities
+        return []
+    turned = [number for number, different in differs if different]
+    return turned if len(turned) < len(differs) else []
+
+
+def _sewn(shape: Any) -> Any:
+    """Faces of an IGES file share no edges and know no outside: joined where their borders coincide, and a closed
+    shell turned outward. Faces that stay open stay as they are."""
+    tolerance = 1e-5  # mm; an order above the agreement of edges with their faces that exporters hold
+    sewing = ocp("BRepBuilderAPI").BRepBuilderAPI_Sewing(tolerance)
+    sewing.Add(shape)
+    sewing.Perform()
+    sewn = sewing.SewedShape()
+    if sewn.IsNull() or len(_faces_of(sewn)) != len(_faces_of(shape)):
+        return shape
+    if sewing.NbFreeEdges() or sewn.ShapeType() != ocp("TopAbs").TopAbs_SHELL:
+        return sewn
+    solid = ocp("BRepBuilderAPI").BRepBuilderAPI_MakeSolid(_call(ocp("TopoDS").TopoDS, "Shell")(sewn)).Solid()
+    return solid if _call(ocp("BRepLib").BRepLib, "OrientClosedSolid")(solid) else sewn
 
 
 def model_of(shape: Any, *, deflection: float, angle: float = 0.2, source: Source | None = None) -> CadModel:

@@ -35,6 +35,25 @@ def machined() -> Any:
     return boolean.BRepAlgoAPI_Fuse(shape, prim.BRepPrimAPI_MakeSphere(gp.gp_Pnt(0, 30, 0), 7.0).Shape()).Shape()
 
 
+def in_machined(p: np.ndarray) -> np.ndarray:
+    """Whether points are in `machined`, by its closed form."""
+    x, y, z = p.T
+    inside = (x > 0) & (x < 40) & (y > 0) & (y < 30) & (z > 0) & (z < 20)
+    inside &= ~((x < 3) & (y < 3) & (np.hypot(x - 3, y - 3) > 3))
+    inside &= np.hypot(x - 20, y - 15) > 6
+    inside &= ~((z > 12) & (np.hypot(x - 35, y - 25) < 4 * (1 - (20 - z) / 8)))
+    inside &= np.hypot(np.hypot(x - 20, y - 15) - 10, z - 20) > 2
+    return np.asarray(inside | (np.hypot(np.hypot(x, y - 30), z) < 7))
+
+
+def on_machined(p: np.ndarray, near: float) -> np.ndarray:
+    """Whether points are on the surface of `machined`: both kinds of places lie within ``near``."""
+    d = np.random.default_rng(0).normal(size=(400, 3))
+    d *= near / np.linalg.norm(d, axis=1)[:, None]
+    kinds = np.array([in_machined(q + d) for q in p])
+    return np.asarray(kinds.any(axis=1) & ~kinds.all(axis=1))
+
+
 def freeform() -> Any:
     """A block under a B-spline surface, with an extruded spline wall cut in: B-spline, extrusion, planes."""
     gp, geom = _m("gp"), _m("GeomAPI")
@@ -82,6 +101,13 @@ def occ_distances(shape: Any, points: np.ndarray) -> np.ndarray:
     return np.array(
         [measure.BRepExtrema_DistShapeShape(make(gp.gp_Pnt(*p)).Vertex(), faces).Value() for p in points.tolist()]
     )
+
+
+def volume(shape: Any) -> float:
+    """By OpenCascade, exact to its integration."""
+    props = _m("GProp").GProp_GProps()
+    _m("BRepGProp").BRepGProp.VolumeProperties_s(shape, props)
+    return float(props.Mass())
 
 
 def occ_inside(shape: Any, points: np.ndarray) -> np.ndarray:
