@@ -44,7 +44,10 @@ def check(session: Session, path: Path) -> int:
 @recipe.command()
 @click.argument("path", metavar="RECIPE", type=click.Path(path_type=Path))
 @click.option(
-    "--kind", type=click.Choice(["features", "sem_lines", "sem_contacts"]), default="features", show_default=True
+    "--kind",
+    type=click.Choice(["features", "sem_lines", "sem_contacts", "sem_contours"]),
+    default="features",
+    show_default=True,
 )
 @json_option
 @click.pass_obj

@@ -9,6 +9,7 @@ import click
 
 from pipelines.cli.sem_common import pixel_size, pixel_uncertainty, row_range, show_gaps, show_values, values_document
 from pipelines.cli.sem_contacts import contacts
+from pipelines.cli.sem_contours import contours
 from pipelines.cli.session import Session, json_option
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ def sem() -> None:
 
 
 sem.add_command(contacts)
+sem.add_command(contours)
 
 
 @sem.command()

@@ -89,7 +89,7 @@ def _problem(item: Any, document: Document, model: type[BaseModel], prefix: Path
             "missing key 'kind'",
             path,
             key=True,
-            hint="add 'kind: features', 'kind: sem_lines' or 'kind: sem_contacts'",
+            hint="add 'kind: features', 'kind: sem_lines', 'kind: sem_contacts' or 'kind: sem_contours'",
         )
     if kind in _WANTED:
         return document.problem(

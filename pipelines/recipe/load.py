@@ -144,13 +144,13 @@ def _instrument_from_file(data: dict[str, Any], document: Document, folder: Path
 
 
 def _named_files(document: Document, folder: Path) -> tuple[dict[str, str], list[Problem]]:
-    """Digests of the files that the recipe names: nominal curves and surfaces, datum targets."""
+    """Digests of the files that the recipe names: nominal curves and surfaces, datum targets, designs."""
     files: dict[str, str] = {}
     faults: list[Problem] = []
     rows = get(document.data, ("measure", "characteristics"))
     count = len(rows) if isinstance(rows, list) else 0
     places: list[Path_] = [("measure", "characteristics", i, "nominal_curve", "file") for i in range(count)]
-    places += [("measure", "nominal", "file"), ("measure", "align", "targets")]
+    places += [("measure", "nominal", "file"), ("measure", "align", "targets"), ("measure", "design", "file")]
     for place in places:
         name = get(document.data, place)
         if not isinstance(name, str):

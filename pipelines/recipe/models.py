@@ -25,6 +25,7 @@ from pipelines.recipe.inputs import (
     ThermalSpec,
     TipSpec,
 )
+from pipelines.recipe.measure_contours import ContourCharacteristicSpec, DesignSpec, SemContoursMeasure
 from pipelines.recipe.measure_deviation import (
     AlignSpec,
     DeviationCharacteristicSpec,
@@ -59,9 +60,11 @@ __all__ = [
     "AcquisitionSpec",
     "AlignSpec",
     "ContactCharacteristicSpec",
+    "ContourCharacteristicSpec",
     "CurveSpec",
     "DatumSystemSpec",
     "DecisionSpec",
+    "DesignSpec",
     "DeviationCharacteristicSpec",
     "DeviationMeasure",
     "FeatureCharacteristicSpec",
@@ -81,6 +84,7 @@ __all__ = [
     "SelectSpec",
     "SemCharacteristicSpec",
     "SemContactsMeasure",
+    "SemContoursMeasure",
     "SemLinesMeasure",
     "Strict",
     "ThermalSpec",
@@ -89,7 +93,8 @@ __all__ = [
 ]
 
 Measure = Annotated[
-    FeaturesMeasure | SemLinesMeasure | SemContactsMeasure | DeviationMeasure, Field(discriminator="kind")
+    FeaturesMeasure | SemLinesMeasure | SemContactsMeasure | SemContoursMeasure | DeviationMeasure,
+    Field(discriminator="kind"),
 ]
 
 
@@ -124,4 +129,6 @@ class Recipe(Strict):
             found = {self.measure.nominal.file}
             if self.measure.align.targets is not None:
                 found.add(self.measure.align.targets)
+        if isinstance(self.measure, SemContoursMeasure) and self.measure.design is not None:
+            found = {self.measure.design.file}
         yield from sorted(found)

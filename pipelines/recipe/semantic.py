@@ -30,7 +30,7 @@ def check(document: Document) -> list[Problem]:
     found = [*_inputs(document, kind), *_unique(document, ("measure", "characteristics"), "characteristic")]
     if kind == "features":
         found += [*_unique(document, ("measure", "features"), "feature"), *_datum_system(document)]
-    if kind in ("features", "sem_lines", "sem_contacts", "deviation"):
+    if kind in ("features", "sem_lines", "sem_contacts", "sem_contours", "deviation"):
         found += _characteristics(document, kind)
     return found
 
@@ -52,7 +52,7 @@ def _inputs(document: Document, kind: object) -> Iterator[Problem]:
         return
     place: Path_ = ("inputs",)
     form = inputs.get("format", "auto")
-    if kind in ("sem_lines", "sem_contacts"):
+    if kind in ("sem_lines", "sem_contacts", "sem_contours"):
         for key in _CLOUD_ONLY:
             if key in inputs:
                 yield document.problem(
@@ -216,10 +216,12 @@ def _applies(
     here: Path_ = (*place, "characteristic")
     home = {"image": "sem_lines", "surface": "deviation"}.get(definition.needs, "features")
     if home == "sem_lines":
-        from wafer.characteristics import CONTACT_IDS
+        from wafer.characteristics import CONTACT_IDS, CONTOUR_IDS
 
         if definition.id in CONTACT_IDS:
             home = "sem_contacts"
+        if definition.id in CONTOUR_IDS:
+            home = "sem_contours"
     if home != kind:
         yield document.problem("recipe/wrong-feature", f"{definition.id} is not a characteristic of {kind}", here)
         return

@@ -104,7 +104,32 @@ SEM_CONTACTS = (
 """
 )
 
-TEMPLATES = {"features": FEATURES, "sem_lines": SEM_LINES, "sem_contacts": SEM_CONTACTS}
+SEM_CONTOURS = (
+    SEM_LINES[: SEM_LINES.index("measure:\n")]
+    + """measure:
+  kind: sem_contours
+  pixel: {x: 0.8 nm, y: 0.8 nm, u_relative: 0.5 %}
+  criterion: threshold           # threshold | model
+  level: 50 %
+  polarity: auto                 # auto | dark | bright
+  # design:                      # polygons under this folder; without it there are no placement errors
+  #   file: design.txt           # text, GDSII or OASIS (extra gds)
+  #   unit: nm
+  #   origin: [0 nm, 0 nm]       # design place in the middle of the image
+  characteristics:
+    - {name: EPE, characteristic: sem.epe_mean, nominal: 0 nm, tolerance: {plus_minus: 2 nm}}
+    - {name: EPE 3s, characteristic: sem.epe_3s, tolerance: {max: 4 nm}}
+    - {name: pull-back, characteristic: sem.pullback}
+    - {name: tip to tip, characteristic: sem.tip_to_tip}
+"""
+)
+
+TEMPLATES = {
+    "features": FEATURES,
+    "sem_lines": SEM_LINES,
+    "sem_contacts": SEM_CONTACTS,
+    "sem_contours": SEM_CONTOURS,
+}
 
 
 def template(kind: str) -> str:

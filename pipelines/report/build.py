@@ -243,6 +243,7 @@ def _write_part(
         "images": figures.images,
         "spectra": figures.spectra,
         "contacts": figures.contacts,
+        "contours": figures.contours,
         "datums": markup.datum_text(document.get("datum_system")),
         "flags": flags,
         "inputs": [

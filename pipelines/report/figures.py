@@ -60,6 +60,7 @@ class Figures:
         self.images: list[dict[str, Any]] = []
         self.spectra: list[dict[str, Any]] = []
         self.contacts: list[dict[str, Any]] = []
+        self.contours: list[dict[str, Any]] = []
         self.data: dict[str, list[Any]] = {"maps": [], "images": []}
 
     def add(self, document: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -77,6 +78,8 @@ class Figures:
                     self.spectra.append(spectrum)
             elif view.get("kind") == "sem_contacts":
                 self._add_contacts(view, arrays)
+            elif view.get("kind") == "sem_contours":
+                self._add_contours(view, arrays)
 
     # ------------------------------------------------------------------------------------------------ deviation maps
     def _add_map(self, v: CloudView) -> None:
@@ -274,6 +277,15 @@ class Figures:
         name = f"{self.page}-contacts{len(self.contacts)}.png"
         self.site.write(f"img/{name}", png(grey))
         self.contacts.append({**facts, "file": name, "reduced": reduced})
+
+    def _add_contours(self, view: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
+        from pipelines.report.contours import contour_figure
+
+        name = f"{self.page}-contours{len(self.contours)}.png"
+        found = contour_figure(self.words, view, arrays, f"../img/{name}")
+        if found is not None:
+            self.site.write(f"img/{name}", png(reduce_image(arrays[str(view.get("image"))])[1]))
+            self.contours.append(found)
 
     # -------------------------------------------------------------------------------------------------- images
     def _add_image(

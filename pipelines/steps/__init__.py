@@ -27,6 +27,10 @@ def measure_task(recipe: Recipe, task: Task, root: Path) -> StepResult:
         from pipelines.steps.sem_contacts import measure_sem_contacts_task
 
         return measure_sem_contacts_task(recipe, task, root)
+    if recipe.measure.kind == "sem_contours":
+        from pipelines.steps.sem_contours import measure_sem_contours_task
+
+        return measure_sem_contours_task(recipe, task, root)
     if recipe.measure.kind == "sem_lines":
         from pipelines.steps.sem_lines import measure_sem_lines_task
 
@@ -37,7 +41,7 @@ def measure_task(recipe: Recipe, task: Task, root: Path) -> StepResult:
         return measure_deviation(recipe, task, root)
     raise RecipeError(
         f"unknown kind of measurement {recipe.measure.kind!r}",
-        expected="features, sem_lines, sem_contacts or deviation",
+        expected="features, sem_lines, sem_contacts, sem_contours or deviation",
     )
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pipelines.recipe import Recipe
     from pipelines.recipe.models import SemCharacteristicSpec, SemLinesMeasure
     from wafer.contacts import ContactResult
+    from wafer.contours.evaluate import ContourResult
     from wafer.evaluate import SemLineResult
 
 UNIT = "nm"  # in which images are measured; results are converted to the unit of the recipe
@@ -81,7 +82,7 @@ def _settings(measure: SemLinesMeasure, seed: int) -> Any:
 
 def measurement_of(
     spec: SemCharacteristicSpec,
-    found: SemLineResult | ContactResult,
+    found: SemLineResult | ContactResult | ContourResult,
     recipe: Recipe,
     inputs: tuple[str, ...],
 ) -> Measurement:

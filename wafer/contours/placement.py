@@ -357,8 +357,10 @@ def _shapes(
         "counts": counts, "rates": rates,
         "extra": [[float(v) for v in row] for row in found_shapes.extra],
         "marked": [
-            {"state": s, "x": float(ring[:, 0].mean()), "y": float(ring[:, 1].mean())}
-            for s, ring in zip(found_shapes.state, rings, strict=True) if s in ("missing", "broken", "bridged")
+            {"state": state, "x": float(at[0]), "y": float(at[1])}
+            for state, ring in zip(found_shapes.state, rings, strict=True)
+            if state in ("missing", "broken", "bridged")
+            for at in [np.clip(ring, 14.0, np.array((shape[1], shape[0])) - 14.0).mean(axis=0)]  # within the image
         ],
     }, inside  # fmt: skip
 
