@@ -11,7 +11,7 @@ import sys
 
 import numpy as np
 
-from benchmarks.against.fit import part
+from benchmarks.against.fit_shapes import part
 from benchmarks.common import interleaved, print_environment
 from metrology_core import fit
 from metrology_core.blocks import run_blocks, thread_count
