@@ -4,7 +4,8 @@
 Ours starts from raw points, SciPy gets an analytic Jacobian and a good start (see fit_peers). Every peer lives in its
 own process; peers take turns, with a pause in which idle BLAS threads of the last one fall asleep. Printed: medians,
 peer over ours (medians, and best over best for a busy machine), and the largest difference from the exact optimum at
-the points (fit_shapes), then the goals of the project as PASS or miss, by the medians. "abbe after BLAS": the clock starts right after a threaded matrix product in our process.
+the points (fit_shapes), then the goals of the project as PASS or miss, by the medians.
+"abbe after BLAS": the clock starts right after a threaded matrix product in our process.
 """
 
 from __future__ import annotations
