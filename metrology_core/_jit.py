@@ -279,7 +279,7 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
 
     For kernels that Python calls; those called by kernels only are `inner`.
     """
-    compiled = _compile_lazily(function)
+    compiled = _compile_lazily(function, no_cfunc_wrapper=True)
     if cache_enabled() and hasattr(compiled, "_cache") and cache_folder() is not None:
         compiled._cache = _cache_class()(function)
     return compiled

@@ -70,7 +70,12 @@ def basis(axis: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     u is the coordinate axis with the smallest component along w (x before y before z on a tie), made perpendicular to
     w.
     """
-    x, y, z = axis.tolist()
+    numbers = basis_numbers(*axis.tolist())
+    return np.array(numbers[:3]), np.array(numbers[3:])
+
+
+def basis_numbers(x: float, y: float, z: float) -> tuple[float, float, float, float, float, float]:
+    """The components of u, then of v, of `basis`."""
     ax, ay, az = abs(x), abs(y), abs(z)
     pick = 0 if ax <= ay and ax <= az else (1 if ay <= az else 2)
     d = (x, y, z)[pick]
@@ -78,7 +83,7 @@ def basis(axis: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     u[pick] += 1.0
     norm = math.sqrt(u[0] * u[0] + u[1] * u[1] + u[2] * u[2])
     a, b, c = u[0] / norm, u[1] / norm, u[2] / norm
-    return np.array((a, b, c)), np.array((y * c - z * b, z * a - x * c, x * b - y * a))
+    return a, b, c, y * c - z * b, z * a - x * c, x * b - y * a
 
 
 def sign_of(axis: np.ndarray) -> float:

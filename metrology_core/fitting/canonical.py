@@ -20,6 +20,7 @@ from metrology_core.features import (
     basis,
     sign_of,
 )
+from metrology_core.features.base import basis_numbers
 from metrology_core.fitting.table import Row
 from metrology_core.kernels import layout
 
@@ -34,38 +35,51 @@ _TILT = {
 }  # fmt: skip
 
 
-def canonical_pose(row: Row, pose: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The same geometry with the house's sign and basis, and T (p, p): new chart = T old chart."""
+def canonical_frame(row: Row, pose: np.ndarray) -> np.ndarray:
+    """The same geometry with the house's sign and basis. Scalars, not arrays of three: a fit makes one of these."""
     kind = row.kind
-    p = layout.N_PARAMETERS[kind]
-    turn = np.eye(p)
     new = pose.copy()
     if kind == layout.SPHERE:
-        return new, turn
-    u, v, w = pose[3:6], pose[6:9], pose[9:12]
+        return new
+    w = pose[9:12]
     planar = row.dimension == 2
-    if kind == layout.CONE:
+    if kind == layout.CONE and pose[13] != 0.0:
         sign = -1.0 if pose[13] < 0.0 else 1.0
-        if pose[13] == 0.0:
-            sign = sign_of(w)
     elif planar:
         sign = sign_of(w[:2]) if kind == layout.LINE else (1.0 if w[2] > 0.0 else -1.0)
     else:
         sign = sign_of(w)
-    w2 = sign * w
+    if sign < 0.0:
+        new[9:12] = -w
     if kind == layout.ELLIPSE:
-        u2 = u if pose[12] >= pose[13] else v
-        u2 = u2 * sign_of(u2[:2] if planar else u2)
-        v2 = np.cross(w2, u2)
+        u2 = pose[3:6] if pose[12] >= pose[13] else pose[6:9]
+        new[3:6] = u2 * sign_of(u2[:2] if planar else u2)
+        new[6:9] = np.cross(new[9:12], new[3:6])
         if pose[12] < pose[13]:
             new[12], new[13] = pose[13], pose[12]
+    elif planar and kind == layout.LINE:
+        new[3:9] = (-new[10], new[9], 0.0, 0.0, 0.0, 1.0)
+    else:
+        new[3:9] = basis_numbers(*new[9:12].tolist())
+    if kind == layout.CONE and sign < 0.0:
+        new[13] = -pose[13]
+    return new
+
+
+def canonical_turn(row: Row, pose: np.ndarray, new: np.ndarray) -> np.ndarray:
+    """T (p, p) of a pose and its `canonical_frame`: new chart = T old chart."""
+    kind = row.kind
+    turn = np.eye(layout.N_PARAMETERS[kind])
+    if kind == layout.SPHERE:
+        return turn
+    u, v, w = pose[3:6], pose[6:9], pose[9:12]
+    u2, v2 = new[3:6], new[6:9]
+    sign = 1.0 if float(new[9:12] @ w) > 0.0 else -1.0
+    if kind == layout.ELLIPSE:
+        if pose[12] < pose[13]:
             turn[6, 6] = turn[7, 7] = 0.0
             turn[6, 7] = turn[7, 6] = 1.0
         turn[5, 5] = sign
-    elif planar and kind == layout.LINE:
-        u2, v2 = np.array((-w2[1], w2[0], 0.0)), np.array((0.0, 0.0, 1.0))
-    else:
-        u2, v2 = basis(w2)
     a = np.array(((u2 @ u, u2 @ v), (v2 @ u, v2 @ v)))
     su, sv, sw = _SHIFT[kind]
     if su is not None and sv is not None:
@@ -75,10 +89,14 @@ def canonical_pose(row: Row, pose: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     tu, tv = _TILT[kind]
     turn[np.ix_((tu, tv), (tu, tv))] = sign * a
     if kind == layout.CONE and sign < 0.0:
-        new[13] = -pose[13]
         turn[5, 5] = -1.0
-    new[3:6], new[6:9], new[9:12] = u2, v2, w2
-    return new, turn
+    return turn
+
+
+def canonical_pose(row: Row, pose: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """`canonical_frame` and `canonical_turn`."""
+    new = canonical_frame(row, pose)
+    return new, canonical_turn(row, pose, new)
 
 
 def lengths(row: Row) -> np.ndarray:

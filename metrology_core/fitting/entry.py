@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +13,7 @@ from metrology_core import flags as _flags
 from metrology_core.errors import ParameterError
 from metrology_core.features.base import Feature
 from metrology_core.fitting import problem as _problem
-from metrology_core.fitting.canonical import canonical_pose, chart_columns, feature_of, lengths
+from metrology_core.fitting.canonical import canonical_frame, canonical_turn, chart_columns, feature_of, lengths
 from metrology_core.fitting.result import Evidence, Fit
 from metrology_core.fitting.search import ambiguous, tied
 from metrology_core.fitting.solver import Answer, least_squares
@@ -129,8 +130,8 @@ def fit(
         answer = rescued(row, part, load, held, answer, searched=first is None)
     evidence = None
     if answer.outcome in ("converged", "not_converged"):
-        pose, turn = canonical_pose(row, answer.pose)
-        fixed_columns = tuple(int(c) for c in chart_columns(row) if not answer.free[c])
+        pose = canonical_frame(row, answer.pose)
+        fixed_columns = tuple(c for c in chart_columns(row) if not answer.free[c]) if held else ()
         evidence = Evidence(row, xyz, all_weights, used, pose, answer.centre, answer.scale, fixed_columns)
     else:
         return _failed(row, criterion, given, n, m, answer, notes, settings)
@@ -159,7 +160,7 @@ def fit(
             notes,
             settings,
         )
-    return _finish(row, criterion, given, n, m, n_free, answer, turn, evidence, material, notes, settings)
+    return _finish(row, criterion, given, n, m, n_free, answer, evidence, material, notes, settings)
 
 
 def _kept(held: Mapping[str, Any], evidence: Evidence, scale: float) -> bool:
@@ -208,7 +209,6 @@ def _finish(
     m: int,
     n_free: int,
     answer: Answer,
-    turn: np.ndarray,
     evidence: Evidence,
     material: str | None,
     notes: list[str],
@@ -222,10 +222,6 @@ def _finish(
     total = max(0.0, total)
     sigma = math.sqrt(total / dof) / scale if dof > 0 else math.nan
     rms = math.sqrt(total / m) / scale
-    covariance = _covariance(row, answer, turn, sigma)
-    columns = chart_columns(row)
-    if len(columns) < p:
-        covariance = covariance[np.ix_(columns, columns)]
 
     status = answer.outcome
     if status == "not_converged":
@@ -240,14 +236,13 @@ def _finish(
         notes.append("non_unique")
     if answer.condition > ILL_CONDITIONED:
         notes.append("ill_conditioned")
-    half_radius = 0.5 * float(answer.pose[12]) / scale
-    if row.name in ("sphere", "cylinder", "circle") and covariance[-1, -1] > half_radius**2:
+    if row.name in ("sphere", "cylinder", "circle") and _flat(row, answer, evidence.pose, sigma):
         notes.append("curvature_not_significant")
 
     if material is not None:
         associated = associated.with_material(material)  # type: ignore[arg-type]
-    result, covariance = _compensate(row, given.source, associated, covariance, notes, settings)
-    covariance.setflags(write=False)
+    result, distance = _moved(given.source, associated, notes, settings)
+    later = functools.partial(_final_covariance, row, answer, evidence.pose, sigma, associated, distance)
     if row.kind == layout.LINE and row.dimension == 3:
         form = 2.0 * math.sqrt(max(0.0, float(sums[layout.S_DMAX]))) / scale
     elif row.kind == layout.LINE:
@@ -272,12 +267,14 @@ def _finish(
     }
     if answer.reason:
         optimality["reason"] = answer.reason
-    return Fit(
+    fit = object.__new__(Fit)
+    fit.__dict__.update(
         feature=result, associated=associated, criterion=criterion, unit=given.unit, status=status,
-        flags=_flags.merge(notes), n_points=n, n_used=m, dof=dof, rms=rms, sigma=sigma, form=form,
-        form_kind=_form_words(row), covariance=covariance, optimality=optimality, settings=settings, extent=extent,
-        reach=reach, kind=row.name, _evidence=evidence,
+        flags=_flags.merge(notes) if notes else (), n_points=n, n_used=m, dof=dof, rms=rms, sigma=sigma, form=form,
+        form_kind=_form_words(row), optimality=optimality, settings=settings, extent=extent,
+        reach=reach, kind=row.name, _evidence=evidence, _later=later,
     )  # fmt: skip
+    return fit
 
 
 def _unweighted_rms(feature: Feature, evidence: Evidence) -> float:
@@ -310,6 +307,28 @@ def _covariance(row: Row, answer: Answer, turn: np.ndarray, sigma: float) -> np.
     return result
 
 
+def _final_covariance(
+    row: Row, answer: Answer, pose: np.ndarray, sigma: float, associated: Feature, distance: float | None
+) -> np.ndarray:
+    """`Fit.covariance`: that of the fitted feature's chart, or of the feature moved by `distance`."""
+    covariance = _covariance(row, answer, canonical_turn(row, answer.pose, pose), sigma)
+    columns = chart_columns(row)
+    if len(columns) < len(covariance):
+        covariance = covariance[np.ix_(columns, columns)]
+    return covariance if distance is None else _moved_covariance(row, associated, covariance, distance)
+
+
+def _flat(row: Row, answer: Answer, pose: np.ndarray, sigma: float) -> bool:
+    """Whether the radius is not known to half of itself (two standard uncertainties reach a plane or a line)."""
+    half = 0.5 * float(answer.pose[12]) / answer.scale
+    p = layout.N_PARAMETERS[row.kind]
+    square = float(answer.sums[(p - 1) * (p + 1) - (p - 1) * (p - 2) // 2])  # of the radius column
+    # with unit columns the inverse has no entry above condition^2: the covariance itself is seldom needed
+    if square > 0.0 and (sigma * answer.condition) ** 2 <= half * half * square:
+        return False
+    return bool(_covariance(row, answer, canonical_turn(row, answer.pose, pose), sigma)[p - 1, p - 1] > half**2)
+
+
 def _compensate(
     row: Row,
     source: Any,
@@ -319,8 +338,16 @@ def _compensate(
     settings: dict[str, Any],
 ) -> tuple[Feature, np.ndarray]:
     """Move the feature of ball centres by the tip radius towards the material."""
+    moved, distance = _moved(source, associated, notes, settings)
+    return moved, covariance if distance is None else _moved_covariance(row, associated, covariance, distance)
+
+
+def _moved(
+    source: Any, associated: Feature, notes: list[str], settings: dict[str, Any]
+) -> tuple[Feature, float | None]:
+    """The feature of ball centres moved towards the material, and by how much."""
     if source is None or source.points_are != "ball_centre":
-        return associated, covariance
+        return associated, None
     tip = source.tip.radius if source.tip is not None else None
     moved = None
     if tip is not None and associated.material_side is not None:
@@ -329,14 +356,19 @@ def _compensate(
             moved = associated.offset(distance)
         except ParameterError:  # a shaft smaller than the ball that touched it: the declaration is wrong, the data stay
             moved = None
-    if moved is None:
-        notes.append("ball_centre_uncompensated")
-        return associated, covariance
-    settings["tip_radius"] = tip
-    settings["tip_offset"] = float(distance)
-    if row.kind == layout.CONE:  # the radius at the point changes with the angle: distance / cos(half_angle)
-        turn = np.eye(6)
-        angle = float(associated.parameters["half_angle"])
-        turn[4, 5] = distance * math.sin(angle) / math.cos(angle) ** 2
-        covariance = turn @ covariance @ turn.T
-    return moved, covariance
+        if moved is not None:
+            settings["tip_radius"] = tip
+            settings["tip_offset"] = float(distance)
+            return moved, float(distance)
+    notes.append("ball_centre_uncompensated")
+    return associated, None
+
+
+def _moved_covariance(row: Row, associated: Feature, covariance: np.ndarray, distance: float) -> np.ndarray:
+    if row.kind != layout.CONE:
+        return covariance
+    turn = np.eye(6)  # the radius at the point changes with the angle: distance / cos(half_angle)
+    angle = float(associated.parameters["half_angle"])
+    turn[4, 5] = distance * math.sin(angle) / math.cos(angle) ** 2
+    moved: np.ndarray = turn @ covariance @ turn.T
+    return moved

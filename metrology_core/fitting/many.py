@@ -19,7 +19,7 @@ from metrology_core.fitting.manyitems import Items, read_items, read_many_weight
 from metrology_core.fitting.manyparts import offset_parameters
 from metrology_core.fitting.memory import kernel_view
 from metrology_core.fitting.result import Fit
-from metrology_core.fitting.search import FEW, plan
+from metrology_core.fitting.search import FEW, plan, search_and_solve
 from metrology_core.fitting.solver import SINGULAR_BELOW, _hold
 from metrology_core.fitting.table import Row, find
 from metrology_core.kernels import layout
@@ -151,7 +151,7 @@ def _search(row: Row, items: Items, weights: np.ndarray, free: np.ndarray, given
             known, info, pose = given.copy(), np.zeros(layout.N_INFO), np.zeros(layout.POSE)
             if k.begin(row.kind, planar, known, False, part, load, info, pose) != layout.SEARCH:
                 continue
-            if k.search_and_solve(
+            if search_and_solve(
                 row.kind, free, known, part, load, True, False, numbers, extra, info, pose, sums, state, found, costs
             ):
                 scale = info[layout.I_SCALE]

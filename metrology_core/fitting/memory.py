@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+_NOTHING = np.empty(0)
+
 
 def kernel_view(array: np.ndarray) -> np.ndarray:
     """The same C-contiguous float64 memory, flat and writable: read-only arrays would make the kernels compile twice.
@@ -12,6 +14,8 @@ def kernel_view(array: np.ndarray) -> np.ndarray:
     """
     if array.flags.writeable:
         return array.reshape(-1)
+    if not array.size:
+        return _NOTHING
     return np.asarray(_Memory(array)).reshape(-1)
 
 

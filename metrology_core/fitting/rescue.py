@@ -17,7 +17,7 @@ from metrology_core.errors import ParameterError
 from metrology_core.features.base import Feature
 from metrology_core.fitting.canonical import canonical_pose, chart_columns, feature_of, pose_of
 from metrology_core.fitting.memory import kernel_view
-from metrology_core.fitting.search import FEW, _scattered
+from metrology_core.fitting.search import FEW, _scattered, search_and_solve
 from metrology_core.fitting.solver import SINGULAR_BELOW, Answer, least_squares
 from metrology_core.fitting.table import Row
 from metrology_core.kernels import layout
@@ -114,8 +114,6 @@ def _rivals(row: Row, part: np.ndarray, best: Answer, solutions: list[tuple[floa
 
 def _candidates(row: Row, part: np.ndarray, first: Answer, held: dict[str, Any]) -> list[tuple[float, np.ndarray]]:
     """(cost, pose) of the refined candidates, and of the first answer, in scaled coordinates."""
-    from metrology_core.kernels import fitmain as k
-
     given = np.full(5, math.nan)
     if row.axis in held:
         given[:3] = held[row.axis]
@@ -127,7 +125,7 @@ def _candidates(row: Row, part: np.ndarray, first: Answer, held: dict[str, Any])
     info[layout.I_CENTROID : layout.I_CENTROID + 3] = part.mean(axis=0)
     found, costs = np.zeros((_REFINED, layout.POSE)), np.full(_REFINED, math.inf)
     extra = _scattered(row.kind, _SCATTERED, part, given[:3])
-    k.search_and_solve(
+    search_and_solve(
         row.kind, first.free, given, kernel_view(part), np.empty(0), True, False, _PLAN, extra, info,
         np.zeros(layout.POSE), np.empty(layout.N_SUMS), np.empty(12), found, costs,
     )  # fmt: skip

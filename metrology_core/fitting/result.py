@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -75,6 +75,18 @@ class Fit:
     reach: float
     kind: str
     _evidence: Evidence | None = field(default=None, repr=False)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """`covariance` on first use: half of the time of a small fit, and few callers look at it."""
+            later = self.__dict__.get("_later") if name == "covariance" else None
+            if later is None:
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            value = later()
+            value.setflags(write=False)
+            self.__dict__["covariance"] = value
+            return value
 
     @property
     def parameters(self) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
+import threading
 
 import numpy as np
 
@@ -20,6 +21,7 @@ _SAME = 0.01  # squared difference of residuals, over their sum of squares, belo
 _EXACT = 1e-20  # mean squared residual of a candidate through all points, before the last polish
 _ROUNDING = 1e-24  # mean squared residual of exact points in scaled coordinates: some hundred roundings
 _NO_EXTRA = np.empty((0, layout.POSE))
+_NOTHING = np.empty(0)
 _SHORT = np.array((*layout.LIMITS, *layout.KEEP), np.int64)
 NO_SEARCH = (_SHORT, _NO_EXTRA)
 # tori over small arcs of ring and tube (20 by 90 degrees): a dozen refined starts miss in 5 to 15 %, these in 0 of 60
@@ -31,6 +33,129 @@ _LONG = {
     layout.CONE: (300, np.array((1, 8, 60, 80, 0, 300, 150, 1), np.int64)),
     layout.TORUS: (300, np.array((1, 8, 60, 80, 0, 400, 120, 1), np.int64)),
 }
+
+
+# A quick start is believed where linear theory holds around it on the sample: rms (of an extent of about 1) times the
+# square of the condition. Then no second solution can come near it unless it is far away in every respect, which the
+# fan of `kernels.quick` rules out for cylinders; cones and tori must be closer still.
+_QUICK = (layout.CYLINDER, layout.CONE, layout.TORUS)
+_CLOSE, _CLOSER, _LINEAR, _CONDITION, _ELSEWHERE = 0.02, 2e-3, 0.5, 60.0, 100.0
+_PATIENCE = 30.0  # passes on the sample
+_QUICK_PLAN = np.array((1, 8, 60, 80, 0, 8, 1, 1), np.int64)
+
+
+def search_and_solve(
+    kind: int,
+    free: np.ndarray,
+    given: np.ndarray,
+    flat: np.ndarray,
+    weights: np.ndarray,
+    search: bool,
+    whole: bool,
+    numbers: np.ndarray,
+    extra: np.ndarray,
+    info: np.ndarray,
+    pose: np.ndarray,
+    sums: np.ndarray,
+    state: np.ndarray,
+    found: np.ndarray,
+    costs: np.ndarray,
+) -> bool:
+    """Search a start on a sample (`search`), then solve with all points on this thread (`whole`).
+
+    numbers, extra: see `plan`; found, costs: filled with the best refined candidates, none where they have no room:
+    then a quick start may do.
+    """
+    from metrology_core.kernels import fitmain as k
+
+    if not search:
+        if whole:
+            k.descend(
+                kind, free, given, flat, weights, 3, 3, numbers, _NOTHING, _NO_EXTRA, 0, info, pose, sums, state, found,
+                costs,
+            )  # fmt: skip
+        return True
+    from metrology_core.kernels import descent, seek
+
+    n = len(flat) // 3
+    sub = np.empty(3 * min(n, layout.SAMPLE))
+    quick = kind in _QUICK and n > FEW and math.isnan(given[0]) and not costs.size
+    if quick and _quick_start(kind, free, given, flat, sub, info, pose, sums, state):
+        if whole:
+            k.descend(
+                kind, free, given, flat, weights, 3, 3, numbers, sub, _NO_EXTRA, 0, info, pose, sums, state, found,
+                costs,
+            )  # fmt: skip
+        if not whole or state[descent.OUTCOME] == descent.CONVERGED:
+            return True
+    poses = np.zeros((layout.MAX_CANDIDATES + len(extra), layout.POSE))
+    family = {layout.ELLIPSE: seek.ellipse_search}.get(
+        kind, seek.round_candidates if kind in _QUICK else seek.plain_candidates
+    )
+    count = int(family(kind, flat, info, given, sub, poses))
+    if count == 0:
+        return False
+    poses[count : count + len(extra)] = extra
+    count += len(extra)
+    first, last = 0 if count > 1 else 2, 3 if whole else 2
+    solved = k.descend(
+        kind, free, given, flat, weights, first, last, numbers, sub, poses, count, info, pose, sums, state, found, costs
+    )
+    return bool(solved)
+
+
+def _quick_start(
+    kind: int,
+    free: np.ndarray,
+    given: np.ndarray,
+    flat: np.ndarray,
+    sub: np.ndarray,
+    info: np.ndarray,
+    pose: np.ndarray,
+    sums: np.ndarray,
+    state: np.ndarray,
+) -> bool:
+    """A start without the wide search, into `pose`; False where it is not beyond doubt."""
+    from metrology_core.kernels import descent, seek
+    from metrology_core.kernels import fitmain as k
+
+    poses = np.zeros((8, layout.POSE))
+    rows, scores = _NO_EXTRA, _NOTHING
+    if kind == layout.CYLINDER:
+        rows = _fan_rows()
+        scores = np.empty(len(rows))
+        count = int(seek.quick_circle(flat, info, rows, sub, scores, poses[0]))
+    else:
+        count = int(seek.quick_axes(kind, flat, info, given, sub, poses))
+    if count == 0 or not k.descend(
+        kind, free, given, flat, _NOTHING, 1 if count > 1 else 2, 2, _QUICK_PLAN, sub, poses, count, info, pose, sums,
+        state, _NO_EXTRA, _NOTHING,
+    ):  # fmt: skip
+        return False
+    if state[descent.ITERATIONS] > _PATIENCE:  # still on its way along a valley
+        return False
+    p, condition = layout.N_PARAMETERS[kind], float(info[layout.I_CONDITION])
+    rms = math.sqrt(max(0.0, float(sums[p * (p + 1) - p * (p - 1) // 2])) / (len(sub) // 3))
+    size = min(1.0, *np.abs(pose[12:14] if kind == layout.TORUS else pose[12:13]).tolist())
+    if kind == layout.CYLINDER:
+        close = rms <= _CLOSE * size and condition <= _CONDITION
+        return close and float(seek.other_axes(rows, scores, pose)) >= _ELSEWHERE * rms * rms + 1e-3
+    return rms <= _CLOSER * size and rms * condition * condition <= _LINEAR
+
+
+_rows_of_thread = threading.local()
+
+
+def _fan_rows() -> np.ndarray:
+    """The fan of `kernels.quick` with room for the principal axes; one for each thread, since kernels write to it."""
+    rows: np.ndarray | None = getattr(_rows_of_thread, "rows", None)
+    if rows is None:
+        from metrology_core.kernels.quick import FAN, FAN_ROW, fan
+
+        rows = np.zeros((FAN + 3, FAN_ROW))
+        rows[:FAN] = fan()
+        _rows_of_thread.rows = rows
+    return rows
 
 
 def plan(kind: int, n: int, flat: np.ndarray, given: np.ndarray, info: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -119,7 +244,7 @@ def distinct_costs(
         return rows[:, p].copy()
 
     def polish(pose: np.ndarray) -> float:
-        k.search_and_solve(
+        search_and_solve(
             kind, free, np.full(5, math.nan), flat, np.empty(0), False, True, _SHORT, _NO_EXTRA, info, pose, sums,
             state, np.empty((0, layout.POSE)), np.empty(0),
         )  # fmt: skip

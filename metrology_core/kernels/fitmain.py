@@ -37,14 +37,12 @@ from metrology_core.kernels.layout import (
     N_ROWS,
     NO_EXTENT,
     PLANE,
-    POSE,
     READY,
-    SAMPLE,
     SCORED,
     SEARCH,
     SMALLEST,
 )
-from metrology_core.kernels.starts import MAX_CANDIDATES, candidates, sort_costs
+from metrology_core.kernels.starts import sort_costs
 
 
 @inner
@@ -107,42 +105,18 @@ def principal_start(kind, cov, centroid, planar, pose):  # type: ignore[no-untyp
     pose[12] = pose[13] = 0.0
 
 
-@inner
-def sample(flat, centre, scale, sub):  # type: ignore[no-untyped-def]
-    """A deterministic spread of distinct points in centred, scaled coordinates, of which every beginning is spread too.
-
-    Steps of about the golden section of n, coprime to n, through the points taken as a ring.
-    """
-    n = flat.shape[0] // 3
-    m = sub.shape[0] // 3
-    step = max(1, int(0.6180339887498949 * n))
-    while True:
-        a, b = step, n
-        while b > 0:
-            a, b = b, a % b
-        if a == 1:
-            break
-        step += 1
-    k = 0
-    for i in range(m):
-        for a in range(3):
-            sub[3 * i + a] = (flat[3 * k + a] - centre[a]) * scale
-        k += step
-        if k >= n:
-            k -= n
-
-
 @kernel
-def search_and_solve(  # type: ignore[no-untyped-def]
-    kind, free, given, flat, weights, search, whole, plan, extra, info, pose, sums, state, found, found_costs
+def descend(  # type: ignore[no-untyped-def]
+    kind, free, given, flat, weights, first, last, plan, sub, poses, count, info, pose, sums, state, found, found_costs
 ):
-    """Search a start on a sample (`search`), then solve with all points on this thread (`whole`).
+    """Stages first..last of the way from candidates to the solution, on this thread; False where none is any good.
 
-    given: known axis (3) and sizes (2), NaN where free; plan: passes allowed in each of the four stages, then
-    candidates that enter each; extra: more candidates in scaled coordinates; info: centre, scale, centroid of the data;
-    found, found_costs: filled with the best of stage 2 where the caller set the costs to infinity. One call site of the
-    solver serves every stage, which keeps the compiled code small: 0 scores the candidates and 1 refines the best a
-    little, both on the first SCORED points of the sample; 2 refines the best of those on all of it; 3 is the solution.
+    Stage 0 scores the first `count` poses and 1 refines the best a little, both on the first SCORED points of the
+    sample `sub` (centred, scaled coordinates); 2 refines the best of those on all of it; 3 solves with all points from
+    `pose`, or from the best where earlier stages ran. given: known axis (3) and sizes (2), NaN where free; plan: passes
+    allowed in each stage, then candidates that enter each; info: centre, scale, centroid of the data; found,
+    found_costs: filled with the best of stage 2. One call site of the solver serves every stage, which keeps the
+    compiled code small. The conditioning of the last solution goes to info.
     """
     n = flat.shape[0] // 3
     centre = info[I_CENTRE : I_CENTRE + 3]
@@ -150,45 +124,26 @@ def search_and_solve(  # type: ignore[no-untyped-def]
     scale = info[I_SCALE]
     p = N_PARAMETERS[kind]
     ee = packed(p, p, p)
-    m = min(n, SAMPLE) if search else 1
-    sub = np.empty(3 * m)
+    m = sub.shape[0] // 3
     few = sub[: 3 * min(m, SCORED)]
-    poses = np.zeros((MAX_CANDIDATES + extra.shape[0] if search else 1, POSE))
-    count = 1
-    stage = 3
-    if search:
-        sample(flat, centre, scale, sub)
-        count = candidates(kind, sub, m, given, poses)
-        if count == 0:
-            return False
-        for c in range(extra.shape[0]):
-            copy_into(poses[count + c], extra[c])
-        count += extra.shape[0]
-        for c in range(count):
-            for k in range(2):
-                if not math.isnan(given[3 + k]):
-                    poses[c, 12 + k] = given[3 + k]
-        if count > 1:
-            stage = 0
-    else:
-        copy_into(poses[0], pose)
-    costs = np.empty(count)
-    order = np.empty(count, np.int64)
+    for c in range(count):
+        for k in range(2):
+            if not math.isnan(given[3 + k]):
+                poses[c, 12 + k] = given[3 + k]
+    costs = np.empty(max(1, count))
+    order = np.empty(max(1, count), np.int64)
     for c in range(count):
         order[c] = c
     origin = np.zeros(3)
     none = np.empty(0)
+    stage = first
     keep = count
     item = 0
     while True:
-        if stage == 3:
-            item = 0
-            copy_into(pose, poses[order[0]])
-            slide(kind, pose, centroid)
-            if not whole:
-                return True
         full = stage == 3
-        index = order[item]
+        if full:
+            slide(kind, pose, centroid)
+        index = 0 if full else order[item]
         solve(
             kind, free, flat if full else (sub if stage == 2 else few), weights if full else none,
             centre if full else origin, scale if full else 1.0, centroid, pose if full else poses[index], sums, state,
@@ -210,6 +165,12 @@ def search_and_solve(  # type: ignore[no-untyped-def]
             keep = min(keep, plan[4 + stage])
             if not costs[order[0]] < np.inf:
                 return False
+            if stage == 3:
+                copy_into(pose, poses[order[0]])
+                if last < 3:
+                    conditioning(kind, free, sums, m, info)
+                    slide(kind, pose, centroid)
+                    return True
 
 
 @kernel
@@ -401,11 +362,11 @@ __all__ = [
     "begin",
     "conditioning",
     "covariance",
+    "descend",
     "design_rows",
     "extremes",
     "fold",
     "moments",
-    "search_and_solve",
     "settle_extremes",
     "settle_moments",
     "start_state",

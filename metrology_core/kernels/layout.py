@@ -42,6 +42,7 @@ READY, SEARCH, BAD_POINTS, NO_EXTENT, COLLINEAR, COPLANAR = 0, 1, 2, 3, 4, 5
 # Ratio of variances across and along below which points are a line (or a plane) to rounding: the moments carry 1e-16.
 FLAT_BELOW = 1e-14
 
+MAX_CANDIDATES = 320  # that one search may make on its own
 SAMPLE = 256  # points that the search for a start looks at
 SCORED = 64  # points of it that rank candidates
 LIMITS = (1, 6, 60, 80)  # passes allowed in each stage of the search, the last with all points

@@ -15,24 +15,13 @@ import math
 import numpy as np
 
 from metrology_core._jit import inner
-from metrology_core.kernels.bent import elbow_candidate, sector_candidates
 from metrology_core.kernels.conic import FLATTEST, direct_ellipse
 from metrology_core.kernels.dense import cholesky, cholesky_solve, fill, frame_from, jacobi, smallest
 from metrology_core.kernels.layout import (
-    CIRCLE,
     CONE,
     CYLINDER,
-    ELLIPSE,
-    LINE,
-    PLANE,
-    SCORED,
-    SPHERE,
     TORUS,
 )
-from metrology_core.kernels.normals import revolution_axes
-
-MAX_CANDIDATES = 320
-_DIRECTIONS = 110  # half a sphere at about 13 degrees
 
 
 @inner
@@ -94,7 +83,7 @@ def taubin_circle(x, y, m, out):  # type: ignore[no-untyped-def]
 
 
 @inner
-def _taubin_sphere(sub, m, mean, pose):  # type: ignore[no-untyped-def]
+def taubin_sphere(sub, m, mean, pose):  # type: ignore[no-untyped-def]
     mz = 0.0
     for i in range(m):
         for a in range(3):
@@ -131,7 +120,7 @@ def _taubin_sphere(sub, m, mean, pose):  # type: ignore[no-untyped-def]
 
 
 @inner
-def _project(sub, m, mean, frame, x, y, g):  # type: ignore[no-untyped-def]
+def project(sub, m, mean, frame, x, y, g):  # type: ignore[no-untyped-def]
     for i in range(m):
         a = sub[3 * i] - mean[0]
         b = sub[3 * i + 1] - mean[1]
@@ -142,7 +131,7 @@ def _project(sub, m, mean, frame, x, y, g):  # type: ignore[no-untyped-def]
 
 
 @inner
-def _place(mean, frame, cx, cy, cg, pose):  # type: ignore[no-untyped-def]
+def place(mean, frame, cx, cy, cg, pose):  # type: ignore[no-untyped-def]
     for k in range(3):
         pose[k] = mean[k] + cx * frame[k] + cy * frame[3 + k] + cg * frame[6 + k]
     for k in range(9):
@@ -198,54 +187,51 @@ def _profile_line(x, y, g, m, cx, cy, pose):  # type: ignore[no-untyped-def]
 
 
 @inner
-def _from_direction(kind, sub, m, mean, direction, work, pose):  # type: ignore[no-untyped-def]
+def from_direction(kind, sub, m, mean, direction, work, pose):  # type: ignore[no-untyped-def]
     """Best pose of the feature about this axis direction; returns the mean squared distance it predicts."""
     frame = np.empty(9)
     frame_from(direction, frame)
     x, y, g, f = work[0], work[1], work[2], work[3]
-    _project(sub, m, mean, frame, x, y, g)
+    project(sub, m, mean, frame, x, y, g)
     circle = np.empty(3)
     score = taubin_circle(x, y, m, circle)
     if not score < np.inf:
         return np.inf
-    if kind == CYLINDER or kind == CIRCLE:
-        _place(mean, frame, circle[0], circle[1], 0.0, pose)
+    if kind == CYLINDER:
+        place(mean, frame, circle[0], circle[1], 0.0, pose)
         pose[12], pose[13] = circle[2], 0.0
-        if kind == CIRCLE:
-            for i in range(m):
-                score += g[i] * g[i] / m
         return score
     centre = circle
     if kind == CONE:
         centre = np.empty(3)
         _cone_centre(x, y, g, m, circle, centre)
-    return _profile(kind, x, y, g, f, m, centre[0], centre[1], mean, frame, pose)
+    return profile(kind, x, y, g, f, m, centre[0], centre[1], mean, frame, pose)
 
 
 @inner
-def _profile(kind, x, y, g, f, m, cx, cy, mean, frame, pose):  # type: ignore[no-untyped-def]
+def profile(kind, x, y, g, f, m, cx, cy, mean, frame, pose):  # type: ignore[no-untyped-def]
     """Cylinder, cone or torus about a known axis: mean radius, line or circle in the half-plane (f, g)."""
     if kind == CONE:
-        _place(mean, frame, cx, cy, 0.0, pose)
+        place(mean, frame, cx, cy, 0.0, pose)
         return _profile_line(x, y, g, m, cx, cy, pose)
     total = 0.0
     for i in range(m):
         f[i] = math.sqrt((x[i] - cx) ** 2 + (y[i] - cy) ** 2)
         total += f[i]
     if kind == CYLINDER:
-        _place(mean, frame, cx, cy, 0.0, pose)
+        place(mean, frame, cx, cy, 0.0, pose)
         pose[12], pose[13] = total / m, 0.0
         return 0.0
     circle = np.empty(3)
     score = taubin_circle(f, g, m, circle)
-    _place(mean, frame, cx, cy, circle[1], pose)
+    place(mean, frame, cx, cy, circle[1], pose)
     pose[12] = abs(circle[0]) + 1e-6
     pose[13] = max(circle[2], 1e-9)
     return score
 
 
 @inner
-def _patch(sub, m, mean, axes, out):  # type: ignore[no-untyped-def]
+def patch_at(sub, m, mean, axes, out):  # type: ignore[no-untyped-def]
     """Quadratic z = a + b x + c y + d x^2 + e x y + f y^2 in the principal frame.
 
     out: foot (3), normal (3), first curvature direction (3), second (3), curvatures (2), positive towards the normal.
@@ -299,7 +285,7 @@ def _patch(sub, m, mean, axes, out):  # type: ignore[no-untyped-def]
 
 
 @inner
-def _patch_candidates(kind, patch, poses, count):  # type: ignore[no-untyped-def]
+def patch_candidates(kind, patch, poses, count):  # type: ignore[no-untyped-def]
     """Cylinders, cones and tori that osculate the patch: one-parameter families, sampled."""
     axis = np.empty(3)
     frame = np.empty(9)
@@ -364,7 +350,7 @@ def _patch_candidates(kind, patch, poses, count):  # type: ignore[no-untyped-def
 
 
 @inner
-def _ellipse_candidates(sub, m, mean, axes, work, known, poses, count):  # type: ignore[no-untyped-def]
+def ellipse_candidates(sub, m, mean, axes, work, known, poses, count):  # type: ignore[no-untyped-def]
     frame = np.empty(9)
     sizes = np.empty(5)
     circle = np.empty(3)
@@ -374,10 +360,10 @@ def _ellipse_candidates(sub, m, mean, axes, work, known, poses, count):  # type:
             frame[k] = axes[k]
             frame[3 + k] = axes[3 * (1 + which) + k]
             frame[6 + k] = axes[3 * (2 - which) + k]
-        _project(sub, m, mean, frame, x, y, g)
+        project(sub, m, mean, frame, x, y, g)
         if direct_ellipse(x, y, m, sizes):
             pose = poses[count]
-            _place(mean, frame, sizes[0], sizes[1], 0.0, pose)
+            place(mean, frame, sizes[0], sizes[1], 0.0, pose)
             c, s = math.cos(sizes[2]), math.sin(sizes[2])
             for k in range(3):
                 pose[3 + k] = c * frame[k] + s * frame[3 + k]
@@ -387,7 +373,7 @@ def _ellipse_candidates(sub, m, mean, axes, work, known, poses, count):  # type:
         if taubin_circle(x, y, m, circle) < np.inf:
             for squeeze in range(2):
                 pose = poses[count]
-                _place(mean, frame, circle[0], circle[1], 0.0, pose)
+                place(mean, frame, circle[0], circle[1], 0.0, pose)
                 pose[12] = circle[2] * (1.1 if squeeze == 0 else 0.9)
                 pose[13] = circle[2] * (0.9 if squeeze == 0 else 1.1)
                 count += 1
@@ -397,14 +383,14 @@ def _ellipse_candidates(sub, m, mean, axes, work, known, poses, count):  # type:
             yy += y[i] * y[i] / m
         if yy > 0.0:
             pose = poses[count]
-            _place(mean, frame, 0.0, 0.0, 0.0, pose)
+            place(mean, frame, 0.0, 0.0, 0.0, pose)
             pose[12], pose[13] = math.sqrt(2.0 * xx), math.sqrt(2.0 * yy)
             count += 1
     return count
 
 
 @inner
-def _right_handed(poses, count):  # type: ignore[no-untyped-def]
+def right_handed(poses, count):  # type: ignore[no-untyped-def]
     for c in range(count):
         pose = poses[c]
         pose[6] = pose[10] * pose[5] - pose[11] * pose[4]
@@ -413,8 +399,10 @@ def _right_handed(poses, count):  # type: ignore[no-untyped-def]
 
 
 @inner
-def _axis_from_apex(sub, m, apex, axis, cov, vectors):  # type: ignore[no-untyped-def]
+def axis_from_apex(sub, m, apex, axis):  # type: ignore[no-untyped-def]
     """Axis of a cone with this apex: generators make one angle with it, so their ends lie in a plane across it."""
+    cov = np.empty((3, 3))
+    vectors = np.empty((3, 3))
     mean = np.zeros(3)
     for turn in range(2):
         for a in range(3):
@@ -438,9 +426,8 @@ def _axis_from_apex(sub, m, apex, axis, cov, vectors):  # type: ignore[no-untype
 
 
 @inner
-def candidates(kind, sub, m, given, poses):  # type: ignore[no-untyped-def]
-    """Write candidate poses; returns how many (0: the points are all one). given[0:3]: axis, NaN where it is free."""
-    mean = np.empty(3)
+def principal_axes(sub, m, mean, axes):  # type: ignore[no-untyped-def]
+    """Mean and principal axes of the sample (rows: largest, middle, smallest); False where the points are all one."""
     cov = np.empty((3, 3))
     vectors = np.empty((3, 3))
     _mean_and_covariance(sub, m, mean, cov)
@@ -453,99 +440,10 @@ def candidates(kind, sub, m, given, poses):  # type: ignore[no-untyped-def]
                 t = order[b]
                 order[b] = order[b + 1]
                 order[b + 1] = t
-    if not cov[order[0], order[0]] > 0.0:
-        return 0
-    axes = np.empty(9)  # rows: largest, middle, smallest
     for a in range(3):
         for k in range(3):
             axes[3 * a + k] = vectors[k, order[a]]
-    direction = np.empty(3)
-    frame = np.empty(9)
-    work = np.empty((4, m))
-    known = not math.isnan(given[0])
-    if known:
-        for k in range(3):
-            direction[k] = given[k]
-    if kind == LINE or kind == PLANE:
-        first = 0 if kind == LINE else 6
-        if not known:
-            for k in range(3):
-                direction[k] = axes[first + k]
-        frame_from(direction, frame)
-        _place(mean, frame, 0.0, 0.0, 0.0, poses[0])
-        poses[0, 12] = poses[0, 13] = 0.0
-        return 1
-    if kind == SPHERE:
-        _taubin_sphere(sub, m, mean, poses[0])
-        return 1
-    if kind == ELLIPSE:
-        if known:
-            frame_from(direction, frame)
-            for k in range(9):
-                axes[k] = frame[k]
-        count = _ellipse_candidates(sub, m, mean, axes, work, known, poses, 0)
-        _right_handed(poses, count)
-        return count
-    few = min(m, SCORED)
-    golden = math.pi * (3.0 - math.sqrt(5.0))
-    tries = 3 if kind == CIRCLE else 3 + _DIRECTIONS
-    count = 0
-    lines = np.empty((3, 3))
-    places = np.empty((3, 3))
-    apex = np.empty(3)
-    across = np.empty((3, 3))
-    turned = not known and kind != CIRCLE and revolution_axes(sub, m, mean, lines, places, apex, across)
-    if turned:
-        for t in range(3):
-            frame_from(lines[t], frame)
-            x, y, g, f = work[0], work[1], work[2], work[3]
-            _project(sub, few, places[t], frame, x, y, g)
-            if _profile(kind, x, y, g, f, few, 0.0, 0.0, places[t], frame, poses[count]) < np.inf:
-                count += 1
-        tries += 3
-        if kind == TORUS:
-            for t in range(3):
-                frame_from(across[t], frame)
-                x, y, g = work[0], work[1], work[2]
-                _project(sub, m, mean, frame, x, y, g)
-                if elbow_candidate(x, y, g, m, mean, frame, poses[count]):
-                    count += 1
-        if kind == CONE and _axis_from_apex(sub, m, apex, direction, cov, vectors):
-            frame_from(direction, frame)
-            x, y, g, f = work[0], work[1], work[2], work[3]
-            _project(sub, few, apex, frame, x, y, g)
-            if _profile(kind, x, y, g, f, few, 0.0, 0.0, apex, frame, poses[count]) < np.inf:
-                count += 1
-    for t in range(1 if known else tries):
-        if turned and t >= tries - 3:
-            for k in range(3):
-                direction[k] = lines[t - tries + 3, k]
-        elif not known and t < 3:
-            for k in range(3):
-                direction[k] = axes[3 * t + k]
-        elif not known:
-            z = (t - 2.5) / _DIRECTIONS
-            r = math.sqrt(1.0 - z * z)
-            c, s = r * math.cos(golden * t), r * math.sin(golden * t)
-            for k in range(3):
-                direction[k] = c * axes[k] + s * axes[3 + k] + z * axes[6 + k]
-        if _from_direction(kind, sub, few, mean, direction, work, poses[count]) < np.inf:
-            count += 1
-    patch = np.empty(14)
-    if not known and kind != CIRCLE and _patch(sub, m, mean, axes, patch):
-        count = _patch_candidates(kind, patch, poses, count)
-    if not known and kind == CONE:
-        count = sector_candidates(sub, m, mean, axes, poses, count)
-    if not known and kind == TORUS:
-        for t in range(3):
-            for k in range(3):
-                direction[k] = axes[3 * t + k]
-            frame_from(direction, frame)
-            x, y, g = work[0], work[1], work[2]
-            _project(sub, m, mean, frame, x, y, g)
-            if elbow_candidate(x, y, g, m, mean, frame, poses[count]):
-                count += 1
-    return count
+    return cov[order[0], order[0]] > 0.0
 
 
 @inner
@@ -560,4 +458,18 @@ def sort_costs(costs, order, count):  # type: ignore[no-untyped-def]
         order[b + 1] = t
 
 
-__all__ = ["MAX_CANDIDATES", "candidates", "sort_costs"]
+__all__ = [
+    "axis_from_apex",
+    "ellipse_candidates",
+    "from_direction",
+    "patch_at",
+    "patch_candidates",
+    "place",
+    "principal_axes",
+    "profile",
+    "project",
+    "right_handed",
+    "sort_costs",
+    "taubin_circle",
+    "taubin_sphere",
+]
