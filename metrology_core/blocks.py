@@ -8,6 +8,7 @@ re-entrant, and without the compile time and the aborts of a parallel runtime in
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import sys
 import threading
@@ -69,20 +70,37 @@ def _executor(count: int) -> ThreadPoolExecutor:
         return _pool
 
 
-def run_blocks(work: Callable[[int, int], object], chunks: int, *, serial_below: int = 4) -> None:
+def run_blocks(work: Callable[[int, int], object], chunks: int, *, serial_below: int = 4, shares: int = 1) -> None:
     """Call ``work(start, stop)`` over contiguous ranges that cover ``range(chunks)``: one call per thread.
 
-    Below `serial_below` chunks the hand-over costs more than it saves, so this thread does it all.
+    Below `serial_below` chunks the hand-over costs more than it saves, so this thread does it all. With `shares`
+    there are that many ranges for each thread, taken by whichever is free: a thread whose core is busy with something
+    else (idle threads of a BLAS spin for some milliseconds after their work) then does less of them.
     """
     count = 1 if chunks < serial_below else min(thread_count(), chunks)
     if count == 1:
         work(0, chunks)
         return
-    edges = [chunks * k // count for k in range(count + 1)]
+    pieces = min(chunks, count * shares)
+    edges = [chunks * k // pieces for k in range(pieces + 1)]
+    waiting = itertools.count()  # its next() is atomic
+
+    def take() -> None:
+        k = next(waiting)
+        while k < pieces:
+            work(edges[k], edges[k + 1])
+            k = next(waiting)
+
     pool = _executor(count - 1)
-    others = [pool.submit(work, edges[k], edges[k + 1]) for k in range(1, count)]
+    if shares == 1:  # every thread its own range, whichever starts first
+        others = [pool.submit(work, edges[k], edges[k + 1]) for k in range(1, count)]
+    else:
+        others = [pool.submit(take) for _ in range(1, count)]
     try:
-        work(edges[0], edges[1])
+        if shares == 1:
+            work(edges[0], edges[1])
+        else:
+            take()
     finally:
         for other in others:
             other.result()

@@ -88,10 +88,12 @@ def search_and_solve(
             )  # fmt: skip
         if not whole or state[descent.OUTCOME] == descent.CONVERGED:
             return True
-    poses = np.zeros((layout.MAX_CANDIDATES + len(extra), layout.POSE))
-    family = {layout.ELLIPSE: seek.ellipse_search}.get(
-        kind, seek.round_candidates if kind in _QUICK else seek.plain_candidates
-    )
+    room, family = 12, seek.plain_candidates
+    if kind == layout.ELLIPSE:
+        family = seek.ellipse_search
+    elif kind in _QUICK:
+        room, family = layout.MAX_CANDIDATES, seek.round_candidates
+    poses = np.zeros((room + len(extra), layout.POSE))
     count = int(family(kind, flat, info, given, sub, poses))
     if count == 0:
         return False

@@ -21,6 +21,7 @@ from metrology_core.kernels import layout
 THREADED_FROM = 4 * layout.CHUNK
 # From NEAR_FROM points on, NEAR of them are fitted first: that costs a twentieth of a pass and saves one to three.
 NEAR_FROM, NEAR = 1 << 17, 8192
+SHARES = 4  # ranges per thread and pass
 # Smallest eigenvalue of J'J / n in units of the data's extent. Below, rounding alone (about 1e-16) moves a parameter
 # by a tenth of what the points say: the data do not determine it.
 SINGULAR_BELOW = 1e-15
@@ -164,12 +165,12 @@ def _begin_threaded(
     n = len(flat) // 3
     chunks = (n + layout.CHUNK - 1) // layout.CHUNK
     rows = np.empty((chunks, layout.N_MOMENTS))
-    run_blocks(lambda start, stop: k.extremes(flat, start, stop, rows), chunks)
+    run_blocks(lambda start, stop: k.extremes(flat, start, stop, rows), chunks, shares=SHARES)
     code = int(k.settle_extremes(rows, n, info))
     if code != layout.READY:
         return code
     centre, scale = info[layout.I_CENTRE : layout.I_CENTRE + 3], float(info[layout.I_SCALE])
-    run_blocks(lambda start, stop: k.moments(flat, weights, centre, scale, start, stop, rows), chunks)
+    run_blocks(lambda start, stop: k.moments(flat, weights, centre, scale, start, stop, rows), chunks, shares=SHARES)
     return int(k.settle_moments(kind, planar, given, started, rows, info, pose))
 
 
@@ -230,7 +231,7 @@ def _solve_threaded(
 
     more = True
     while more:
-        run_blocks(one_pass, chunks)
+        run_blocks(one_pass, chunks, shares=SHARES)
         k.fold(partials, chunks, trial_sums)
         more = k.advance(
             kind, free, n, trial_sums, centroid, state, pose, sums, trial, best, best_sums, delta, matrix,

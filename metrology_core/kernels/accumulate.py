@@ -35,6 +35,7 @@ from metrology_core.kernels.layout import (
     N_ROWS,
     N_SUMS,
     PLANE,
+    ROW,
     ROWS2,
     S_DMAX,
     S_DMIN,
@@ -73,8 +74,8 @@ def load_block(flat, start, m, centre, scale, pose, q):  # type: ignore[no-untyp
         y = (part[3 * i + 1] - c1) * scale - p1
         z = (part[3 * i + 2] - c2) * scale - p2
         q[i] = x * u0 + y * u1 + z * u2
-        q[BLOCK + i] = x * v0 + y * v1 + z * v2
-        q[2 * BLOCK + i] = x * w0 + y * w1 + z * w2
+        q[ROW + i] = x * v0 + y * v1 + z * v2
+        q[2 * ROW + i] = x * w0 + y * w1 + z * w2
 
 
 @inner
@@ -111,7 +112,7 @@ def gram(j, first, q1, columns, m, out):  # type: ignore[no-untyped-def]
             continue
         for b in range(a, q1):
             if (columns >> b) & 1:
-                out[k] += dot_rows(j, (first + a) * BLOCK, (first + b) * BLOCK, m)
+                out[k] += dot_rows(j, (first + a) * ROW, (first + b) * ROW, m)
             k += 1
 
 
@@ -137,8 +138,8 @@ def accumulate(kind, flat, weights, centre, scale, pose, start, stop, out):  # t
     p = N_PARAMETERS[kind]
     two = N_ROWS[kind] == 2
     weighted = weights.shape[0] > 0
-    q = np.empty(4 * BLOCK)
-    j = np.empty(2 * ROWS2 * BLOCK)
+    q = np.empty(4 * ROW)
+    j = np.empty(2 * ROWS2 * ROW)
     foot = np.empty(4)
     for chunk in range(start, stop):
         sums = out[chunk]
@@ -150,31 +151,31 @@ def accumulate(kind, flat, weights, centre, scale, pose, start, stop, out):  # t
             load_block(flat, block, m, centre, scale, pose, q)
             feature_rows(kind, q, m, pose, foot, j)
             padded = (m + LANES - 1) // LANES * LANES
-            extreme = 3 * BLOCK
-            for i in range(m):
-                q[extreme + i] = q[i] * q[i] + q[BLOCK + i] * q[BLOCK + i]
+            extreme = 3 * ROW
             if kind == LINE:
+                for i in range(m):
+                    q[extreme + i] = q[i] * q[i] + q[ROW + i] * q[ROW + i]
                 widen(q, extreme, m, padded, sums, S_DMIN, S_DMAX)
             else:
-                widen(j, p * BLOCK, m, padded, sums, S_DMIN, S_DMAX)
+                widen(j, p * ROW, m, padded, sums, S_DMIN, S_DMAX)
             for i in range(m):
-                q[extreme + i] += q[2 * BLOCK + i] * q[2 * BLOCK + i]
+                q[extreme + i] = (q[i] * q[i] + q[ROW + i] * q[ROW + i]) + q[2 * ROW + i] * q[2 * ROW + i]
             widen(q, extreme, m, padded, sums, S_REACH2 + 1, S_REACH2)
-            widen(q, 2 * BLOCK, m, padded, sums, S_GMIN, S_GMAX)
+            widen(q, 2 * ROW, m, padded, sums, S_GMIN, S_GMAX)
             if weighted:
                 for i in range(m):
                     q[extreme + i] = math.sqrt(weights[block + i])
                 for a in range(p + 1):
                     for i in range(m):
-                        j[a * BLOCK + i] *= q[extreme + i]
+                        j[a * ROW + i] *= q[extreme + i]
                     if two:
                         for i in range(m):
-                            j[(ROWS2 + a) * BLOCK + i] *= q[extreme + i]
+                            j[(ROWS2 + a) * ROW + i] *= q[extreme + i]
             if padded > m:
                 for a in range(p + 1):
                     for i in range(m, padded):
-                        j[a * BLOCK + i] = 0.0
-                        j[(ROWS2 + a) * BLOCK + i] = 0.0
+                        j[a * ROW + i] = 0.0
+                        j[(ROWS2 + a) * ROW + i] = 0.0
             gram(j, 0, p + 1, COLUMNS[kind], padded, sums)
             if two:
                 gram(j, ROWS2, p + 1, COLUMNS2[kind], padded, sums)
@@ -200,8 +201,8 @@ def design_rows(kind, flat, centre, scale, pose, rows):  # type: ignore[no-untyp
     """Jacobian and residual of every point: rows (n_rows * n, p + 1), the second residuals after all the first."""
     n = flat.shape[0] // 3
     p = N_PARAMETERS[kind]
-    q = np.empty(4 * BLOCK)
-    j = np.empty(2 * ROWS2 * BLOCK)
+    q = np.empty(4 * ROW)
+    j = np.empty(2 * ROWS2 * ROW)
     foot = np.empty(4)
     for block in range(0, n, BLOCK):
         m = min(BLOCK, n - block)
@@ -209,11 +210,11 @@ def design_rows(kind, flat, centre, scale, pose, rows):  # type: ignore[no-untyp
         feature_rows(kind, q, m, pose, foot, j)
         for i in range(m):
             for a in range(p + 1):
-                rows[block + i, a] = j[a * BLOCK + i]
+                rows[block + i, a] = j[a * ROW + i]
         if N_ROWS[kind] == 2:
             for i in range(m):
                 for a in range(p + 1):
-                    rows[n + block + i, a] = j[(ROWS2 + a) * BLOCK + i]
+                    rows[n + block + i, a] = j[(ROWS2 + a) * ROW + i]
 
 
 @kernel
@@ -223,7 +224,7 @@ def extremes(flat, start, stop, out):  # type: ignore[no-untyped-def]
     Where a chunk holds one, its extremes mean nothing: the caller drops the bad points and asks again.
     """
     n = flat.shape[0] // 3
-    q = np.empty(4 * BLOCK)
+    q = np.empty(4 * ROW)
     box = np.empty(6)
     for chunk in range(start, stop):
         first = chunk * CHUNK
@@ -236,15 +237,15 @@ def extremes(flat, start, stop, out):  # type: ignore[no-untyped-def]
             part = flat[3 * block : 3 * block + 3 * m]
             for i in range(m):
                 x, y, z = part[3 * i], part[3 * i + 1], part[3 * i + 2]
-                q[i], q[BLOCK + i], q[2 * BLOCK + i] = x, y, z
+                q[i], q[ROW + i], q[2 * ROW + i] = x, y, z
                 bad = (0.0 * x + 0.0 * y) + 0.0 * z  # 0 times a finite number is 0, else NaN
-                q[3 * BLOCK + i] = 1.0 if bad == 0.0 else 0.0
+                q[3 * ROW + i] = 1.0 if bad == 0.0 else 0.0
             padded = (m + LANES - 1) // LANES * LANES
             for i in range(m, padded):
-                q[3 * BLOCK + i] = 0.0
-            count += dot_rows(q, 3 * BLOCK, 3 * BLOCK, padded)
+                q[3 * ROW + i] = 0.0
+            count += dot_rows(q, 3 * ROW, 3 * ROW, padded)
             for a in range(3):
-                widen(q, a * BLOCK, m, padded, box, a, 3 + a)
+                widen(q, a * ROW, m, padded, box, a, 3 + a)
         row = out[chunk]
         row[M_COUNT] = count
         for a in range(3):
@@ -258,7 +259,7 @@ def moments(flat, weights, centre, scale, start, stop, out):  # type: ignore[no-
     given)."""
     n = flat.shape[0] // 3
     weighted = weights.shape[0] > 0
-    q = np.empty(8 * BLOCK)  # x, y, z, 1, then the same times the weight
+    q = np.empty(8 * ROW)  # x, y, z, 1, then the same times the weight
     pose = np.zeros(14)
     pose[3] = pose[7] = pose[11] = 1.0
     for chunk in range(start, stop):
@@ -271,24 +272,24 @@ def moments(flat, weights, centre, scale, start, stop, out):  # type: ignore[no-
             load_block(flat, block, m, centre, scale, pose, q)
             padded = (m + LANES - 1) // LANES * LANES
             for i in range(m):
-                q[3 * BLOCK + i] = 1.0
+                q[3 * ROW + i] = 1.0
             for i in range(m, padded):
                 for a in range(4):
-                    q[a * BLOCK + i] = 0.0
+                    q[a * ROW + i] = 0.0
             other = 0
             if weighted:
-                other = 4 * BLOCK
+                other = 4 * ROW
                 for a in range(4):
                     for i in range(m):
-                        q[other + a * BLOCK + i] = q[a * BLOCK + i] * weights[block + i]
+                        q[other + a * ROW + i] = q[a * ROW + i] * weights[block + i]
                     for i in range(m, padded):
-                        q[other + a * BLOCK + i] = 0.0
-            row[M_COUNT] += dot_rows(q, other + 3 * BLOCK, 3 * BLOCK, padded)
+                        q[other + a * ROW + i] = 0.0
+            row[M_COUNT] += dot_rows(q, other + 3 * ROW, 3 * ROW, padded)
             index = M_PROD
             for a in range(3):
-                row[M_SUM + a] += dot_rows(q, other + a * BLOCK, 3 * BLOCK, padded)
+                row[M_SUM + a] += dot_rows(q, other + a * ROW, 3 * ROW, padded)
                 for b in range(a, 3):
-                    row[index] += dot_rows(q, other + a * BLOCK, b * BLOCK, padded)
+                    row[index] += dot_rows(q, other + a * ROW, b * ROW, padded)
                     index += 1
 
 

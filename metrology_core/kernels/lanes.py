@@ -82,41 +82,46 @@ def _build() -> tuple[Any, Any]:
         return types.float64(scratch, types.intp, types.intp, types.intp), codegen
 
     @intrinsic
-    def row_extreme(typingctx: Any, scratch: Any, row: Any, m: Any, largest: Any) -> Any:
-        """Smallest or largest of scratch[row : row + m]; m a multiple of LANES; no NaN inside."""
+    def row_extremes(typingctx: Any, scratch: Any, row: Any, m: Any) -> Any:
+        """Smallest and largest of scratch[row : row + m]; m a multiple of LANES; no NaN inside."""
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            sign = ">" if signature.args[3].literal_value else "<"
+            def lower(x: Any, y: Any) -> Any:
+                return builder.select(builder.fcmp_ordered("<", x, y), x, y)
 
-            def join(x: Any, y: Any) -> Any:
-                return builder.select(builder.fcmp_ordered(sign, x, y), x, y)
+            def upper(x: Any, y: Any) -> Any:
+                return builder.select(builder.fcmp_ordered(">", x, y), x, y)
 
             base = pointer(context, builder, signature.args[0], args[0], args[1])
             zero = context.get_constant(types.intp, 0)
-            slots = []
+            least, most = [], []
             for v in range(_VECTORS):
                 value = load(builder, base, context.get_constant(types.intp, v * _WIDTH))
-                slot = cgutils.alloca_once(builder, vector)
-                builder.store(value, slot)
-                slots.append(slot)
+                for slots in (least, most):
+                    slot = cgutils.alloca_once(builder, vector)
+                    builder.store(value, slot)
+                    slots.append(slot)
             step = context.get_constant(types.intp, LANES)
             with cgutils.for_range_slice(builder, zero, args[2], step, intp=args[2].type) as (index, _):
-                for v, slot in enumerate(slots):
+                for v in range(_VECTORS):
                     at = builder.add(index, context.get_constant(types.intp, v * _WIDTH))
-                    builder.store(join(load(builder, base, at), builder.load(slot)), slot)
-            return fold_tree(builder, [builder.load(slot) for slot in slots], join)
+                    value = load(builder, base, at)
+                    builder.store(lower(value, builder.load(least[v])), least[v])
+                    builder.store(upper(value, builder.load(most[v])), most[v])
+            ends = [
+                fold_tree(builder, [builder.load(slot) for slot in slots], join)
+                for slots, join in ((least, lower), (most, upper))
+            ]
+            return context.make_tuple(builder, signature.return_type, ends)
 
-        if not isinstance(largest, types.Literal):
-            return None
-        return types.float64(scratch, types.intp, types.intp, largest), codegen
+        return types.UniTuple(types.float64, 2)(scratch, types.intp, types.intp), codegen
 
     @inner
     def widen(scratch, row, m, padded, sums, low, high):  # type: ignore[no-untyped-def]
         """Widen sums[low], sums[high] by scratch[row : row + m]; fills the padding with the first value."""
         for i in range(m, padded):
             scratch[row + i] = scratch[row]
-        least = row_extreme(scratch, row, padded, False)
-        most = row_extreme(scratch, row, padded, True)
+        least, most = row_extremes(scratch, row, padded)
         sums[low] = least if least < sums[low] else sums[low]
         sums[high] = most if most > sums[high] else sums[high]
 

@@ -21,6 +21,7 @@ POSE = 14
 # semi-axes.
 
 BLOCK = 512  # points copied together into structure-of-arrays scratch (stays in the first-level cache)
+ROW = BLOCK + 16  # distance of its rows: at a power of two all rows would share a few sets of that cache
 CHUNK = 16384  # points summed into one partial result; partials are folded in chunk order, whatever the threads
 LANES = 32  # interleaved accumulators of every sum, folded in a fixed order: vectors without reassociation
 

@@ -54,6 +54,7 @@ from metrology_core.kernels.layout import (
     NO_EXTENT,
     POSE,
     READY,
+    ROW,
     ROWS2,
     S_DMAX,
     S_DMIN,
@@ -101,19 +102,19 @@ def _pass(kind, flat, weights, centre, scale, pose, q, j, foot, sums):  # type: 
         padded = (m + LANES - 1) // LANES * LANES
         if weighted:
             for i in range(m):
-                q[3 * BLOCK + i] = math.sqrt(weights[block + i])
+                q[3 * ROW + i] = math.sqrt(weights[block + i])
             for a in range(p + 1):
                 for i in range(m):
-                    j[a * BLOCK + i] *= q[3 * BLOCK + i]
+                    j[a * ROW + i] *= q[3 * ROW + i]
                 if two:
                     for i in range(m):
-                        j[(ROWS2 + a) * BLOCK + i] *= q[3 * BLOCK + i]
+                        j[(ROWS2 + a) * ROW + i] *= q[3 * ROW + i]
         for a in range(p + 1):
             for i in range(m, padded):
-                j[a * BLOCK + i] = 0.0
+                j[a * ROW + i] = 0.0
             if two:
                 for i in range(m, padded):
-                    j[(ROWS2 + a) * BLOCK + i] = 0.0
+                    j[(ROWS2 + a) * ROW + i] = 0.0
         gram(j, 0, p + 1, COLUMNS[kind], padded, sums)
         if two:
             gram(j, ROWS2, p + 1, COLUMNS2[kind], padded, sums)
@@ -198,8 +199,8 @@ def fit_items(  # type: ignore[no-untyped-def]
     items without a start are left to the caller. poses (k, POSE, scaled coordinates), sums (k, N_SUMS), facts (k,
     N_FACTS), codes (k): the answers.
     """
-    q = np.empty(9 * BLOCK)
-    j = np.empty(2 * ROWS2 * BLOCK)
+    q = np.empty(9 * ROW)
+    j = np.empty(2 * ROWS2 * ROW)
     foot = np.empty(4)
     p = N_PARAMETERS[kind]
     ee = packed(p, p, p)

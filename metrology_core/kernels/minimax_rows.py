@@ -22,6 +22,7 @@ from metrology_core.kernels.layout import (
     LINE,
     N_PARAMETERS,
     PLANE,
+    ROW,
     ROWS2,
     SPHERE,
 )
@@ -48,8 +49,8 @@ def local_block(xyz, start, m, centre, scale, pose, q):  # type: ignore[no-untyp
         y = (part[i, 1] - c1) * scale - p1
         z = (part[i, 2] - c2) * scale - p2
         q[i] = x * u0 + y * u1 + z * u2
-        q[BLOCK + i] = x * v0 + y * v1 + z * v2
-        q[2 * BLOCK + i] = x * w0 + y * w1 + z * w2
+        q[ROW + i] = x * v0 + y * v1 + z * v2
+        q[2 * ROW + i] = x * w0 + y * w1 + z * w2
 
 
 @kernel
@@ -60,8 +61,8 @@ def subset_rows(kind, law, xyz, pose, columns, nf, c, at):  # type: ignore[no-un
     n = xyz.shape[0]
     p = N_PARAMETERS[kind]
     zero = np.zeros(3)
-    q = np.empty(3 * BLOCK)
-    j = np.empty(2 * ROWS2 * BLOCK)
+    q = np.empty(3 * ROW)
+    j = np.empty(2 * ROWS2 * ROW)
     foot = np.empty(4)
     for start in range(0, n, BLOCK):
         m = min(BLOCK, n - start)
@@ -69,18 +70,18 @@ def subset_rows(kind, law, xyz, pose, columns, nf, c, at):  # type: ignore[no-un
         feature_rows(kind, q, m, pose, foot, j)
         if law == RADIAL:
             for i in range(m):
-                x, y, g = q[i], q[BLOCK + i], q[2 * BLOCK + i]
+                x, y, g = q[i], q[ROW + i], q[2 * ROW + i]
                 f = math.sqrt(x * x + y * y)
                 inv = 1.0 / f if f > 0.0 else 0.0
                 j[i] = -x * inv
-                j[BLOCK + i] = -y * inv
-                j[2 * BLOCK + i] = -g * x * inv
-                j[3 * BLOCK + i] = -g * y * inv
-                j[4 * BLOCK + i] = f
+                j[ROW + i] = -y * inv
+                j[2 * ROW + i] = -g * x * inv
+                j[3 * ROW + i] = -g * y * inv
+                j[4 * ROW + i] = f
         for i in range(m):
-            c[start + i] = j[p * BLOCK + i]
+            c[start + i] = j[p * ROW + i]
         for k in range(nf):
-            line = columns[k] * BLOCK
+            line = columns[k] * ROW
             for i in range(m):
                 at[k, start + i] = j[line + i]
 
@@ -91,28 +92,28 @@ def distances(kind, law, q, m, pose, foot, d):  # type: ignore[no-untyped-def]
     if kind == CYLINDER or kind == CIRCLE or law == RADIAL:
         r = 0.0 if law == RADIAL else pose[12]
         for i in range(m):
-            d[i] = math.sqrt(q[i] * q[i] + q[BLOCK + i] * q[BLOCK + i]) - r
+            d[i] = math.sqrt(q[i] * q[i] + q[ROW + i] * q[ROW + i]) - r
     elif kind == PLANE:
         for i in range(m):
-            d[i] = q[2 * BLOCK + i]
+            d[i] = q[2 * ROW + i]
     elif kind == LINE:
         for i in range(m):
             d[i] = q[i]
     elif kind == SPHERE:
         for i in range(m):
-            d[i] = math.sqrt(q[i] * q[i] + q[BLOCK + i] * q[BLOCK + i] + q[2 * BLOCK + i] * q[2 * BLOCK + i]) - pose[12]
+            d[i] = math.sqrt(q[i] * q[i] + q[ROW + i] * q[ROW + i] + q[2 * ROW + i] * q[2 * ROW + i]) - pose[12]
     elif kind == CONE:
         c = math.cos(pose[13])
         s = math.sin(pose[13])
         for i in range(m):
-            d[i] = (math.sqrt(q[i] * q[i] + q[BLOCK + i] * q[BLOCK + i]) - pose[12]) * c - q[2 * BLOCK + i] * s
+            d[i] = (math.sqrt(q[i] * q[i] + q[ROW + i] * q[ROW + i]) - pose[12]) * c - q[2 * ROW + i] * s
     elif kind == ELLIPSE:
         for i in range(m):
-            d[i] = ellipse_foot(q[i], q[BLOCK + i], pose[12], pose[13], foot)
+            d[i] = ellipse_foot(q[i], q[ROW + i], pose[12], pose[13], foot)
     else:
         for i in range(m):
-            e = math.sqrt(q[i] * q[i] + q[BLOCK + i] * q[BLOCK + i]) - pose[12]
-            d[i] = math.sqrt(e * e + q[2 * BLOCK + i] * q[2 * BLOCK + i]) - pose[13]
+            e = math.sqrt(q[i] * q[i] + q[ROW + i] * q[ROW + i]) - pose[12]
+            d[i] = math.sqrt(e * e + q[2 * ROW + i] * q[2 * ROW + i]) - pose[13]
 
 
 @kernel
@@ -125,7 +126,7 @@ def extremes_by_cell(kind, law, xyz, centre, scale, pose, low, high, skip, start
     (4): largest and smallest distance of all points that are not skipped, and their indices.
     """
     n = xyz.shape[0]
-    q = np.empty(3 * BLOCK)
+    q = np.empty(3 * ROW)
     d = np.empty(BLOCK)
     foot = np.empty(4)
     value[0, :] = -np.inf
@@ -172,8 +173,8 @@ def extremes_by_cell(kind, law, xyz, centre, scale, pose, low, high, skip, start
                 v = d[i]
                 if v > high or v < low:
                     x = min(CELLS - 1, max(0, int(half * (q[i] + 1.0))))
-                    y = min(CELLS - 1, max(0, int(half * (q[BLOCK + i] + 1.0))))
-                    z = min(CELLS - 1, max(0, int(half * (q[2 * BLOCK + i] + 1.0))))
+                    y = min(CELLS - 1, max(0, int(half * (q[ROW + i] + 1.0))))
+                    z = min(CELLS - 1, max(0, int(half * (q[2 * ROW + i] + 1.0))))
                     cell = (x * CELLS + y) * CELLS + z
                     if v > high and v > value[0, cell]:
                         value[0, cell] = v
@@ -187,7 +188,7 @@ def extremes_by_cell(kind, law, xyz, centre, scale, pose, low, high, skip, start
 def all_distances(kind, law, xyz, centre, scale, pose, out):  # type: ignore[no-untyped-def]
     """Distance of every point, in scaled units."""
     n = xyz.shape[0]
-    q = np.empty(3 * BLOCK)
+    q = np.empty(3 * ROW)
     foot = np.empty(4)
     for block in range(0, n, BLOCK):
         m = min(BLOCK, n - block)
@@ -216,7 +217,7 @@ def summarise(kind, law, xyz, centre, scale, pose, start, stop, out):  # type: i
     reach.
     """
     n = xyz.shape[0]
-    q = np.empty(3 * BLOCK)
+    q = np.empty(3 * ROW)
     d = np.empty(BLOCK)
     foot = np.empty(4)
     for chunk in range(start, stop):
@@ -231,11 +232,11 @@ def summarise(kind, law, xyz, centre, scale, pose, start, stop, out):  # type: i
             local_block(xyz, block, m, centre, scale, pose, q)
             distances(kind, law, q, m, pose, foot, d)
             for i in range(m):
-                g = q[2 * BLOCK + i]
+                g = q[2 * ROW + i]
                 total += d[i] * d[i]
                 low = g if g < low else low
                 high = g if g > high else high
-                r = q[i] * q[i] + q[BLOCK + i] * q[BLOCK + i] + g * g
+                r = q[i] * q[i] + q[ROW + i] * q[ROW + i] + g * g
                 reach = r if r > reach else reach
         out[chunk, 0] = total
         out[chunk, 1] = low

@@ -16,7 +16,11 @@ import numpy as np
 from metrology_core._jit import inner
 from metrology_core.kernels.dense import fill, frame_from, jacobi
 from metrology_core.kernels.lanes import dot_rows
-from metrology_core.kernels.layout import BLOCK, LANES
+from metrology_core.kernels.layout import (
+    BLOCK,
+    LANES,
+    ROW,
+)
 
 FAN = 64  # directions over half a sphere: neighbours 18 degrees apart
 FAN_ROW = 15  # w, u, v, and the six coefficients of |P y|^2
@@ -55,23 +59,23 @@ def higher_moments(flat, centre, scale, centroid, q, second, third, fourth):  # 
             x = (part[3 * i] - centre[0]) * scale - centroid[0]
             y = (part[3 * i + 1] - centre[1]) * scale - centroid[1]
             z = (part[3 * i + 2] - centre[2]) * scale - centroid[2]
-            q[i], q[BLOCK + i], q[2 * BLOCK + i] = x, y, z
-            q[3 * BLOCK + i], q[4 * BLOCK + i], q[5 * BLOCK + i] = x * x, x * y, x * z
-            q[6 * BLOCK + i], q[7 * BLOCK + i], q[8 * BLOCK + i] = y * y, y * z, z * z
+            q[i], q[ROW + i], q[2 * ROW + i] = x, y, z
+            q[3 * ROW + i], q[4 * ROW + i], q[5 * ROW + i] = x * x, x * y, x * z
+            q[6 * ROW + i], q[7 * ROW + i], q[8 * ROW + i] = y * y, y * z, z * z
         padded = (m + LANES - 1) // LANES * LANES
         for a in range(9):
             for i in range(m, padded):
-                q[a * BLOCK + i] = 0.0
+                q[a * ROW + i] = 0.0
         index = 0
         for a in range(3):
             for b in range(a, 3):
-                second[index] += dot_rows(q, a * BLOCK, b * BLOCK, padded)
+                second[index] += dot_rows(q, a * ROW, b * ROW, padded)
                 index += 1
             for b in range(6):
-                third[a, b] += dot_rows(q, a * BLOCK, (3 + b) * BLOCK, padded)
+                third[a, b] += dot_rows(q, a * ROW, (3 + b) * ROW, padded)
         for a in range(6):
             for b in range(a, 6):
-                fourth[a, b] += dot_rows(q, (3 + a) * BLOCK, (3 + b) * BLOCK, padded)
+                fourth[a, b] += dot_rows(q, (3 + a) * ROW, (3 + b) * ROW, padded)
     for a in range(6):
         second[a] /= n
     for a in range(3):

@@ -1,6 +1,6 @@
 """Residual and Jacobian rows of every feature in its own local frame (structure of arrays, one block at a time).
 
-Scratch is flat: row k starts at k * BLOCK, a constant, so the compiler sees that rows never overlap and uses vectors.
+Scratch is flat: row k starts at k * ROW, a constant, so the compiler sees that rows never overlap and uses vectors.
 Each function reads local coordinates from rows 0..2 of q and writes the p columns and then the residual to rows 0..p
 of j; features with two residuals per point use rows ROWS2.. for the second. Formulas: derivatives of the signed
 normal distance with respect to the chart (shift, tilt, size) at zero displacement; tilt (t_u, t_v) turns the axis w
@@ -12,24 +12,27 @@ from __future__ import annotations
 import math
 
 from metrology_core._jit import inner
-from metrology_core.kernels.layout import BLOCK, ROWS2
+from metrology_core.kernels.layout import (
+    ROW,
+    ROWS2,
+)
 
 
 @inner
 def line_rows(q, m, j):  # type: ignore[no-untyped-def]
     """Chart: shift_u, shift_v, tilt_u, tilt_v. Residuals: the two transverse coordinates."""
     for i in range(m):
-        g = q[2 * BLOCK + i]
+        g = q[2 * ROW + i]
         j[i] = -1.0
-        j[BLOCK + i] = 0.0
-        j[2 * BLOCK + i] = -g
-        j[3 * BLOCK + i] = 0.0
-        j[4 * BLOCK + i] = q[i]
-        j[ROWS2 * BLOCK + i] = 0.0
-        j[(ROWS2 + 1) * BLOCK + i] = -1.0
-        j[(ROWS2 + 2) * BLOCK + i] = 0.0
-        j[(ROWS2 + 3) * BLOCK + i] = -g
-        j[(ROWS2 + 4) * BLOCK + i] = q[BLOCK + i]
+        j[ROW + i] = 0.0
+        j[2 * ROW + i] = -g
+        j[3 * ROW + i] = 0.0
+        j[4 * ROW + i] = q[i]
+        j[ROWS2 * ROW + i] = 0.0
+        j[(ROWS2 + 1) * ROW + i] = -1.0
+        j[(ROWS2 + 2) * ROW + i] = 0.0
+        j[(ROWS2 + 3) * ROW + i] = -g
+        j[(ROWS2 + 4) * ROW + i] = q[ROW + i]
 
 
 @inner
@@ -37,63 +40,63 @@ def plane_rows(q, m, j):  # type: ignore[no-untyped-def]
     """Chart: shift (along the normal), tilt_u, tilt_v. Residual: height."""
     for i in range(m):
         j[i] = -1.0
-        j[BLOCK + i] = q[i]
-        j[2 * BLOCK + i] = q[BLOCK + i]
-        j[3 * BLOCK + i] = q[2 * BLOCK + i]
+        j[ROW + i] = q[i]
+        j[2 * ROW + i] = q[ROW + i]
+        j[3 * ROW + i] = q[2 * ROW + i]
 
 
 @inner
 def circle_rows(q, m, radius, j):  # type: ignore[no-untyped-def]
     """Chart: shift_u, shift_v, shift_w, tilt_u, tilt_v, radius. Residuals: in-plane (f - r), then height g."""
     for i in range(m):
-        x, y, g = q[i], q[BLOCK + i], q[2 * BLOCK + i]
+        x, y, g = q[i], q[ROW + i], q[2 * ROW + i]
         f = math.sqrt(x * x + y * y)
         inv = 1.0 / f if f > 0.0 else 0.0
         nx, ny = x * inv, y * inv
         j[i] = -nx
-        j[BLOCK + i] = -ny
-        j[2 * BLOCK + i] = 0.0
-        j[3 * BLOCK + i] = -g * nx
-        j[4 * BLOCK + i] = -g * ny
-        j[5 * BLOCK + i] = -1.0
-        j[6 * BLOCK + i] = f - radius
-        j[ROWS2 * BLOCK + i] = 0.0
-        j[(ROWS2 + 1) * BLOCK + i] = 0.0
-        j[(ROWS2 + 2) * BLOCK + i] = -1.0
-        j[(ROWS2 + 3) * BLOCK + i] = x
-        j[(ROWS2 + 4) * BLOCK + i] = y
-        j[(ROWS2 + 5) * BLOCK + i] = 0.0
-        j[(ROWS2 + 6) * BLOCK + i] = g
+        j[ROW + i] = -ny
+        j[2 * ROW + i] = 0.0
+        j[3 * ROW + i] = -g * nx
+        j[4 * ROW + i] = -g * ny
+        j[5 * ROW + i] = -1.0
+        j[6 * ROW + i] = f - radius
+        j[ROWS2 * ROW + i] = 0.0
+        j[(ROWS2 + 1) * ROW + i] = 0.0
+        j[(ROWS2 + 2) * ROW + i] = -1.0
+        j[(ROWS2 + 3) * ROW + i] = x
+        j[(ROWS2 + 4) * ROW + i] = y
+        j[(ROWS2 + 5) * ROW + i] = 0.0
+        j[(ROWS2 + 6) * ROW + i] = g
 
 
 @inner
 def sphere_rows(q, m, radius, j):  # type: ignore[no-untyped-def]
     """Chart: center_x, center_y, center_z, radius."""
     for i in range(m):
-        x, y, z = q[i], q[BLOCK + i], q[2 * BLOCK + i]
+        x, y, z = q[i], q[ROW + i], q[2 * ROW + i]
         f = math.sqrt(x * x + y * y + z * z)
         inv = 1.0 / f if f > 0.0 else 0.0
         j[i] = -x * inv
-        j[BLOCK + i] = -y * inv
-        j[2 * BLOCK + i] = -z * inv
-        j[3 * BLOCK + i] = -1.0
-        j[4 * BLOCK + i] = f - radius
+        j[ROW + i] = -y * inv
+        j[2 * ROW + i] = -z * inv
+        j[3 * ROW + i] = -1.0
+        j[4 * ROW + i] = f - radius
 
 
 @inner
 def cylinder_rows(q, m, radius, j):  # type: ignore[no-untyped-def]
     """Chart: shift_u, shift_v, tilt_u, tilt_v, radius."""
     for i in range(m):
-        x, y, g = q[i], q[BLOCK + i], q[2 * BLOCK + i]
+        x, y, g = q[i], q[ROW + i], q[2 * ROW + i]
         f = math.sqrt(x * x + y * y)
         inv = 1.0 / f if f > 0.0 else 0.0
         nx, ny = x * inv, y * inv
         j[i] = -nx
-        j[BLOCK + i] = -ny
-        j[2 * BLOCK + i] = -g * nx
-        j[3 * BLOCK + i] = -g * ny
-        j[4 * BLOCK + i] = -1.0
-        j[5 * BLOCK + i] = f - radius
+        j[ROW + i] = -ny
+        j[2 * ROW + i] = -g * nx
+        j[3 * ROW + i] = -g * ny
+        j[4 * ROW + i] = -1.0
+        j[5 * ROW + i] = f - radius
 
 
 @inner
@@ -103,25 +106,25 @@ def cone_rows(q, m, radius, half_angle, j):  # type: ignore[no-untyped-def]
     c = math.cos(half_angle)
     s = math.sin(half_angle)
     for i in range(m):
-        x, y, g = q[i], q[BLOCK + i], q[2 * BLOCK + i]
+        x, y, g = q[i], q[ROW + i], q[2 * ROW + i]
         f = math.sqrt(x * x + y * y)
         inv = 1.0 / f if f > 0.0 else 0.0
         nx, ny = x * inv, y * inv
         e = f - radius
         j[i] = -nx * c
-        j[BLOCK + i] = -ny * c
-        j[2 * BLOCK + i] = -g * nx * c - x * s
-        j[3 * BLOCK + i] = -g * ny * c - y * s
-        j[4 * BLOCK + i] = -c
-        j[5 * BLOCK + i] = -e * s - g * c
-        j[6 * BLOCK + i] = e * c - g * s
+        j[ROW + i] = -ny * c
+        j[2 * ROW + i] = -g * nx * c - x * s
+        j[3 * ROW + i] = -g * ny * c - y * s
+        j[4 * ROW + i] = -c
+        j[5 * ROW + i] = -e * s - g * c
+        j[6 * ROW + i] = e * c - g * s
 
 
 @inner
 def torus_rows(q, m, major, minor, j):  # type: ignore[no-untyped-def]
     """Chart: shift_u, shift_v, shift_w, tilt_u, tilt_v, major_radius, minor_radius."""
     for i in range(m):
-        x, y, g = q[i], q[BLOCK + i], q[2 * BLOCK + i]
+        x, y, g = q[i], q[ROW + i], q[2 * ROW + i]
         f = math.sqrt(x * x + y * y)
         inv = 1.0 / f if f > 0.0 else 0.0
         e = f - major
@@ -131,13 +134,13 @@ def torus_rows(q, m, major, minor, j):  # type: ignore[no-untyped-def]
         b = g * tinv  # and to g
         nx, ny = x * inv, y * inv
         j[i] = -a * nx
-        j[BLOCK + i] = -a * ny
-        j[2 * BLOCK + i] = -b
-        j[3 * BLOCK + i] = -a * g * nx + b * x
-        j[4 * BLOCK + i] = -a * g * ny + b * y
-        j[5 * BLOCK + i] = -a
-        j[6 * BLOCK + i] = -1.0
-        j[7 * BLOCK + i] = t - minor
+        j[ROW + i] = -a * ny
+        j[2 * ROW + i] = -b
+        j[3 * ROW + i] = -a * g * nx + b * x
+        j[4 * ROW + i] = -a * g * ny + b * y
+        j[5 * ROW + i] = -a
+        j[6 * ROW + i] = -1.0
+        j[7 * ROW + i] = t - minor
 
 
 @inner
@@ -197,24 +200,24 @@ def ellipse_foot(px, py, a, b, foot):  # type: ignore[no-untyped-def]
 def ellipse_rows(q, m, semi_u, semi_v, foot, j):  # type: ignore[no-untyped-def]
     """Chart: shift_u, shift_v, shift_w, tilt_u, tilt_v, rotation, semi_major, semi_minor."""
     for i in range(m):
-        x, y, g = q[i], q[BLOCK + i], q[2 * BLOCK + i]
+        x, y, g = q[i], q[ROW + i], q[2 * ROW + i]
         d = ellipse_foot(x, y, semi_u, semi_v, foot)
         fx, fy, nx, ny = foot[0], foot[1], foot[2], foot[3]
         j[i] = -nx
-        j[BLOCK + i] = -ny
-        j[2 * BLOCK + i] = 0.0
-        j[3 * BLOCK + i] = -g * nx
-        j[4 * BLOCK + i] = -g * ny
-        j[5 * BLOCK + i] = nx * fy - ny * fx
-        j[6 * BLOCK + i] = -nx * fx / semi_u
-        j[7 * BLOCK + i] = -ny * fy / semi_v
-        j[8 * BLOCK + i] = d
-        j[ROWS2 * BLOCK + i] = 0.0
-        j[(ROWS2 + 1) * BLOCK + i] = 0.0
-        j[(ROWS2 + 2) * BLOCK + i] = -1.0
-        j[(ROWS2 + 3) * BLOCK + i] = x
-        j[(ROWS2 + 4) * BLOCK + i] = y
-        j[(ROWS2 + 5) * BLOCK + i] = 0.0
-        j[(ROWS2 + 6) * BLOCK + i] = 0.0
-        j[(ROWS2 + 7) * BLOCK + i] = 0.0
-        j[(ROWS2 + 8) * BLOCK + i] = g
+        j[ROW + i] = -ny
+        j[2 * ROW + i] = 0.0
+        j[3 * ROW + i] = -g * nx
+        j[4 * ROW + i] = -g * ny
+        j[5 * ROW + i] = nx * fy - ny * fx
+        j[6 * ROW + i] = -nx * fx / semi_u
+        j[7 * ROW + i] = -ny * fy / semi_v
+        j[8 * ROW + i] = d
+        j[ROWS2 * ROW + i] = 0.0
+        j[(ROWS2 + 1) * ROW + i] = 0.0
+        j[(ROWS2 + 2) * ROW + i] = -1.0
+        j[(ROWS2 + 3) * ROW + i] = x
+        j[(ROWS2 + 4) * ROW + i] = y
+        j[(ROWS2 + 5) * ROW + i] = 0.0
+        j[(ROWS2 + 6) * ROW + i] = 0.0
+        j[(ROWS2 + 7) * ROW + i] = 0.0
+        j[(ROWS2 + 8) * ROW + i] = g

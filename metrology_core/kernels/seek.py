@@ -13,12 +13,12 @@ from metrology_core._jit import inner, kernel
 from metrology_core.kernels.bent import elbow_candidate, sector_candidates
 from metrology_core.kernels.dense import frame_from
 from metrology_core.kernels.layout import (
-    BLOCK,
     CONE,
     I_CENTRE,
     I_SCALE,
     LINE,
     PLANE,
+    ROW,
     SCORED,
     SPHERE,
     TORUS,
@@ -258,7 +258,7 @@ def quick_circle(flat, info, rows, sub, scores, pose):  # type: ignore[no-untype
     for i in range(m):
         for a in range(3):
             own[4 + a] += sub[3 * i + a] / m
-    return quick_cylinder(sub, own, rows, np.empty(9 * BLOCK), scores, pose)
+    return quick_cylinder(sub, own, rows, np.empty(9 * ROW), scores, pose)
 
 
 @kernel
