@@ -43,6 +43,12 @@ _ROWS = (
         "Record the acquisition time.",
     ),
     Flag(
+        "assessment_short",
+        "warning",
+        "The experiment on the calibrated workpiece has fewer than the 20 measurements of ISO 15530-3.",
+        "Measure the calibrated workpiece again, on other days; the degrees of freedom count what there is.",
+    ),
+    Flag(
         "simulated_repeats_lost",
         "warning",
         "Some simulated repeats of the measurement found no feature; its distribution rests on the others.",

@@ -29,7 +29,8 @@ class Instrument:
     with ``expansion_u``; ``scale_u`` relative standard uncertainty of a scale (pixel size); ``edge_offset_u``
     standard uncertainty of an edge position from the edge criterion; ``probing_mpe`` of the 25-point probing test (ISO
     10360-5); ``linearity_u``, ``flatness_u`` and ``distortion_u`` standard uncertainties of a height scale's linearity,
-    of a reference flat, of an image's distortion. ``environment`` is in words. ``valid_until`` is an ISO date.
+    of a reference flat, of an image's distortion; ``volume`` two corners (3,) of the measuring volume in the frame of
+    the points. ``environment`` is in words. ``valid_until`` is an ISO date.
     """
 
     id: str
@@ -51,6 +52,7 @@ class Instrument:
     linearity_u: float | None = None
     flatness_u: float | None = None
     distortion_u: float | None = None
+    volume: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     environment: str | None = None
     certificate: str | None = None
     valid_until: str | None = None
@@ -70,6 +72,15 @@ class Instrument:
                 raise ParameterError(f"instrument {self.id}: {row.name} must be finite", got=repr(value))
             if value < 0.0 and row.name not in ("temperature", "expansion"):
                 raise ParameterError(f"instrument {self.id}: {row.name} must not be negative", got=repr(value))
+        if self.volume is not None:
+            low, high = (tuple(float(x) for x in corner) for corner in self.volume)
+            ordered = len(low) == len(high) == 3 and all(a < b for a, b in zip(low, high, strict=True))
+            if not ordered or not all(math.isfinite(x) for x in (*low, *high)):
+                raise ParameterError(
+                    f"instrument {self.id}: the volume is two corners", expected="lowest and highest x, y, z",
+                    got=repr(self.volume)[:80],
+                )  # fmt: skip
+            object.__setattr__(self, "volume", (low, high))
         if self.valid_until is not None:
             try:
                 date.fromisoformat(self.valid_until)
@@ -125,4 +136,7 @@ class Instrument:
 
     def to_dict(self) -> dict[str, Any]:
         """Only what was declared."""
-        return {row.name: getattr(self, row.name) for row in fields(self) if getattr(self, row.name) is not None}
+        found = {row.name: getattr(self, row.name) for row in fields(self) if getattr(self, row.name) is not None}
+        if self.volume is not None:
+            found["volume"] = [list(corner) for corner in self.volume]
+        return found

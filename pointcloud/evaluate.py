@@ -48,7 +48,7 @@ from pointcloud.prepare import to_reference_temperature
 
 FloatArray = NDArray[np.float64]
 ONE_SIDED = ("maximum_inscribed", "minimum_circumscribed")
-_PROVISIONAL = ("repeatability_only", "thermal_raw", "points_are_unknown", "ball_centre_uncompensated", "non_unique")
+PROVISIONAL = ("repeatability_only", "thermal_raw", "points_are_unknown", "ball_centre_uncompensated", "non_unique")
 
 
 def evaluate(
@@ -165,7 +165,7 @@ def _measure(
     flags = _flags.merge(flags, measured.flags)
     decision = None
     if request.tolerance is not None:
-        provisional = any(name in flags for name in _PROVISIONAL)
+        provisional = any(name in flags for name in PROVISIONAL)
         decision = decide(measured, request.tolerance, rule, provisional=provisional)
         if provisional:
             flags = _flags.merge(flags, ["provisional_verdict"])

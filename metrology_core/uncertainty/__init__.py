@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from metrology_core.uncertainty.calibrated import Assessment, artefact_ratio, assess
     from metrology_core.uncertainty.derivatives import expand, gradient_of
     from metrology_core.uncertainty.distributions import (
         ArcSine,
@@ -48,6 +49,11 @@ if TYPE_CHECKING:
     from metrology_core.uncertainty.sampling import seed_of, vectorised
 
 _HOMES = {
+    "calibrated": (
+        "Assessment",
+        "artefact_ratio",
+        "assess",
+    ),
     "derivatives": (
         "expand",
         "gradient_of",
@@ -126,6 +132,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "ArcSine",
+    "Assessment",
     "Beta",
     "Constant",
     "CurvilinearTrapezoidal",
@@ -151,6 +158,8 @@ __all__ = [
     "Validation",
     "Weibull",
     "acceptance_limits",
+    "artefact_ratio",
+    "assess",
     "capability_index",
     "coverage_interval",
     "coverage_region",

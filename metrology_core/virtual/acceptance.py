@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from metrology_core.errors import ParameterError
 from metrology_core.virtual.cmm import VirtualCMM, length_lines
 from metrology_core.virtual.probing import sphere_points
 
@@ -71,10 +72,11 @@ def probing_test(machine: VirtualCMM, trials: int, *, radius: float | None = Non
     from metrology_core.fitting import fit_many
 
     low, high = machine.volume
+    if machine.probing_mpe is None:
+        raise ParameterError(f"machine {machine.id} states no probing MPE", remedy="state probing_mpe")
     middle = 0.5 * (low + high)
     size = float((high - low).min()) / 100.0 if radius is None else radius
     normals = sphere_points()
     simulated = machine.simulate(middle + size * normals, normals, stop=trials, seed=seed, scope="probing test")
     form = fit_many(simulated, "sphere", start=Sphere(middle, size)).require().form
-    limit = machine.mpe_constant if machine.probing_mpe is None else machine.probing_mpe
-    return ProbingTest(form, limit)
+    return ProbingTest(form, machine.probing_mpe)

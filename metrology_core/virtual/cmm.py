@@ -4,7 +4,8 @@ An MPE is a bound that a test supervises, not a distribution. The model chosen h
 are normal; over the test lines of ISO 10360-2 the standard deviation of a length error is at most ``MPE(L) / k`` and
 reaches it on the worst line, k = 2 unless stated. Of ``MPE(L)^2 = (A + L/K)^2`` the part ``(L/K)^2`` goes to what grows
 with the length (scales, squareness), the rest to probing and to smooth waves of the 18 functions of the guideways.
-Lobing is scaled so that the probing test of ISO 10360-5 stays within its MPE with the same probability.
+Lobing is scaled so that the probing test of ISO 10360-5 stays within its MPE with the same probability, where that MPE
+is stated, and else gets a share of A.
 
 Scope: moving bridge, one stylus, points by normal contact, steady state. Not in it: dynamics, temperature gradients,
 stylus changes, distortion of the part. After the idea of Forbes, Appl. Sci. 15 (2025) 271:
@@ -51,7 +52,7 @@ class VirtualCMM:
     """A simulated coordinate measuring machine; lengths in ``unit``.
 
     ``mpe_constant`` A and ``mpe_per_length`` 1/K of ``E0,MPE = A + L/K``; ``volume`` ((3,), (3,)) lowest and highest
-    machine coordinates; ``coverage`` k (see the module); ``probing_mpe`` of the 25-point test (default A); ``noise`` of
+    machine coordinates; ``coverage`` k (see the module); ``probing_mpe`` of the 25-point test; ``noise`` of
     a point along its normal (default A / (4 k)), correlated over ``correlation_length`` along the surface where stated;
     ``tip_u`` of the tip radius; ``temperature`` of the part in degC, ``expansion`` in 1/K, with their ``_u`` (K, 1/K),
     for what remains of the correction to 20 degC; ``scale_expansion_u`` the same for the machine's scales, in 1 (a
@@ -170,8 +171,11 @@ class VirtualCMM:
 
     def _lobing(self, noise: float) -> float:
         """Standard deviation of the lobing coefficients: simulated 25-point tests exceed their MPE as often as lengths
-        exceed theirs (4.6 % for k = 2)."""
-        limit = self.mpe_constant if self.probing_mpe is None else self.probing_mpe
+        exceed theirs (4.6 % for k = 2). Without such an MPE lobing gets its share of A."""
+        limit = self.probing_mpe
+        if limit is None:  # a quarter of what noise leaves of (A / k)^2, as an even order enters a length: 4 a^2
+            room = (self.mpe_constant / self.coverage) ** 2 - 2.0 * noise**2
+            return 0.25 * math.sqrt(max(0.0, room)) if self.lobing_orders else 0.0
         if not self.lobing_orders or limit == 0.0:
             return 0.0
         at = sphere_points()
@@ -260,7 +264,8 @@ class VirtualCMM:
                 made.add(Cause(key, f"{name}/geometry/{key}", label), fields)
         if s.lobing:
             lobed = ", ".join(str(m) for m in self.lobing_orders)
-            label = f"lobing of the probe of {self.id} ({lobed} lobes; 25-point test within its MPE at k = {k:g})"
+            how = "a share of A" if self.probing_mpe is None else f"25-point test within its MPE at k = {k:g}"
+            label = f"lobing of the probe of {self.id} ({lobed} lobes; {how})"
             made.add(Cause("lobing", f"{name}/lobing", label), self._lobes(along, s.lobing))
         self._common(made, xyz, along)
         cause = Cause("repeatability", f"{name}/repeatability", f"repeatability of single points of {self.id}")

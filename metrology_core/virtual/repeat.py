@@ -296,9 +296,11 @@ def linear_measurement(
     characteristics: Sequence[AskedCharacteristic],
     *,
     datum: Datum | None = None,
+    points: bool = True,
 ) -> LinearBudget:
     """The law of propagation (JCGM 102) through the same chain: every mode of the instrument, and the noise of every
-    point, is displaced by one standard deviation to both sides; half the difference is its contribution."""
+    point, is displaced by one standard deviation to both sides; half the difference is its contribution. Without
+    ``points`` the independent errors of single points are left out (thousands of points are thousands of steps)."""
     _check(features, characteristics, datum)
     errors = {f.name: _Errors.of(instrument, f) for f in features}
     ids: dict[str, str] = {}
@@ -309,7 +311,7 @@ def linear_measurement(
     for feature in features:
         for part in errors[feature.name].parts:
             key = part.causes[part.noise_cause].key
-            if part.noisy(None):
+            if points and part.noisy(None):
                 ids |= {f"point/{feature.points_id}/{key}/{i}": key for i in range(part.n_points)}
     place = {influence: i for i, influence in enumerate(ids)}
     count = len(ids)
@@ -320,7 +322,7 @@ def linear_measurement(
         for part in errors[name].parts:
             for j, influence in enumerate(part.ids):
                 steps[place[influence]] = part.fields[j]
-            if part.noisy(None):
+            if points and part.noisy(None):
                 first = place[f"point/{scopes[name]}/{part.causes[part.noise_cause].key}/0"]
                 own = np.arange(part.n_points)
                 steps[first + own, own] = part.noise

@@ -69,15 +69,16 @@ def init(session: Session, path: Path, kind: str) -> int:
 
 
 @recipe.command()
+@click.option("--instrument", is_flag=True, help="The schema of instrument files instead.")
 @json_option
 @click.pass_obj
-def schema(session: Session) -> int:
+def schema(session: Session, instrument: bool) -> int:
     """Print the JSON Schema of recipes, for editors."""
     import json
 
-    from pipelines.recipe import recipe_schema
+    from pipelines.recipe.schema import instrument_schema, recipe_schema
 
-    document = recipe_schema()
+    document = instrument_schema() if instrument else recipe_schema()
     session.answer(document)
     session.answer_text(json.dumps(document, ensure_ascii=False, indent=2) + "\n")
     return 0

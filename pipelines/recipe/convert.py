@@ -14,11 +14,13 @@ from pipelines.recipe.models import (
     InstrumentSpec,
     Recipe,
     SemCharacteristicSpec,
+    VolumeSpec,
 )
 
 if TYPE_CHECKING:
     from metrology_core.conformity import DecisionRule, Tolerance
     from metrology_core.instrument import Instrument
+    from metrology_core.uncertainty.calibrated import Assessment
 
 
 def decision_rule(spec: DecisionSpec) -> DecisionRule:
@@ -27,8 +29,13 @@ def decision_rule(spec: DecisionSpec) -> DecisionRule:
 
     if spec.rule == "simple_acceptance":
         return DecisionRule.simple_acceptance()
+    factor = 1.0 if spec.guard_factor is None else spec.guard_factor
     if spec.rule == "guard_band":
-        return DecisionRule.guard_band(1.0 if spec.guard_factor is None else spec.guard_factor)
+        return DecisionRule.guard_band(factor)
+    if spec.rule == "guarded_rejection":
+        return DecisionRule.guarded_rejection(factor)
+    if spec.rule == "non_binary":
+        return DecisionRule.non_binary(factor)
     return DecisionRule.iso14253(spec.proving or "conformity", 0.95 if spec.probability is None else spec.probability)
 
 
@@ -88,9 +95,39 @@ def instrument(spec: InstrumentSpec | None, unit: str = "mm") -> Instrument | No
         expansion_u=spec.expansion.u.to("1/K") if spec.expansion else None,
         scale_u=spec.scale_u.to("1") if spec.scale_u else None,
         edge_offset_u=length(spec.edge_offset_u),
+        probing_mpe=length(spec.mpe.probing) if spec.mpe else None,
+        linearity_u=length(spec.linearity_u),
+        flatness_u=length(spec.flatness_u),
+        distortion_u=length(spec.distortion_u),
+        volume=None if spec.volume is None else _corners(spec.volume, unit),
+        environment=spec.environment,
         certificate=spec.certificate,
         valid_until=spec.valid_until,
         unit=unit,
+    )
+
+
+def _corners(spec: VolumeSpec, unit: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    return tuple(x.to(unit) for x in spec.lower), tuple(x.to(unit) for x in spec.upper)
+
+
+def assessment(spec: FeatureCharacteristicSpec, unit: str) -> Assessment | None:
+    """The experiment on a calibrated workpiece (ISO 15530-3) of a characteristic, in ``unit``."""
+    from metrology_core.quantity import Influence, Measured
+    from metrology_core.uncertainty.calibrated import assess
+
+    given = spec.calibrated_workpiece
+    if given is None:
+        return None
+    row = Influence(f"calibrated_workpiece/{spec.name}/certificate", "calibration of the workpiece", "B")
+    known = Measured.from_standard(given.value.to(unit), given.u.to(unit), unit, row)
+    return assess(
+        spec.name,
+        [reading.to(unit) for reading in given.readings],
+        known,
+        u_w=0.0 if given.u_workpiece is None else given.u_workpiece.to(unit),
+        u_b=0.0 if given.u_bias is None else given.u_bias.to(unit),
+        correct=given.correct,
     )
 
 

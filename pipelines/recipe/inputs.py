@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 from pipelines.recipe.amounts import (
     Expansion,
     ExpansionU,
+    Length,
     LengthU,
     LengthUnit,
     PositiveLength,
@@ -179,10 +180,24 @@ class TipSpec(Strict):
 
 
 class MpeSpec(Strict):
-    """Maximum permissible error ``constant + per_length * L`` (ISO 10360)."""
+    """Maximum permissible error ``constant + per_length * L`` (ISO 10360-2), and of the probing test (ISO 10360-5)."""
 
     constant: LengthU
     per_length: Ratio | None = None
+    probing: LengthU | None = None
+
+
+class VolumeSpec(Strict):
+    """The measuring volume: its lowest and highest corner in the frame of the input."""
+
+    lower: list[Length] = Field(min_length=3, max_length=3)
+    upper: list[Length] = Field(min_length=3, max_length=3)
+
+    @model_validator(mode="after")
+    def _order(self) -> VolumeSpec:
+        if not all(low.base < high.base for low, high in zip(self.lower, self.upper, strict=True)):
+            raise PydanticCustomError("bad_value", "each upper corner must lie above the lower", {"key": "upper"})
+        return self
 
 
 class InstrumentSpec(Strict):
@@ -198,6 +213,11 @@ class InstrumentSpec(Strict):
     expansion: ExpansionWithU | None = None
     scale_u: Ratio | None = None
     edge_offset_u: LengthU | None = None
+    linearity_u: LengthU | None = None
+    flatness_u: LengthU | None = None
+    distortion_u: LengthU | None = None
+    volume: VolumeSpec | None = None
+    environment: Name | None = Field(default=None, description="Where and how it stands, in words.")
     certificate: Name | None = None
     valid_until: str | None = Field(
         default=None, pattern=r"^\d{4}-\d{2}-\d{2}$", description="Last valid day, ISO date."
@@ -217,7 +237,7 @@ class InstrumentSpec(Strict):
 class DecisionSpec(Strict):
     """The decision rule. Default: ISO 14253-1, proving conformity, probability 0.95."""
 
-    rule: Literal["iso14253-1", "simple_acceptance", "guard_band"] = "iso14253-1"
+    rule: Literal["iso14253-1", "simple_acceptance", "guard_band", "guarded_rejection", "non_binary"] = "iso14253-1"
     proving: Literal["conformity", "nonconformity"] | None = None
     probability: float | None = Field(default=None, ge=0.5, lt=1.0)
     guard_factor: float | None = Field(default=None, ge=0.0)
@@ -230,10 +250,10 @@ class DecisionSpec(Strict):
                 "'proving' and 'probability' belong to rule iso14253-1, not to {rule}",
                 {"rule": self.rule, "key": "rule"},
             )
-        if self.rule != "guard_band" and self.guard_factor is not None:
+        if self.rule not in ("guard_band", "guarded_rejection", "non_binary") and self.guard_factor is not None:
             raise PydanticCustomError(
                 "contradiction",
-                "'guard_factor' belongs to rule guard_band, not to {rule}",
+                "'guard_factor' belongs to rules guard_band, guarded_rejection and non_binary, not to {rule}",
                 {"rule": self.rule, "key": "rule"},
             )
         return self

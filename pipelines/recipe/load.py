@@ -13,7 +13,13 @@ from metrology_core.canonical import sha256_json
 from metrology_core.provenance import digest_file
 from pipelines.recipe.amounts import Amount
 from pipelines.recipe.explain import problems_of
-from pipelines.recipe.models import FeatureCharacteristicSpec, InstrumentSpec, Recipe, SemCharacteristicSpec
+from pipelines.recipe.models import (
+    FeatureCharacteristicSpec,
+    FeaturesMeasure,
+    InstrumentSpec,
+    Recipe,
+    SemCharacteristicSpec,
+)
 from pipelines.recipe.problems import Problem, RecipeProblems
 from pipelines.recipe.semantic import check
 from pipelines.recipe.source import Document, Path_, get, parse, read_text
@@ -84,6 +90,7 @@ def _load(document: Document, source: Path) -> LoadedRecipe:
     except ValidationError as error:
         faults += problems_of(error, document, Recipe)
     faults += check(document)
+    faults += _simulation_from_file(recipe, document)
     files, missing = _named_files(document, folder)
     faults += missing
     if faults or recipe is None:
@@ -141,6 +148,23 @@ def _instrument_from_file(data: dict[str, Any], document: Document, folder: Path
         return problems_of(error, other, InstrumentSpec)
     data["instrument"] = other.data
     return []
+
+
+def _simulation_from_file(recipe: Recipe | None, document: Document) -> list[Problem]:
+    """A simulation is made from the instrument's MPE; one written in the recipe was checked with the other names."""
+    measure = None if recipe is None else recipe.measure
+    if recipe is None or not isinstance(measure, FeaturesMeasure) or measure.simulation is None:
+        return []
+    if recipe.instrument is not None and recipe.instrument.mpe is not None:
+        return []
+    if not isinstance(get(document.data, ("instrument", "file")), str):
+        return []
+    hint = "state mpe: {constant: 1.5 um, per_length: 3 um/m} in the file"
+    return [
+        document.problem(
+            "recipe/missing-key", "a simulation needs the MPE of the instrument", ("instrument", "file"), hint=hint
+        )
+    ]
 
 
 def _named_files(document: Document, folder: Path) -> tuple[dict[str, str], list[Problem]]:

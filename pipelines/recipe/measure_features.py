@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from pipelines.recipe.amounts import Length
+from pipelines.recipe.amounts import AnyAmount, Length
 from pipelines.recipe.base import CurveSpec, Direction, Name, ResultSpec, Strict
 
 FIT_KINDS = ("line", "plane", "circle", "sphere", "cylinder", "cone", "torus", "ellipse")
@@ -146,6 +146,60 @@ FeatureNames = Annotated[
 ]
 
 
+class CalibratedSpec(Strict):
+    """An experiment on a calibrated workpiece (ISO 15530-3): the source of this characteristic's uncertainty."""
+
+    value: AnyAmount
+    u: AnyAmount
+    readings: list[AnyAmount] = Field(min_length=2, max_length=10_000)
+    u_workpiece: AnyAmount | None = None
+    u_bias: AnyAmount | None = None
+    correct: bool = True
+
+    def amounts(self) -> list[Any]:
+        """All quantities, which must have one dimension."""
+        rows = [self.value, self.u, *self.readings, self.u_workpiece, self.u_bias]
+        return [row for row in rows if row is not None]
+
+    @model_validator(mode="after")
+    def _together(self) -> CalibratedSpec:
+        dimensions = {row.dimension for row in self.amounts()}
+        if len(dimensions) > 1:
+            raise PydanticCustomError(
+                "wrong_dimension",
+                "the quantities have different dimensions: {d}",
+                {"d": ", ".join(sorted(dimensions)), "key": "value"},
+            )
+        for key in ("u", "u_workpiece", "u_bias"):
+            row = getattr(self, key)
+            if row is not None and row.exact < 0:
+                raise PydanticCustomError(
+                    "out_of_range", "'{text}' must not be negative", {"text": row.text, "key": key}
+                )
+        return self
+
+
+class ProcessSpec(Strict):
+    """What the process makes: mean and standard deviation of the true values (normal), the prior of the risks."""
+
+    mean: AnyAmount
+    sd: AnyAmount
+
+    @model_validator(mode="after")
+    def _together(self) -> ProcessSpec:
+        if self.mean.dimension != self.sd.dimension or not self.sd.exact > 0:
+            raise PydanticCustomError(
+                "bad_value", "the standard deviation is above zero, in a unit of the mean", {"key": "sd"}
+            )
+        return self
+
+
+class SimulationSpec(Strict):
+    """Uncertainty by simulation: the measurement is repeated under a virtual machine made from the instrument."""
+
+    trials: int = Field(default=10_000, ge=100, le=1_000_000)
+
+
 class FeatureCharacteristicSpec(ResultSpec):
     """A characteristic of features (``of``: one name, or two; always a list here), in a datum system (``in``)."""
 
@@ -155,6 +209,8 @@ class FeatureCharacteristicSpec(ResultSpec):
         default=None, min_length=2, max_length=3, description="Theoretically exact location."
     )
     nominal_curve: CurveSpec | None = None
+    calibrated_workpiece: CalibratedSpec | None = None
+    process: ProcessSpec | None = None
 
 
 class FeaturesMeasure(Strict):
@@ -163,6 +219,7 @@ class FeaturesMeasure(Strict):
     kind: Literal["features"]
     features: list[FeatureSpec] = Field(min_length=1)
     datum_system: DatumSystemSpec | None = None
+    simulation: SimulationSpec | None = None
     characteristics: list[FeatureCharacteristicSpec] = Field(min_length=1)
 
     def feature(self, name: str) -> FeatureSpec:

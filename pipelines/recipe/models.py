@@ -24,6 +24,7 @@ from pipelines.recipe.inputs import (
     TextSpec,
     ThermalSpec,
     TipSpec,
+    VolumeSpec,
 )
 from pipelines.recipe.measure_contours import ContourCharacteristicSpec, DesignSpec, SemContoursMeasure
 from pipelines.recipe.measure_deviation import (
@@ -35,12 +36,15 @@ from pipelines.recipe.measure_deviation import (
 from pipelines.recipe.measure_features import (
     CRITERIA,
     FIT_KINDS,
+    CalibratedSpec,
     DatumSystemSpec,
     FeatureCharacteristicSpec,
     FeaturesMeasure,
     FeatureSpec,
+    ProcessSpec,
     RegionSpec,
     SelectSpec,
+    SimulationSpec,
 )
 from pipelines.recipe.measure_sem import (
     ContactCharacteristicSpec,
@@ -61,6 +65,7 @@ __all__ = [
     "AlignSpec",
     "ContactCharacteristicSpec",
     "ContourCharacteristicSpec",
+    "CalibratedSpec",
     "CurveSpec",
     "DatumSystemSpec",
     "DecisionSpec",
@@ -77,6 +82,7 @@ __all__ = [
     "Measure",
     "MpeSpec",
     "PixelSpec",
+    "ProcessSpec",
     "Recipe",
     "RegionSpec",
     "ResultSpec",
@@ -86,10 +92,12 @@ __all__ = [
     "SemContactsMeasure",
     "SemContoursMeasure",
     "SemLinesMeasure",
+    "SimulationSpec",
     "Strict",
     "ThermalSpec",
     "TipSpec",
     "ToleranceSpec",
+    "VolumeSpec",
 ]
 
 Measure = Annotated[

@@ -27,3 +27,16 @@ def recipe_schema() -> dict[str, Any]:
         **schema,
         "title": "Abbe recipe, version 1",
     }
+
+
+def instrument_schema() -> dict[str, Any]:
+    """JSON Schema of an instrument file: the keys of ``instrument`` in a recipe."""
+    from pipelines.recipe.models import InstrumentSpec
+
+    schema = InstrumentSpec.model_json_schema(by_alias=True, mode="validation")
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": "urn:abbe:instrument:1",
+        **schema,
+        "title": "Abbe instrument file",
+    }

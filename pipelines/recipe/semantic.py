@@ -29,6 +29,7 @@ def check(document: Document) -> list[Problem]:
     kind = get(document.data, ("measure", "kind"))
     found = [*_inputs(document, kind), *_unique(document, ("measure", "characteristics"), "characteristic")]
     if kind == "features":
+        found += _simulation(document)
         found += [*_unique(document, ("measure", "features"), "feature"), *_datum_system(document)]
     if kind in ("features", "sem_lines", "sem_contacts", "sem_contours", "deviation"):
         found += _characteristics(document, kind)
@@ -96,6 +97,23 @@ def _inputs(document: Document, kind: object) -> Iterator[Problem]:
                 yield document.problem(
                     "recipe/contradiction", f"'{key}' belongs to points_are: ball_centre", (*place, key), key=True
                 )
+
+
+def _simulation(document: Document) -> Iterator[Problem]:
+    """A simulation needs an instrument with an MPE: it is made from it."""
+    if not isinstance(get(document.data, ("measure", "simulation")), dict):
+        return
+    instrument = get(document.data, ("instrument",))
+    if isinstance(instrument, dict) and "file" in instrument:
+        return  # its content is checked in its own file, and here once it is known
+    if not isinstance(instrument, dict) or not isinstance(instrument.get("mpe"), dict):
+        yield document.problem(
+            "recipe/missing-key",
+            "a simulation needs an instrument with its MPE",
+            ("measure", "simulation"),
+            key=True,
+            hint="e.g. 'instrument: {id: CMM-07, mpe: {constant: 1.5 um, per_length: 3 um/m}}'",
+        )
 
 
 def _unique(document: Document, path: Path_, what: str) -> Iterator[Problem]:
@@ -299,6 +317,12 @@ def _limits(document: Document, place: Path_, row: dict[str, Any], definition: A
             found = _amount(value)
             if found is not None:
                 written.append(((*place, "tolerance", key), found))
+    for key, members in (("process", ("mean", "sd")), ("calibrated_workpiece", ("value",))):
+        part = row.get(key)
+        for member in members:
+            found = _amount(part.get(member)) if isinstance(part, dict) else None
+            if found is not None:
+                written.append(((*place, key, member), found))
     dimension = None if definition is None else definition.dimension
     if dimension is None and nominal is not None:
         dimension = nominal.dimension
@@ -311,6 +335,10 @@ def _limits(document: Document, place: Path_, row: dict[str, Any], definition: A
                 where,
             )
     if not isinstance(limits, dict):
+        if isinstance(row.get("process"), dict):
+            yield document.problem(
+                "recipe/contradiction", "the risks of a process need a tolerance", (*place, "process"), key=True
+            )
         return
     if {"plus_minus", "minus", "plus"} & limits.keys() and "nominal" not in row:
         yield document.problem(

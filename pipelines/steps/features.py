@@ -14,6 +14,7 @@ from metrology_core.errors import RecipeError
 from pipelines.recipe.convert import calibration_flags, decision_rule, instrument, tolerance
 from pipelines.record import StepResult
 from pipelines.steps.common import acquisition_of, digests, result_unit, single_input, under_calibration
+from pipelines.steps.feature_uncertainty import assessed, simulated, with_risks
 
 if TYPE_CHECKING:
     from pipelines.plan import Task
@@ -35,12 +36,15 @@ def measure_features(recipe: Recipe, task: Task, root: Path) -> StepResult:
     unit = points.unit
     system = measure.datum_system
     curves: dict[tuple[str, str], NominalCurve] = {}
+    declared = instrument(recipe.instrument, unit)
+    requests = [characteristic_request(spec, unit, recipe, curves) for spec in measure.characteristics]
+    datum = None if system is None else DatumRequest(system.name, system.primary, system.secondary, system.tertiary)
     found = evaluate(
         points,
         [feature_request(spec, unit) for spec in measure.features],
-        [characteristic_request(spec, unit, recipe, curves) for spec in measure.characteristics],
-        datum=None if system is None else DatumRequest(system.name, system.primary, system.secondary, system.tertiary),
-        instrument=instrument(recipe.instrument, unit),
+        requests,
+        datum=datum,
+        instrument=declared,
         rule=decision_rule(recipe.decision),
         inputs=digests(task),
         seed=recipe.seed,
@@ -49,11 +53,15 @@ def measure_features(recipe: Recipe, task: Task, root: Path) -> StepResult:
     arrays: dict[str, np.ndarray] = {}
     if found.deviations is not None:
         views, arrays = deviation_view(found.deviations)
+    measurements = found.measurements
+    if measure.simulation is not None:
+        measurements, view, array = simulated(recipe, found, requests, datum, declared, digests(task)[0])
+        views, arrays = (*views, *view), arrays | array
+    measurements = with_risks(recipe, assessed(recipe, measurements))
     calibration = calibration_flags(recipe, task.acquisition.get("time"))
-    flags = _flags.merge(found.flags, calibration)
-    declared = instrument(recipe.instrument, unit)
+    flags = _flags.merge(found.flags, *(m.flags for m in measurements), calibration)
     return StepResult(
-        measurements=under_calibration(found.measurements, calibration),
+        measurements=under_calibration(measurements, calibration),
         features=tuple(row.to_dict() for row in found.features),
         views=views,
         arrays=arrays,

@@ -81,7 +81,9 @@ def test_the_protocol_is_met() -> None:
     assert {cause.key for cause in m.causes} == {
         "scale", "squareness", "position", "straightness", "rotation", "lobing", "repeatability",
     }  # fmt: skip
-    assert all("k" in c.label or "MPE" in c.label or c.key == "repeatability" for c in m.causes)
+    assert all("MPE / 2" in c.label or c.key in ("repeatability", "lobing") for c in m.causes)
+    stated = {c.key: c.label for c in machine(probing_mpe=1.2e-3).causes}
+    assert "25-point test within its MPE at k = 2" in stated["lobing"]
 
 
 # --- closed forms

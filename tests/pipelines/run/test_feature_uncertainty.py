@@ -1,0 +1,179 @@
+"""Recipes that name another source of uncertainty: simulation, calibrated workpiece, process prior, instrument file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from metrology_core.conformity import Tolerance
+from metrology_core.uncertainty import Normal, global_risk, specific_risk
+from pipelines.recipe import RecipeProblems, decision_rule, parse_recipe
+from pipelines.recipe.models import DecisionSpec
+from pipelines.record import read_record
+from pipelines.run import run_recipe
+from pointcloud.simulate import simulate_lot
+from tests.pipelines.recipe.test_recipe_errors import BASE, faults, place
+
+READINGS = ", ".join(f"{60.0 + 1e-3 * (1.0 + (-1.0) ** i):.4f} mm" for i in range(20))
+WORKPIECE = f"{{value: 60.0004 mm, u: 0.3 um, readings: [{READINGS}], u_workpiece: 0.4 um}}"
+
+
+def edited(folder: Path, *pairs: tuple[str, str]) -> Path:
+    text = (folder / "recipe.yaml").read_text(encoding="utf-8")
+    for old, new in pairs:
+        assert old in text, old
+        text = text.replace(old, new, 1)
+    (folder / "recipe.yaml").write_text(text, encoding="utf-8")
+    return folder / "recipe.yaml"
+
+
+@pytest.fixture(scope="module")
+def lot(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("lot")
+    simulate_lot(folder, n=1, bad={})
+    return edited(
+        folder,
+        ("  datum_system:", "  simulation: {trials: 400}\n  datum_system:"),
+        ("of: bore, nominal: 60 mm,", f"of: bore, nominal: 60 mm, calibrated_workpiece: {WORKPIECE},"),
+        ("of: seat_1, nominal: 100 mm,", "of: seat_1, nominal: 100 mm, process: {mean: 100 mm, sd: 8 um},"),
+        ('valid_until: "2027-06-30"', 'valid_until: "2026-01-31"\n  environment: room 2'),
+    )
+
+
+@pytest.fixture(scope="module")
+def record(lot: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    out = tmp_path_factory.mktemp("run") / "r"
+    run_recipe(lot, out=out, report=False)
+    return read_record(next((out / "measurements").glob("*.h5")))
+
+
+def row(record: Any, name: str) -> dict[str, Any]:
+    return next(m for m in record.document["measurements"] if m["name"] == name)
+
+
+def test_simulated_uncertainty_reaches_the_record(record: Any) -> None:
+    hole = row(record, "hole position")
+    assert "uncertainty by simulation of CMM-07, 400 repeats" in hole["method"]
+    causes = {part["id"].rsplit("/", 1)[1] for part in hole["budget"]}
+    assert {"scale", "squareness", "position", "repeatability", "temperature"} <= causes
+    assert all("MPE / 2" in part["label"] for part in hole["budget"] if part["id"].endswith(("scale", "position")))
+    assert hole["interval"][0] < hole["value"] < hole["interval"][1]
+    view = next(view for view in record.document["views"] if view["kind"] == "simulation")
+    names = view["names"]
+    correlation = np.asarray(record.arrays["simulation/correlation"])
+    assert correlation.shape == (len(names), len(names)) and "blade section profile" in view["skipped"]
+    # two sizes are probed with one tip of unknown radius: bore and shaft go against each other
+    assert correlation[names.index("bore diameter"), names.index("seat 2 diameter")] < -0.2
+    assert 0.0 <= view["joint_conformity"] <= 1.0 and view["trials"] == 400
+    assert "uncertainty by simulation" not in row(record, "blade section profile")["method"]
+
+
+def test_an_expired_calibration_is_on_every_result(record: Any) -> None:
+    for m in record.document["measurements"]:
+        assert {"calibration_expired", "provisional_verdict"} <= set(m["flags"]), m["name"]
+        assert m["decision"]["provisional"]
+    assert record.document["instrument"]["environment"] == "room 2"
+
+
+def test_the_calibrated_workpiece_is_the_source_of_its_characteristic(record: Any) -> None:
+    bore = row(record, "bore diameter")
+    assert {part["id"].split("/")[-1 if "process" not in part["id"] else -2] for part in bore["budget"]} == {
+        "calibration", "process", "workpiece",
+    }  # fmt: skip
+    # mean reading 60.001 against 60.0004; the sd of ten 0 and ten 2 um is sqrt(20/19) um; by hand
+    assert bore["u"] == pytest.approx(1e-3 * np.sqrt(0.09 + 20.0 / 19.0 + 0.16), rel=1e-9)
+    assert "corrected for its bias of 0.0006 mm" in bore["method"] and "ISO 15530-3" in bore["method"]
+    assert bore["dof"] == pytest.approx(19.0 * (bore["u"] ** 2 / (1e-6 * 20.0 / 19.0)) ** 2, rel=1e-9)
+
+
+def test_risks_under_a_process(record: Any) -> None:
+    seat = row(record, "seat 1 diameter")
+    risk = seat["details"]["risk"]
+    limits, prior = Tolerance(99.985, 100.015, "mm"), Normal(100.0, 8e-3)
+    assert risk["conformity_probability"] == pytest.approx(
+        specific_risk(seat["value"], seat["u"], limits, prior).conforming, abs=1e-12
+    )
+    accept = Tolerance(seat["decision"]["acceptance_lower"], seat["decision"]["acceptance_upper"], "mm")
+    assert risk["consumer_risk"] == pytest.approx(global_risk(prior, seat["u"], limits, accept).consumer, abs=1e-12)
+    # with guarded acceptance next to nothing wrong is accepted: below 5 % of what the process makes wrong
+    assert risk["consumer_risk"] < 0.05 * (1.0 - risk["conforming"]) + 1e-4
+
+
+def test_two_runs_give_the_same_bytes(lot: Path, tmp_path: Path) -> None:
+    found = []
+    for name in ("a", "b"):
+        run_recipe(lot, out=tmp_path / name, report=False)
+        found.append(next((tmp_path / name / "measurements").glob("*.h5")).read_bytes())
+    assert found[0] == found[1]
+
+
+# --- recipes
+def test_decision_rules_of_the_recipe() -> None:
+    made = {
+        rule: decision_rule(DecisionSpec(rule=rule, guard_factor=0.5))
+        for rule in ("guard_band", "guarded_rejection", "non_binary")
+    }  # type: ignore[arg-type]
+    assert made["guard_band"].factor == 0.5 and made["guarded_rejection"].factor == -0.5
+    assert made["non_binary"].kind == "non_binary" and made["non_binary"].factor == 0.5
+    text = BASE.replace(
+        "decision: {rule: iso14253-1, proving: conformity, probability: 0.95}",
+        "decision: {rule: non_binary, guard_factor: 0.5}",
+    )
+    assert decision_rule(parse_recipe(text).recipe.decision).kind == "non_binary"
+    bad = BASE.replace(
+        "decision: {rule: iso14253-1, proving: conformity, probability: 0.95}",
+        "decision: {rule: simple_acceptance, guard_factor: 1.0}",
+    )
+    assert "guarded_rejection" in faults(bad)[0].message
+
+
+SIMULATED = BASE.replace("  datum_system:", "  simulation: {trials: 1000}\n  datum_system:")
+BORE = "of: bore, nominal: 60 mm,"
+MIXED = "calibrated_workpiece: {value: 60 mm, u: 1 um, readings: [60 mm, 1 deg]}"
+FLAT = "volume: {lower: [0 mm, 0 mm, 0 mm], upper: [1 mm, 1 mm, 0 mm]}"
+CASES = {  # what is written, the place of the fault, what is said
+    "no MPE": (
+        SIMULATED.replace("  mpe: {constant: 1.5 um, per_length: 3 um/m}\n", ""), "simulation:", "with its MPE",
+    ),
+    "trials": (SIMULATED.replace("trials: 1000", "trials: 5"), "5}\n  datum", "100"),
+    "volume": (BASE.replace("  noise:", f"  {FLAT}\n  noise:"), "[1 mm, 1 mm, 0 mm]", "above the lower"),
+    "angle": (BASE.replace(BORE, f"process: {{mean: 1 deg, sd: 1 deg}}, {BORE}"), "1 deg", "is a length"),
+    "mixed": (BASE.replace(BORE, f"{MIXED}, {BORE}"), "60 mm, u:", "different dimensions"),
+    "no tolerance": (
+        BASE.replace("of: flange, tolerance: {max: 20 um}", "of: flange, process: {mean: 5 um, sd: 1 um}"),
+        "process", "need a tolerance",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_faults_are_found_at_their_place(name: str) -> None:
+    text, marker, message = CASES[name]
+    assert any(
+        (f.line, f.column) == place(text, marker) and message in f.message + (f.hint or "") for f in faults(text)
+    ), [(f.line, f.column, f.message) for f in faults(text)]
+
+
+def test_an_instrument_file_without_mpe_is_no_simulation(tmp_path: Path) -> None:
+    lines = SIMULATED.splitlines(keepends=True)
+    start, end = lines.index("instrument:\n"), next(i for i, line in enumerate(lines) if line.startswith("decision"))
+    (tmp_path / "cmm.yaml").write_text("id: CMM-07\nnoise: 0.4 um\n")
+    text = "".join([*lines[:start], "instrument: {file: cmm.yaml}\n", *lines[end:]])
+    with pytest.raises(RecipeProblems) as caught:
+        parse_recipe(text, folder=tmp_path)
+    assert "needs the MPE of the instrument" in caught.value.problems[0].message
+    (tmp_path / "cmm.yaml").write_text("".join(line[2:] for line in lines[start + 1 : end]))
+    assert parse_recipe(text, folder=tmp_path).recipe.measure.simulation is not None  # type: ignore[union-attr]
+
+
+def test_the_schema_of_instrument_files(capsys: pytest.CaptureFixture[str]) -> None:
+    from pipelines.cli.entry import main
+
+    assert main(["recipe", "schema", "--instrument"]) == 0
+    schema = json.loads(capsys.readouterr().out)
+    assert {"id", "mpe", "certificate", "valid_until", "environment", "volume"} <= set(schema["properties"])
+    assert schema["required"] == ["id"] and schema["additionalProperties"] is False
