@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,15 +30,15 @@ class LoadedBudget:
 
 def load_budget(path: str | Path) -> LoadedBudget:
     """Read and check a budget file; raises `RecipeProblems` with every fault found."""
-    return _load(read_text(Path(path), str(path)))
+    return _load(read_text(Path(path), str(path)), Path(path).parent)
 
 
-def parse_budget(text: str, name: str = "budget.yaml") -> LoadedBudget:
-    """Check a budget given as text."""
-    return _load(parse(text, name))
+def parse_budget(text: str, name: str = "budget.yaml", *, folder: str | Path = ".") -> LoadedBudget:
+    """Check a budget given as text; the certificates that it names lie under ``folder``."""
+    return _load(parse(text, name), Path(folder))
 
 
-def _load(document: Document) -> LoadedBudget:
+def _load(document: Document, folder: Path) -> LoadedBudget:
     faults: list[Problem] = [
         replace(fault, hint="'abbe budget --template' prints an example") if "empty" in fault.message else fault
         for fault in document.problems
@@ -58,7 +59,11 @@ def _load(document: Document) -> LoadedBudget:
     where, model, found = _expressions(document)
     faults += found
     if budget is not None:
+        budget, more = _certificates(budget, document, folder)
+        faults += more
         faults += _references(budget, document)
+        if not found:
+            faults += _units(budget, where, model, document)
     if faults or budget is None:
         raise RecipeProblems(_once(faults))
     return LoadedBudget(budget, where, model, document.text)
@@ -156,6 +161,89 @@ def _inside(document: Document, path: Path_, message: str, start: int, length: i
     if line[span.column - 1 : span.column] in ("|", ">") or column > len(line):
         return document.at("recipe/expression", message, span, path=path, hint=hint)
     return document.at("recipe/expression", message, Span(span.line, column, length), path=path, hint=hint)
+
+
+def _certificates(budget: Budget, document: Document, folder: Path) -> tuple[Budget, list[Problem]]:
+    """Inputs from digital calibration certificates become what these state: value, unit, standard uncertainty."""
+    from pipelines.budget.certificate import converted, read_certificate
+    from pipelines.recipe.load import inside
+
+    inputs = dict(budget.inputs)
+    faults: list[Problem] = []
+    for name, spec in budget.inputs.items():
+        if spec.distribution != "certificate" or spec.file is None or spec.quantity is None:
+            continue
+        place: Path_ = ("inputs", name, "file")
+        target = inside(folder, spec.file)
+        if target is None:
+            faults.append(document.problem("recipe/file", f"'{spec.file}' lies outside the budget's folder", place))
+            continue
+        try:
+            certificate = read_certificate(target)
+        except AbbeError as error:
+            faults.append(document.problem("recipe/file", f"'{spec.file}': {error}", place))
+            continue
+        found = certificate.find(spec.quantity)
+        place = ("inputs", name, "quantity")
+        if len(found) != 1:
+            known = sorted({key for q in certificate.quantities for key in (q.id, *q.types) if key})
+            message = f"{len(found)} quantities of '{spec.file}' are called '{spec.quantity}'"
+            hint = did_you_mean(spec.quantity, known, otherwise="quantities") if not found else "name one by its id"
+            faults.append(document.problem("recipe/bad-value", message, place, hint=hint))
+            continue
+        try:
+            value, u, unit = converted(found[0], spec.item, spec.unit)
+        except ValueError as error:
+            faults.append(document.problem("recipe/bad-value", str(error), place))
+            continue
+        label = spec.label or f"{found[0].name or spec.quantity}, certificate {certificate.identifier}"[:120]
+        flat = any(word in found[0].distribution.lower() for word in ("rect", "uniform"))
+        inputs[name] = InputSpec(
+            distribution="rectangular" if flat else "normal",
+            value=value,
+            unit=unit,
+            label=label,
+            type=spec.type or "B",
+            dof=spec.dof,
+            half_width=u * math.sqrt(3.0) if flat else None,
+            u=None if flat else u,
+        )
+    return budget.model_copy(update={"inputs": inputs}), faults
+
+
+def _units(
+    budget: Budget, where: dict[str, Expression], model: dict[str, Expression], document: Document
+) -> list[Problem]:
+    """Contradictions of units: sums of different quantities or of different scales, outputs in another unit."""
+    from pipelines.budget.unit_algebra import Unit, read_unit, unit_of
+
+    if not budget.check_units:
+        return []
+    faults = []
+    known: dict[str, Unit | None] = {
+        name: None if spec.unit is None else read_unit(spec.unit) for name, spec in budget.inputs.items()
+    }
+    hint = "'check_units: false' turns this check off"
+    for key, rows in (("where", where), ("model", model)):
+        for name, expression in rows.items():
+            place: Path_ = (key, name)
+            try:
+                found = unit_of(expression.text, known)
+            except ExpressionError as error:
+                said = f"{error.hint}; {hint}" if error.hint else hint
+                faults.append(_inside(document, place, error.message, error.start, error.length, said))
+                found = None
+            if key == "where":
+                known[name] = found
+                continue
+            stated = budget.outputs.get(name)
+            wanted = None if stated is None or stated.unit is None else read_unit(stated.unit)
+            if found is not None and wanted is not None and not found.literal and not found.agrees(wanted):
+                message = (
+                    f"the model gives {found}, the output is said to be in {stated.unit if stated else ''} ({wanted})"
+                )
+                faults.append(document.problem("recipe/wrong-dimension", message, ("outputs", name, "unit"), hint=hint))
+    return faults
 
 
 def _references(budget: Budget, document: Document) -> list[Problem]:

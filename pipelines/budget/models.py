@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PlainValidator, model_validator
+from pydantic import BeforeValidator, Field, PlainValidator, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from pipelines.recipe.amounts import Amount, parse_amount
+from pipelines.recipe.base import relative_path
 from pipelines.recipe.models import Strict
 
 SCHEMA_ID = "abbe/budget/1"
@@ -52,6 +53,7 @@ FORMS: dict[str, tuple[frozenset[str], ...]] = {
         "weibull": ("shape scale",),
         "constant": ("value",),
         "readings": ("readings", "readings together"),
+        "certificate": ("file quantity", "file quantity item"),
     }.items()
 }
 _SHAPE_KEYS = frozenset().union(*(form for forms in FORMS.values() for form in forms))
@@ -71,6 +73,7 @@ DistributionName = Literal[
     "weibull",
     "constant",
     "readings",
+    "certificate",
 ]
 
 
@@ -103,6 +106,14 @@ class InputSpec(Strict):
     s: Positive | None = None
     readings: Annotated[list[Value], Field(min_length=2, max_length=100_000)] | None = None
     together: Name | None = None
+    file: str | None = None
+    quantity: Name | None = None
+    item: Annotated[int, Field(ge=1)] | None = None
+
+    @field_validator("file")
+    @classmethod
+    def _inside(cls, value: str | None) -> str | None:
+        return None if value is None else relative_path(value, "file")
 
     @model_validator(mode="after")
     def _whole(self) -> InputSpec:
@@ -186,6 +197,7 @@ class Budget(Strict):
     coverage: CoverageSpec = CoverageSpec()
     gum: GumSpec = GumSpec()
     monte_carlo: MonteCarloSpec = MonteCarloSpec()
+    check_units: bool = True
 
 
 def is_identifier(name: str) -> bool:

@@ -20,10 +20,17 @@ if TYPE_CHECKING:
 @click.option("--trials", metavar="N|adaptive", help="Number of Monte Carlo trials instead of the file's.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Seed instead of the file's.")
 @click.option("--template", is_flag=True, help="Print an example file and stop.")
+@click.option("--certificate", type=click.Path(path_type=Path), help="List the quantities of a DCC and stop.")
 @json_option
 @click.pass_obj
 def budget(
-    session: Session, model: Path | None, out: Path | None, trials: str | None, seed: int | None, template: bool
+    session: Session,
+    model: Path | None,
+    out: Path | None,
+    trials: str | None,
+    seed: int | None,
+    template: bool,
+    certificate: Path | None,
 ) -> int:
     """Evaluate the uncertainty budget of the YAML file MODEL.
 
@@ -40,6 +47,8 @@ def budget(
     if template:
         session.answer_text(TEMPLATE)
         return 0
+    if certificate is not None:
+        return _certificate(session, certificate)
     if model is None:
         raise click.UsageError("Missing argument 'MODEL' (or --template for an example).")
     loaded = _with_options(load_budget(model), trials, seed)
@@ -52,6 +61,24 @@ def budget(
     if not session.as_json:
         _show(session, result)
     return int(ExitCode.CONFORMING if result.drawn.converged else ExitCode.NOT_MEASURED)
+
+
+def _certificate(session: Session, path: Path) -> int:
+    from pipelines.budget.certificate import read_certificate
+
+    found = read_certificate(path)
+    session.answer(found.to_dict())
+    if session.as_json:
+        return 0
+    head = f"{found.identifier}, {found.laboratory}, {found.performed}, schema {found.schema}"
+    session.console.print(head, markup=False)
+    for q in found.quantities:
+        key = q.id or " ".join(q.types) or q.name
+        size = f"{q.values[0]:.10g}" if len(q.values) == 1 else f"{len(q.values)} values, {q.values[0]:.10g} first"
+        u = "no uncertainty" if q.u is None else f"u = {q.u[0]:.3g}" + ("" if q.k is None else f" (k = {q.k:g} there)")
+        line = f"{key}: {size} {q.unit}, {u}" + (f"; {q.name}" if q.name else "")
+        session.console.print(line, markup=False, soft_wrap=True, highlight=False)
+    return 0
 
 
 def _with_options(loaded: Any, trials: str | None, seed: int | None) -> Any:

@@ -64,8 +64,8 @@ class Node:
             stack.extend(reversed(node.children))
 
 
-def parse(source: FileBytes) -> Node:
-    """Root element of an XML file; raises `ReaderError` for broken XML and for any DTD or entity."""
+def parse(source: FileBytes, *, kind: str = "QIF") -> Node:
+    """Root element of an XML file of this kind; raises `ReaderError` for broken XML and for any DTD or entity."""
     parser = expat.ParserCreate(namespace_separator="}")
     parser.buffer_text = True
     parser.SetParamEntityParsing(expat.XML_PARAM_ENTITY_PARSING_NEVER)
@@ -77,7 +77,7 @@ def parse(source: FileBytes) -> Node:
             source.fail(
                 f"elements are nested deeper than {MAX_DEPTH}",
                 f"line {parser.CurrentLineNumber}",
-                "this is no QIF file",
+                f"this is no {kind} file",
             )
         local = {key.rpartition("}")[2]: value for key, value in attributes.items()}
         node = Node(name.rpartition("}")[2], local, parser.CurrentLineNumber)
@@ -95,7 +95,7 @@ def parse(source: FileBytes) -> Node:
         source.fail(
             "holds a document type or an entity, which are refused: they can read other files or grow without limit",
             f"line {parser.CurrentLineNumber}",
-            "remove the <!DOCTYPE ...> part; QIF needs none",
+            f"remove the <!DOCTYPE ...> part; {kind} needs none",
         )
 
     parser.StartElementHandler = start
