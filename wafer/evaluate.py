@@ -98,7 +98,8 @@ def measure_sem_lines(
     two criteria on one image count as one cause. Further influences: grey levels of the plateaus and the plateau that
     narrow stripes miss (lines and spaces with opposite signs), pixel size (relative, shared by all characteristics
     and, with an ``instrument``, by all its images), edge criterion (``edge_offset_u`` per edge: widths of lines and
-    spaces with opposite signs, pitch none). Without a declared uncertainty of the pixel size the results carry
+    spaces with opposite signs, pitch none), drift of the scan scale (from
+    its change over the frame). Without a declared uncertainty of the pixel size the results carry
     ``repeatability_only``.
 
     Flags: those of `wafer.edges.find_edges`, of the image, ``few_lines``, ``biased_roughness``, ``pitch_conflict``,
@@ -203,7 +204,17 @@ def measure_sem_lines(
                 f"; narrow stripes do not reach their plateau: against full plateaus the width changes by up to "
                 f"{short * scale * line_polarity * (1 if sign > 0 else -1):+.2g} {image.unit}, not corrected"
             )
-    measurements.update(budget.from_edges(linear, found, fit, line_polarity, short))
+    drift = 0.0
+    if (
+        fit is not None and fit.pitch.weights is not None and settings.orientation == "vertical"
+    ):  # rows in order of time
+        frame_u, change, change_u = _pitch.frame_drift(found, fit.pitch.weights)
+        drift = frame_u / fit.pitch.value
+        facts["scale_change_over_frame"], facts["scale_change_over_frame_u"] = (
+            change / fit.pitch.value,
+            change_u / fit.pitch.value,
+        )
+    measurements.update(budget.from_edges(linear, found, fit, line_polarity, short, drift))
     both = np.concatenate([lines.left_variance, lines.right_variance])
     for stem, variances, what in (("lwr", lines.variance, "line widths"), ("ler", both, "edges of complete lines")):
         rough = _lines.roughness(variances)

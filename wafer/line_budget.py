@@ -98,9 +98,10 @@ class Budget:
         return Measured(value, self.unit, parts, rows, bound)
 
     def from_edges(
-        self, linear: Mapping[str, Any], found: Any, fit: Any, line_polarity: int, short: float
+        self, linear: Mapping[str, Any], found: Any, fit: Any, line_polarity: int, short: float, drift: float = 0.0
     ) -> dict[str, Measured]:
-        """Pitch, line and space from the same edges: contributions in pixels that keep their covariances."""
+        """Pitch, line and space from the same edges: contributions in pixels that keep their covariances. ``drift``:
+        relative standard uncertainty of the scale of this frame (`wafer.pitch.frame_drift`)."""
         from wafer import lines as _lines
         from wafer import pitch as _pitch
 
@@ -111,6 +112,7 @@ class Budget:
         sampled = None if fit is None else _pitch.sampling_covariance(found, fit, line_polarity)
         scatter = None if sampled is None else _lines.causes(weights, sampled[0])
         level = Influence(f"{self.scope}/level", "grey levels of the plateaus, shift by noise", "A")
+        frame = Influence(f"{self.scope}/frame", "drift of the scan scale, from its change over the frame", "B")
         missed = Influence(f"{self.scope}/plateau", "plateau not reached by narrow stripes", "B")
         out = {}
         for i, (name, estimate) in enumerate(linear.items()):
@@ -123,6 +125,7 @@ class Budget:
                     given.append((Influence(f"{self.scope}/edges/sampling/{j}", SAMPLING, "A", sampled[1]), float(c)))
             sign = {"sem.cd_line": line_polarity, "sem.cd_space": -line_polarity}.get(name, 0)
             given += [(level, sign * _lines.common_shift(found)), (missed, sign * short)]
+            given.append((frame, estimate.value * drift))
             edges = {"sem.cd_line": 2, "sem.cd_space": -2}.get(name, 0)
             out[name] = self.length(name, estimate, edges=edges, bound=0.0 if sign else None, given=given)
         return out

@@ -111,11 +111,18 @@ def measure_roughness(
         near = float(fit.parameters[1]), float(fit.parameters[2])
         if stem == "ler" and rest.kept < 1.0:
             fit = _scaled(fit, 1.0 / rest.kept)
+        gain, gain_u = _gain(found, float(fit.parameters[0]) * (1.0 if stem == "ler" else math.sqrt(0.5)))
+        if gain < 1.0:
+            fit = _followed(fit, gain, gain_u)
+            out.facts[f"{stem}_gain"], out.facts[f"{stem}_gain_u"] = gain, gain_u
         noise = "white noise" if noise_lags is None else "noise with the measured correlation of the rows"
+        follows = (
+            f"; divided by {gain:.4f}, the share of its wander that an edge shows in this noise" if gain < 1 else ""
+        )
         shift = "; common shift of each row taken off" if stem == "ler" and rest.kept < 1.0 else ""
         method = (
             f"debiased-Whittle likelihood of the mean periodogram of {fit.traces} {what}, stretched-exponential "
-            f"autocorrelation and {noise}; {detrend} detrend, {box}{shift}; {common}"
+            f"autocorrelation and {noise}; {detrend} detrend, {box}{shift}{follows}; {common}"
         )
         _characteristics(out, stem, fit, budget, row, along, method)
         spread = math.sqrt((2.0 + 6.0 / fit.traces) / fit.expected.size)
@@ -129,7 +136,7 @@ def measure_roughness(
             # c = 1 - var(w) / (2 var(edge)): enough to count independent traces
             pair = float(np.clip(np.mean(rest.products) / max(rest.variance, 1e-300), -1.0, 1.0))
         else:
-            _correlation(out, rest, fit, budget, common)
+            _correlation(out, rest, fit, gain, budget, common)
     return out
 
 
@@ -147,6 +154,29 @@ def _scaled(fit: Roughness, factor: float) -> Roughness:
     return replace(
         fit, parameters=fit.parameters * scale, covariance=fit.covariance * np.outer(scale, scale), box=fit.box * root,
         box_gradient=fit.box_gradient * root / scale,
+    )  # fmt: skip
+
+
+def _gain(found: EdgeSet, seen: float) -> tuple[float, float]:
+    """Share of the wander of the edges that their found places show, and its standard uncertainty; ``seen`` (pixels)
+    is the standard deviation of the wander that they show. Both polarities count alike, as their draws do."""
+    sides = list(found.noise_sd.values())
+    gain, gain_u = 1.0, 0.0
+    for _ in range(4):
+        each = [side.gain(seen / gain) for side in sides]
+        gain = float(np.mean([g for g, _ in each])) if each else 1.0
+        gain_u = float(np.mean([u for _, u in each])) if each else 0.0
+    return gain, gain_u
+
+
+def _followed(fit: Roughness, gain: float, gain_u: float) -> Roughness:
+    """The fit of edges that show ``gain`` of their wander: sigma and the spectrum of the roughness, not the noise."""
+    scale = np.array([1.0 / gain, 1.0, 1.0, 1.0])
+    covariance = fit.covariance * np.outer(scale, scale)
+    covariance[0, 0] += (fit.parameters[0] / gain * gain_u / gain) ** 2
+    return replace(
+        fit, parameters=fit.parameters * scale, covariance=covariance, box=fit.box / gain,
+        box_gradient=fit.box_gradient / gain / scale, clean=fit.clean / gain**2,
     )  # fmt: skip
 
 
@@ -189,10 +219,12 @@ def _characteristics(
         "standard deviation of the noise of one row, from the spectrum")  # fmt: skip
 
 
-def _correlation(out: RoughnessReport, rest: Residuals, fit: Roughness, budget: Budget, common: str) -> None:
+def _correlation(
+    out: RoughnessReport, rest: Residuals, fit: Roughness, gain: float, budget: Budget, common: str
+) -> None:
     """Correlation of the edges of a line: mean product of their residuals (noise is not shared) over the variance."""
     products = rest.products[np.isfinite(rest.products)]
-    variance = fit.box**2
+    variance = (fit.box * gain) ** 2  # as the products: of what the found edges show
     if products.size < 3:
         out.missing[CORRELATION] = "fewer than three complete lines"
         return

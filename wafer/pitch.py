@@ -11,6 +11,8 @@ from metrology_core.errors import DataError
 from wafer.edges import EdgeSet
 from wafer.lines import Estimate, edge_places, noise_covariance, noise_of_edges
 
+_SEEN = 2.45  # 97.5 % point of t with the six degrees of freedom of eight blocks about their line
+
 
 @dataclass(frozen=True, eq=False)
 class PitchFit:
@@ -184,6 +186,37 @@ def field_pitch(edges: EdgeSet, fit: PitchFit, line_polarity: int, width: int) -
         dof=float(max(fit.lines - 5, 1)), weights=weights,
     )  # fmt: skip
     return replace(fit, pitch=estimate, residual=residual)
+
+
+def frame_drift(edges: EdgeSet, weights: np.ndarray, blocks: int = 8) -> tuple[float, float, float]:
+    """What the drift of the scan scale adds to the pitch of one frame: (standard uncertainty, change over the frame by
+    a straight line, standard uncertainty of that change), in pixels.
+
+    ``weights`` (n_edges,): the pitch as a linear function of the places. The pitch of blocks of rows, in the order in
+    which they were scanned, shows how the scale wanders. A scale that wanders at random (Wiener process of variance q
+    for each frame) changes by 1.2 q along its least-squares line (variance), and the means of two frames in sequence
+    differ by 2/3 q: half of that belongs to each, so u^2 = R^2 / 3.6, with the chance part of R^2 taken off. Zero
+    where the rows are too few, or where roughness and noise explain the change (95 % limit of a t test).
+    """
+    rest = edges.x - edges.slope * (edges.rows - edges.middle)
+    used = np.flatnonzero(weights)
+    count = rest.shape[1] // blocks
+    if count < 16:
+        return 0.0, 0.0, 0.0
+    groups = rest[used, : count * blocks].reshape(used.size, blocks, count)
+    good = np.isfinite(groups)
+    found = good.sum(axis=2)
+    # About the mean of each edge, and nothing from a block where most of an edge is lost: that is no other pitch.
+    centre = np.nansum(rest[used], axis=1) / np.maximum(np.count_nonzero(np.isfinite(rest[used]), axis=1), 1)
+    means = np.where(good, groups - centre[:, None, None], 0.0).sum(axis=2) / np.maximum(found, 1)
+    means[found < 0.5 * count] = 0.0
+    pitches = weights[used] @ means
+    t = (np.arange(blocks) - 0.5 * (blocks - 1)) / blocks
+    slope = float(t @ pitches) / float(t @ t)
+    residual = pitches - pitches.mean() - slope * t
+    slope_u = math.sqrt(float(residual @ residual) / (blocks - 2) / float(t @ t))
+    seen = abs(slope) > _SEEN * slope_u
+    return math.sqrt((slope**2 - slope_u**2) / 3.6) if seen else 0.0, slope, slope_u
 
 
 def local_pitch(edges: EdgeSet, fit: PitchFit, line_polarity: int) -> list[tuple[float, float, float]]:
