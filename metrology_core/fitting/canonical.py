@@ -35,6 +35,13 @@ _TILT = {
 }  # fmt: skip
 
 
+_SIZES = {
+    layout.CIRCLE: ("radius",), layout.SPHERE: ("radius",), layout.CYLINDER: ("radius",), layout.CONE: ("radius",),
+    layout.TORUS: ("major_radius", "minor_radius"), layout.ELLIPSE: ("semi_major", "semi_minor"),
+}  # fmt: skip
+_AXES = np.eye(3)
+
+
 def canonical_frame(row: Row, pose: np.ndarray) -> np.ndarray:
     """The same geometry with the house's sign and basis. Scalars, not arrays of three: a fit makes one of these."""
     kind = row.kind
@@ -164,15 +171,12 @@ def pose_of(row: Row, feature: Feature, centre: np.ndarray | float = 0.0, scale:
         u[: row.dimension] = values["major_axis"]
         v = np.cross(w, u)
     elif flat or given is None:
-        u, v, w = np.eye(3)
+        u, v, w = _AXES
     else:
         w = axis
         u, v = basis(w)
     pose[3:6], pose[6:9], pose[9:12] = u, v, w
-    sizes = {
-        layout.CIRCLE: ("radius",), layout.SPHERE: ("radius",), layout.CYLINDER: ("radius",), layout.CONE: ("radius",),
-        layout.TORUS: ("major_radius", "minor_radius"), layout.ELLIPSE: ("semi_major", "semi_minor"),
-    }.get(row.kind, ())  # fmt: skip
+    sizes = _SIZES.get(row.kind, ())
     for i, name in enumerate(sizes):
         pose[12 + i] = values[name] * scale
     if row.kind == layout.CONE:

@@ -103,7 +103,9 @@ def least_squares(
             if solved and compared:
                 answer.rivals = distinct_costs(row.kind, free, xyz, info, found, costs)
         if solved and not whole:
-            near = search and n >= NEAR_FROM and _come_near(row.kind, free, given, xyz, weights, info, pose)
+            near = not started  # a line or plane from the moments of all points
+            if search:
+                near = n >= NEAR_FROM and _come_near(row.kind, free, given, xyz, weights, info, pose)
             _solve_threaded(row.kind, free, flat, flat_weights, info, pose, answer.sums, state, near)
     answer.centre = info[layout.I_CENTRE : layout.I_CENTRE + 3]
     answer.scale = float(info[layout.I_SCALE])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 from dataclasses import dataclass, replace
 
 from metrology_core.errors import CriterionError, ParameterError
@@ -41,7 +42,7 @@ class Row:
     exact_is_unique: bool
     criteria: tuple[str, ...] = ("least_squares",)
 
-    @property
+    @functools.cached_property
     def name(self) -> str:
         return {SLOT: "slot", PARALLEL_PLANES: "parallel_planes"}.get(self.kind) or layout.KIND_NAMES[self.kind]
 
