@@ -42,6 +42,12 @@ ALIGNMENT_FLAGS: tuple[Flag, ...] = (
         "None needed where the scan holds more than the part.",
     ),
     Flag(
+        "gross_outliers_left_out",
+        "warning",
+        "Points far from the nominal (beyond 0.3 of its radius of gyration) took no part in the alignment.",
+        "Cut what is not the part, or state a search limit; the points keep their deviation and count for the verdict.",
+    ),
+    Flag(
         "points_trimmed",
         "info",
         "The stated share of points with the largest residuals was left out of the alignment.",

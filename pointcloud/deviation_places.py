@@ -21,6 +21,7 @@ from pointcloud.nominal.surface import FloatArray
 _LINK = 2.5  # point spacings that join two points
 _AGREE = 0.5  # least cosine between mean normals of touching cells
 _SHARE = 0.6  # of the peak: the part of a place that its top is fitted on
+_SHRINK = 0.7  # of the patch's radius, where the polynomial does not follow the points
 _FEW = 20  # points below which a top is not averaged
 
 
@@ -200,10 +201,12 @@ def local_peak(field: DeviationField, index: NDArray[np.int64], sign: int, reach
     """Deviation at the top of a place.
 
     A polynomial of fourth order is fitted to the points around the worst one whose distance is within that of the
-    places where the deviation still has a good part of the peak; its extreme over these points is the value. Its
-    uncertainty holds the noise of the fit, what differs between this and a second-order top (rectangular), and the
-    causes that all points share. With too few points the single worst deviation is given
-    (``local_peak_not_resolved``).
+    places where the deviation still has a good part of the peak; its extreme over these points is the value. Where it
+    does not follow the points (they scatter about it by more than their noise explains: a large place on a curved or
+    folded surface), the patch shrinks until it does. Its uncertainty holds the noise of the fit, what differs between
+    this and a second-order top (rectangular), and the causes that all points share. A top above every point of the
+    patch is the polynomial's own: then the mean of the nearest points stands, with its distance to the worst one as a
+    rectangular cause. With too few points the single worst deviation is given (``local_peak_not_resolved``).
     """
     model, unit = field.uncertainty, field.unit
     value, foot, normal = field.value, field.closest.foot, field.closest.normal
@@ -219,36 +222,77 @@ def local_peak(field: DeviationField, index: NDArray[np.int64], sign: int, reach
     u = np.cross(n0, [1.0, 0, 0] if abs(n0[0]) < 0.7 else [0, 1.0, 0])
     u /= np.linalg.norm(u)
     w = np.cross(n0, u)
-    x, y = (foot[near] - foot[worst]) @ u, (foot[near] - foot[worst]) @ w
-    scale = float(np.sqrt(np.max(x * x + y * y))) or 1.0
-    x, y = x / scale, y / scale
-    powers = [(i, j) for order in range(5) for i in range(order, -1, -1) for j in [order - i]]
-    full = np.stack([x**i * y**j for i, j in powers], axis=1)
-    small = full[:, :6]
-    design = full if len(near) >= 3 * full.shape[1] else small
-    v = value[near]
-    tops = []
-    for matrix in (small, design):
-        q, r = np.linalg.qr(matrix)
-        fitted = q @ (q.T @ v)
-        k = int(np.argmax(sign * fitted))
-        tops.append((fitted[k], q, k, v - fitted, r.shape[1]))
-    simple = tops[0][0]
-    top, q, k, rest, p = tops[1]
-    weights = q @ q[k]  # the top is this combination of the deviations
-    sigma = _sigma(model.noise, near)
-    scatter = float(np.sqrt(rest @ rest / max(1, len(near) - p)))
-    declared = 0.0 if sigma is None else float(np.sqrt(np.mean(sigma**2)))
+    away = foot[near] - foot[worst]
+    radius = float(np.sqrt(np.max(np.einsum("ij,ij->i", away, away)))) or 1.0
+    while True:
+        fitted = _top(away @ u, away @ w, value[near], sign)
+        sigma = _sigma(model.noise, near)
+        declared = 0.0 if sigma is None else float(np.sqrt(np.mean(sigma**2)))
+        fewer = np.einsum("ij,ij->i", away, away) <= (_SHRINK * radius) ** 2
+        own = _pair_noise(foot[near], value[near])  # a declared scatter may hold form, too
+        own = min(own, declared) if declared else own
+        # three standard deviations of both scatters
+        if fitted.scatter <= own * (1.0 + 3.0 * math.sqrt(0.5 / fitted.dof + 1.0 / len(near))):
+            break
+        if np.count_nonzero(fewer) < _FEW:
+            break
+        near, away, radius = near[fewer], away[fewer], _SHRINK * radius
+    top, simple, weights, scale, scatter = fitted.top, fitted.simple, fitted.weights, fitted.scale, fitted.scatter
+    if sign * top > float(np.max(sign * value[near])):
+        nearest = np.argsort(np.einsum("ij,ij->i", away, away), kind="stable")[:_FEW]
+        weights = np.zeros(len(near))
+        weights[nearest] = 1.0 / len(nearest)
+        top, simple = float(weights @ value[near]), float(value[worst])
+        scatter = float(np.std(value[near][nearest], ddof=1))
     # form that neither polynomial follows counts as noise
     noise = np.full(len(near), max(scatter, declared)) if sigma is None or scatter > declared else sigma
     extra = {
-        Influence(f"peak/{model.scope}/{name}", "shape of the top (second against fourth order)", "B",
+        Influence(f"peak/{model.scope}/{name}", "shape of the top", "B",
                   distribution="rectangular"): float(top - simple) / math.sqrt(3.0)
     }  # fmt: skip
     density = len(near) / (math.pi * scale * scale)
     return model.linear(
         float(top), unit, foot[near], normal[near], weights, name, noise=noise, density=density, extra=extra
     )
+
+
+def _pair_noise(xyz: FloatArray, v: FloatArray) -> float:
+    """Standard deviation of single values from the differences of nearest neighbours, which share the form."""
+    from scipy.spatial import cKDTree
+
+    other = cKDTree(xyz).query(xyz, k=2)[1][:, 1]
+    return float(np.sqrt(0.5 * np.mean((v - v[other]) ** 2)))
+
+
+@dataclass(frozen=True, eq=False)
+class _Top:
+    """Extreme of the polynomial over the points, that of second order, the weights of the points in it, size of the
+    patch, scatter of the points about it and its degrees of freedom."""
+
+    top: float
+    simple: float
+    weights: FloatArray
+    scale: float
+    scatter: float
+    dof: int
+
+
+def _top(x: FloatArray, y: FloatArray, v: FloatArray, sign: int) -> _Top:
+    scale = float(np.sqrt(np.max(x * x + y * y))) or 1.0
+    x, y = x / scale, y / scale
+    powers = [(i, j) for order in range(5) for i in range(order, -1, -1) for j in [order - i]]
+    full = np.stack([x**i * y**j for i, j in powers], axis=1)
+    small = full[:, :6]
+    design = full if len(v) >= 3 * full.shape[1] else small
+    tops = []
+    for matrix in (small, design):
+        q = np.linalg.qr(matrix)[0]
+        fitted = q @ (q.T @ v)
+        k = int(np.argmax(sign * fitted))
+        tops.append((float(fitted[k]), q @ q[k], v - fitted))
+    top, weights, rest = tops[1]  # the top is this combination of the deviations
+    dof = max(1, len(v) - design.shape[1])
+    return _Top(top, tops[0][0], weights, scale, float(np.sqrt(rest @ rest / dof)), dof)
 
 
 def _around(field: DeviationField, index: NDArray[np.int64], worst: int, sign: int, reach: float) -> NDArray[np.int64]:

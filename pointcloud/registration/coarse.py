@@ -1,9 +1,12 @@
 """The coarse stage: a pose from nothing, up to the symmetry of the part; mirror images and wrong units recognised.
 
-Candidates come from the principal axes (all 24 ways to lay them on each other, and turns about them where moments are
-equal), then, where none of these lets the whole scan lie on the nominal, from local shape (Open3D, where it installs)
-and from a grid of rotations. Every candidate is judged on the nominal itself: a short descent, then the mean squared
-distance, cut off so that points which are not of the part count alike.
+Candidates come from the scan as it lies, from the principal axes (all 24 ways to lay them on each other, and turns
+about them where moments are equal), then, where none of these lets the whole scan lie on the nominal, from local shape
+(Open3D, where it installs) and from a grid of rotations. Every candidate is judged on the nominal itself: a short
+descent, then the mean squared distance, cut off so that points which are not of the part count alike. Stray points,
+alone far from all others, take no part: they would move the middle, the axes and the size. A scan that holds more than
+the nominal (or a nominal that is only a part of it) lies on it with a share of its points; that share is believed where
+these points lie on the nominal far more tightly than chance would have them, and hold all six motions.
 """
 
 from __future__ import annotations
@@ -18,14 +21,17 @@ from numpy.typing import NDArray
 
 from metrology_core.errors import MissingDependencyError, ParameterError
 from pointcloud.registration.fine import Limits, descend, length_of, runner
-from pointcloud.registration.normal import Data, Rules
+from pointcloud.registration.normal import Data, Rules, State
 from pointcloud.registration.order import cells, thin
-from pointcloud.registration.se3 import Pose, rotation
+from pointcloud.registration.se3 import Pose, displacement_rows, rotation
 from pointcloud.registration.target import FeatureTarget, SampleTarget, Surface
 
 FloatArray = NDArray[np.float64]
 _FEW, _SOME, _MANY = 240, 1200, 20_000  # points of the first and second look, and of the nominal's sample
 _GOOD, _INSIDE = 0.01, 0.02  # rms and distance, relative to the part, of a scan that lies on its nominal
+_LEAST, _TIGHT, _HELD = 0.2, 0.1, 1e-3  # share, median distance over `_INSIDE` (chance: 0.5), least information
+_HOME = 1.1  # ratio of mean squares up to which the scan as it lies is preferred
+_STRAY, _STRAYS, _LOOKED = 10.0, 0.1, 30_000  # spacings from its neighbours, most of the points, points looked at
 _SAME = (0.05, 0.02)  # rad and share of the part within which two poses are one
 _SUSPECT = 2e-4  # rms relative to the part from which the mirror image is tried
 UNIT_FACTORS = (25.4, 1000.0, 10.0, 100.0, 39.37007874015748, 304.8, 1e6)
@@ -39,6 +45,7 @@ class Trial:
     cost: float
     rms: float
     share: float
+    tight: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +60,11 @@ class Found:
     unit_factor: float | None = None
     method: str = "principal axes"
     notes: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def hopeless(self) -> bool:
+        """Nothing for the fine stage to do: no pose, and no mirror image to show either."""
+        return not self.mirrored and (not self.good or self.unit_factor is not None)
 
 
 class _Search:
@@ -77,21 +89,55 @@ class _Search:
         rules = Rules(limit=limit * self.size, border=True)
         run = runner(data, surface or self.surface, rules, max(length_of(xyz), 1e-3 * self.size))
         end = descend(run, pose, _everything, Limits(step, 0.0, passes=passes), blend=0.3)
-        judged = run(end.pose, None) if end.converged else end.state
+        return self.judge(run(end.pose, None) if end.converged else end.state)
+
+    def judge(self, judged: State) -> Trial:
+        """Cost, share and tightness of an evaluation."""
         size = np.abs(judged.residual)
         size = np.where(np.isfinite(size), size, np.inf)
         cut = np.minimum(size, 0.05 * self.size)
         inside = size <= _INSIDE * self.size
         share = float(np.mean(inside))
         rms = math.sqrt(float(np.mean(size[inside] ** 2))) if inside.any() else math.inf
-        return Trial(end.pose, float(np.mean(cut * cut)), rms, share)
+        tight = share >= _LEAST and float(np.median(size[inside])) <= _TIGHT * _INSIDE * self.size
+        if tight:
+            rows = displacement_rows(judged.moved[inside], judged.direction[inside], judged.pivot)
+            rows[:, :3] /= judged.length
+            values = np.linalg.eigvalsh(rows.T @ rows)
+            tight = bool(values[0] >= _HELD * values[-1])
+        return Trial(judged.pose, float(np.mean(cut * cut)), rms, share, tight)
+
+    def settle(self, pose: Pose, limit: float) -> Trial:
+        """A descent with more points; once more with the near ones only where not all lie on the nominal."""
+        wide = self.short(pose, limit, self.some, 40, 1e-7)
+        if wide.share >= 0.95:
+            return wide
+        data = Data(self.some, np.ones(len(self.some)), self.offset)
+        length = max(length_of(self.some), 1e-3 * self.size)
+        look = runner(data, self.surface, Rules(border=True), length)
+        pose = wide.pose
+        for reach in (0.05, 0.02, 0.02, 0.01):  # points over an open border would pull: those near a real foot only
+            state = look(pose, None)
+            feet = self.surface.feet(state.moved)
+            use = feet.valid & (np.abs(feet.distance - self.offset) <= reach * self.size)
+            if np.count_nonzero(use) < 20:
+                return wide
+            part = np.ascontiguousarray(self.some[use])
+            run = runner(Data(part, np.ones(len(part)), self.offset), self.surface, Rules("tukey", border=True), length)
+            pose = descend(run, pose, _everything, Limits(1e-6, 0.0, passes=15)).pose
+        near = self.judge(look(pose, None))
+        return min(wide, near, key=lambda t: t.cost)
+
+    def home(self) -> Trial:
+        """The scan as it lies."""
+        return self.settle(Pose(np.eye(3), self.middle, self.middle), 0.3)
 
     def rank(self, poses: list[Pose], limit: float, keep: int) -> list[Trial]:
         """The best of many poses: a short look at each, then more points for the best, best first, none twice."""
         looks = (self.short(p, limit, self.few, 10, 2e-3, self.quick) for p in poses)
         first = sorted(looks, key=lambda t: t.cost)
         chosen = self.distinct(first)[:keep]
-        last = [self.short(t.pose, min(limit, 0.3), self.some, 40, 1e-7) for t in chosen]
+        last = [self.settle(t.pose, min(limit, 0.3)) for t in chosen]
         return self.distinct(sorted(last, key=lambda t: t.cost))
 
     def distinct(self, trials: list[Trial]) -> list[Trial]:
@@ -186,11 +232,13 @@ def find_start(data: Data, surface: Surface, *, seed: int = 0, open3d: bool | No
         raise ParameterError("this nominal cannot be sampled for the coarse stage", remedy="give start=")
     even, edge = thin(nominal, 2500)
     quick = SampleTarget(even, surface.feet(even).direction, edge)
-    search = _Search(data.xyz, surface, quick, even, data.offset)
+    kept = without_strays(data.xyz)
+    search = _Search(kept, surface, quick, even, data.offset)
+    data = Data(kept, np.ones(len(kept)), data.offset)
     trials, method = _candidates(search, data, surface, nominal, edge, seed, open3d)
     best = trials[0]
     size = search.size
-    good = best.share >= 0.5
+    good = best.share >= 0.5 or best.tight
     mirrored, factor = False, None
     if check:
         here = length_of(search.some)
@@ -205,9 +253,17 @@ def find_start(data: Data, surface: Surface, *, seed: int = 0, open3d: bool | No
 def _candidates(
     search: _Search, data: Data, surface: Surface, nominal: FloatArray, edge: float, seed: int, open3d: bool | None
 ) -> tuple[list[Trial], str]:
-    trials = search.rank(search.axes(), math.inf, 8)
+    home = search.home()
+
+    def sorted_out(trials: list[Trial], method: str) -> tuple[list[Trial], str]:
+        best = trials[0].cost
+        if home.cost <= _HOME * best + (1e-9 * search.size) ** 2:  # of several as good, the one that is there
+            return search.distinct([home, *trials]), "as it lies"
+        return trials, method
+
+    trials = search.distinct(sorted([home, *search.rank(search.axes(), math.inf, 8)], key=lambda t: t.cost))
     if _on_nominal(trials[0], search.size):
-        return trials, "principal axes"
+        return sorted_out(trials, "principal axes")
     method = "principal axes"
     if open3d is not False:
         from pointcloud.registration.features import feature_candidates
@@ -226,10 +282,39 @@ def _candidates(
                 trials = search.distinct(sorted([*search.rank(poses, 0.5, 8), *trials], key=lambda t: t.cost))
                 method = "FPFH and RANSAC"
                 if _on_nominal(trials[0], search.size):
-                    return trials, method
+                    return sorted_out(trials, method)
+    if trials[0].tight:
+        return sorted_out(trials, method)
     more = search.rank(search.grid(216), math.inf, 12)
     merged = search.distinct(sorted([*trials, *more], key=lambda t: t.cost))
-    return merged, method if merged[0] in trials else "grid of rotations"
+    return sorted_out(merged, method if merged[0] in trials else "grid of rotations")
+
+
+def without_strays(xyz: FloatArray) -> FloatArray:
+    """The points (n, 3) without those that are alone: farther from their neighbours than `_STRAY` times what is usual.
+
+    Judged on an even subset of points in the order of a space-filling curve; all points are kept where more than a
+    tenth would go, for then they are no strays.
+    """
+    from scipy.spatial import cKDTree
+
+    n = len(xyz)
+    some = xyz if n <= _LOOKED else np.ascontiguousarray(xyz[(np.arange(_LOOKED) * n) // _LOOKED])
+    k = 6  # itself and five others: pairs and small groups of strays are alone, too
+    if len(some) <= 5 * k:
+        return xyz
+    tree = cKDTree(some)
+    far = tree.query(some, k=k)[0][:, -1]
+    limit = _STRAY * float(np.median(far))
+    alone = far > limit
+    share = float(np.mean(alone))
+    if not limit > 0.0 or not 0.0 < share <= _STRAYS:
+        return xyz
+    good = some[~alone]
+    if n == len(some):
+        return np.ascontiguousarray(good)
+    near = cKDTree(good).query(xyz, distance_upper_bound=limit)[0]
+    return np.ascontiguousarray(xyz[np.isfinite(near)])
 
 
 def _is_mirrored(data: Data, search: _Search, best: Trial) -> bool:

@@ -24,12 +24,13 @@ from pointcloud.registration.order import morton_order
 from pointcloud.registration.redundancy import free_matters, redundancy
 from pointcloud.registration.result import Registration
 from pointcloud.registration.se3 import Pose
-from pointcloud.registration.target import Surface, surface_of
+from pointcloud.registration.target import FeatureTarget, Surface, surface_of
 from pointcloud.registration.uncertainty import spread
 
 FloatArray = NDArray[np.float64]
 Method = Literal["best_fit", "minimum_maximum", "tolerance_fit", "rps", "none"]
 METHODS = ("best_fit", "minimum_maximum", "tolerance_fit", "rps", "none")
+GROSS = 0.3  # radii of gyration of the nominal beyond which a point is not of its surface, where no limit is given
 LEVELS = (2048, 32768)  # points of the first two stages
 
 
@@ -83,7 +84,8 @@ def align(
         A motion to start from; without it the coarse stage finds one from nothing, up to the symmetry of the part.
     search_limit, max_angle
         Points farther than this from the nominal (unit of the scan) or with a normal turned further than this (rad)
-        do not count. They belong to the fine stage.
+        do not count. They belong to the fine stage. Without a limit and a start, a fit of plain squares leaves out what
+        lies farther than 0.3 radii of gyration of the nominal: flag ``gross_outliers_left_out``.
     metric
         How the first stage descends: by tangent planes at the feet with the feet themselves as brake
         (``point_to_plane``), or by the feet alone (``point_to_point``: slow and steady). The objective, the sum of
@@ -141,11 +143,29 @@ def align(
     order = np.flatnonzero(finite)
     order = order[morton_order(scan.xyz[order])]
     data = _data(scan, order, max_angle is not None)
+    gross = 0
     if start is None:
+        from pointcloud.registration.checks import with_findings
         from pointcloud.registration.coarse import find_start
 
         found = find_start(data, surface, seed=seed, open3d=open3d, check=check)
         pose, coarse = found.pose, found
+        if found.hopeless:  # no pose to go on from
+            nothing = Registration(
+                None, method, scan.unit, "disjoint", merge(flags), n_points=len(scan), n_used=0,
+                permission=permission, details={"length": length_of(data.xyz)},
+            )  # fmt: skip
+            return with_findings(nothing, found, pose, np.zeros((6, 0)), surface, seed)
+        if (
+            math.isinf(options.rules.limit)
+            and options.rules.loss == "squares"
+            and not isinstance(surface, FeatureTarget)
+        ):
+            near = _near(data, surface, pose, GROSS * found.size)
+            gross = int(np.count_nonzero(~near))
+            if gross:
+                order = order[near]
+                data = _data(scan, order, max_angle is not None)
     else:
         pose, coarse = Pose.of(start, data.xyz.mean(axis=0)), None
     solved = best_fit(scan, data, order, surface, pose, options, start)
@@ -166,11 +186,18 @@ def align(
         )
         if result.free and result.target_from_source is not None:
             result = _with_free_targets(result, data, surface, options, noise)
+    if gross:
+        flags = [*result.flags, "gross_outliers_left_out"]
+        result = replace(result, flags=merge(flags), n_outside=result.n_outside + gross)
     if coarse is not None and "length" in result.details:
-        from pointcloud.registration.checks import with_findings
-
         result = with_findings(result, coarse, solved.pose, solved.free, surface, seed)
     return result
+
+
+def _near(data: Data, surface: Surface, pose: Pose, limit: float) -> NDArray[np.bool_]:
+    """(n,) which points lie within ``limit`` of the nominal at a pose, its open borders included."""
+    distance = surface.feet(np.ascontiguousarray(pose.apply(data.xyz)), border=True).distance - data.offset
+    return np.asarray(np.abs(distance) <= limit)
 
 
 def _with_free_targets(

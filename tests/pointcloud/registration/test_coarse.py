@@ -198,3 +198,42 @@ def test_a_best_fit_gives_no_verdict_without_permission() -> None:
     system = cited.datum_system("aligned", scan.frame)
     assert system.alignment == "best_fit" and system.allows_verdict
     assert system.frame.parent is scan.frame
+
+
+@pytest.mark.parametrize("loss", ["squares", "tukey"])
+def test_stray_points_all_about_do_not_lose_the_part(loss: str) -> None:
+    """2 % of the points anywhere in a box four times as large: they move the middle, the axes and the size."""
+    tree = SurfaceTree(plate())
+    rng = np.random.default_rng(12)
+    xyz, true = scan_of(tree, rng)
+    strays = xyz.mean(axis=0) + rng.uniform(-160.0, 160.0, (80, 3))
+    found = align(points(np.vstack([xyz, strays])), tree, loss=loss, open3d=False)  # type: ignore[arg-type]
+    assert found.status == "converged"
+    # plain squares are pulled by the few strays nearer than 0.3 radii of gyration (9 mm): two or three of
+    # the 80 in the box; 3 x 9 mm over 4000 points, levers of up to 6
+    assert worst_shift(found.target_from_source, true, tree.mesh.vertices) < (5e-3 if loss == "tukey" else 0.05)
+    if loss == "squares":  # said, and counted
+        assert "gross_outliers_left_out" in found.flags and 60 <= found.n_outside <= 80
+    assert found.residuals.shape == (4080,)
+
+
+def test_a_nominal_that_is_half_of_the_part(data_root: Path) -> None:
+    """The nominal is cut open at half height: the scan lies on it with half of its points, and holds all motions."""
+    whole = blade(data_root)
+    mesh = whole.mesh
+    middle = mesh.vertices[mesh.faces].mean(axis=1)[:, 2]
+    half = SurfaceTree(type(mesh)(mesh.vertices, mesh.faces[middle > np.median(mesh.vertices[:, 2])], "mm"))
+    placed = sample_mesh(mesh.vertices, mesh.faces, 6000, 4)
+    placed = placed + 5e-3 * np.random.default_rng(13).standard_normal(placed.shape)
+    found = align(points(placed), half)
+    assert found.status == "converged" and found.details["coarse"] == "as it lies"
+    assert found.n_outside > 1500 and found.rms < 6e-3
+    assert worst_shift(found.target_from_source, Rigid.identity(), mesh.vertices) < 10e-3
+
+
+def test_of_several_poses_as_good_the_one_that_is_there() -> None:
+    tree = SurfaceTree(plate(symmetric=True))
+    xyz = sample_mesh(tree.mesh.vertices, tree.mesh.faces, 2000, 4)
+    found = align(points(xyz), tree, open3d=False)
+    assert found.status == "ambiguous" and found.target_from_source is not None
+    assert worst_shift(found.target_from_source, Rigid.identity(), tree.mesh.vertices) < 1e-6
