@@ -73,6 +73,13 @@ _ROWS = (
         "None needed; the subset is stated in the method.",
     ),
     Flag(
+        "correlation_not_determined",
+        "warning",
+        "The residuals do not determine how the point errors are correlated: independent errors explain them as well, "
+        "or correlations as long as the feature are not excluded.",
+        "State the correlation of the instrument, or measure over a longer range with closer points.",
+    ),
+    Flag(
         "zone_not_resolved",
         "info",
         "The zone is not distinguishable from zero: it is the size of a vector that the point errors alone explain.",

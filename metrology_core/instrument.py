@@ -25,12 +25,14 @@ class Instrument:
 
     ``mpe_constant`` A and ``mpe_per_length`` 1/K of ``E = A + L/K`` (ISO 10360-2; the second is a pure ratio);
     ``noise`` standard deviation of a single point along the normal; ``correlation_length`` of that noise along the
-    surface; ``tip_radius_u``; ``temperature`` of the part in degC with ``temperature_u`` in K; ``expansion`` in 1/K
-    with ``expansion_u``; ``scale_u`` relative standard uncertainty of a scale (pixel size); ``edge_offset_u``
-    standard uncertainty of an edge position from the edge criterion; ``probing_mpe`` of the 25-point probing test (ISO
-    10360-5); ``linearity_u``, ``flatness_u`` and ``distortion_u`` standard uncertainties of a height scale's linearity,
-    of a reference flat, of an image's distortion; ``volume`` two corners (3,) of the measuring volume in the frame of
-    the points. ``environment`` is in words. ``valid_until`` is an ISO date.
+    surface; ``correlation_kernel`` (exponential, gaussian, matern32, matern52) how it falls: with it the noise is a
+    field over all points (`metrology_core.uncertainty.fields`), ``noise_independent`` the part of it that no two points
+    share, as a standard deviation; ``tip_radius_u``; ``temperature`` of the part in degC with ``temperature_u`` in K;
+    ``expansion`` in 1/K with ``expansion_u``; ``scale_u`` relative standard uncertainty of a scale (pixel size);
+    ``edge_offset_u`` standard uncertainty of an edge position from the edge criterion; ``probing_mpe`` of the 25-point
+    probing test (ISO 10360-5); ``linearity_u``, ``flatness_u`` and ``distortion_u`` standard uncertainties of a height
+    scale's linearity, of a reference flat, of an image's distortion; ``volume`` two corners (3,) of the measuring
+    volume in the frame of the points. ``environment`` is in words. ``valid_until`` is an ISO date.
     """
 
     id: str
@@ -40,6 +42,8 @@ class Instrument:
     mpe_per_length: float | None = None
     noise: float | None = None
     correlation_length: float | None = None
+    correlation_kernel: str | None = None
+    noise_independent: float | None = None
     tip_radius: float | None = None
     tip_radius_u: float | None = None
     temperature: float | None = None
@@ -81,6 +85,7 @@ class Instrument:
                     got=repr(self.volume)[:80],
                 )  # fmt: skip
             object.__setattr__(self, "volume", (low, high))
+        self._check_field()
         if self.valid_until is not None:
             try:
                 date.fromisoformat(self.valid_until)
@@ -88,6 +93,47 @@ class Instrument:
                 raise ParameterError(
                     f"instrument {self.id}: valid_until is not a date", expected="2027-06-30", got=self.valid_until
                 ) from None
+
+    def _check_field(self) -> None:
+        if self.correlation_kernel is None:
+            if self.noise_independent is not None:
+                raise ParameterError(
+                    f"instrument {self.id}: noise_independent is a part of correlated noise",
+                    remedy="state correlation_kernel and correlation_length too",
+                )
+            return
+        if not self.correlation_length:
+            raise ParameterError(
+                f"instrument {self.id}: a correlation_kernel needs a correlation_length",
+                got=repr(self.correlation_length),
+            )
+        from metrology_core.uncertainty.fields.kernels import kernel_named
+
+        kernel_named(self.correlation_kernel, self.correlation_length)
+        if self.noise is not None and (self.noise_independent or 0.0) > self.noise:
+            raise ParameterError(
+                f"instrument {self.id}: noise_independent is a part of noise", expected=f"at most {self.noise:g}",
+                got=repr(self.noise_independent),
+            )  # fmt: skip
+
+    def noise_field(self, sigma: Any = None) -> Any:
+        """The noise as a `CorrelatedField`, None where no ``correlation_kernel`` is declared.
+
+        ``sigma``: total standard deviation of a point (a number or (n,)), by default ``noise``; the independent part is
+        taken out of it.
+        """
+        total = self.noise if sigma is None else sigma
+        if self.correlation_kernel is None or self.correlation_length is None or total is None:
+            return None
+        import numpy as np
+
+        from metrology_core.uncertainty.fields.field import CorrelatedField
+        from metrology_core.uncertainty.fields.kernels import kernel_named
+
+        own = self.noise_independent or 0.0
+        part = np.sqrt(np.clip(np.square(np.asarray(total, dtype=np.float64)) - own**2, 0.0, None))
+        kernel = kernel_named(self.correlation_kernel, self.correlation_length)
+        return CorrelatedField(float(part) if part.ndim == 0 else part, kernel, own)
 
     # --- influences; sharing an id is correlation, so the scope of each id is part of the model
     def length_contribution(self, length: float, where: str) -> dict[Influence, float]:

@@ -350,7 +350,7 @@ def _of_form(
         values, feature.points.xyz, feature.sigma, feature.length, both=True, seed=space.keyed(request.name)
     )
     if is_zone(feature.fit):
-        spread = zone_spread(feature.fit, feature.points.xyz, feature.sigma, feature.length)
+        spread = zone_spread(feature.fit, feature.points.xyz, feature.sigma, feature.length, feature.field)
         effect = replace(effect, spread=spread)
     value = float(values.max() - values.min()) if feature.fit.form is None else float(feature.fit.form)
     # a declared noise is of type B, whatever form adds to the covariance of the feature

@@ -20,6 +20,7 @@ from pointcloud.evaluate_uncertainty import (
     design,
     distinct,
     excess,
+    field_covariance,
     fit_covariance,
     offset_into_material,
     point_errors,
@@ -51,7 +52,9 @@ def evaluate_feature(
     if not usable.n_points:
         return EvaluatedFeature(request, subset, flags=_flags.merge(flags, ["no_usable_points"]))
     if request.kind == "points":
-        return EvaluatedFeature(request, usable, sigma=errors.sigma, length=errors.length, flags=_flags.merge(flags))
+        return EvaluatedFeature(
+            request, usable, sigma=errors.sigma, length=errors.length, flags=_flags.merge(flags), field=errors.field
+        )
     if request.kind == "circle" and "direction" in request.fixed:
         fit, geometry, free = _planar_circle(request, usable)
     else:
@@ -96,6 +99,7 @@ def evaluate_feature(
         form,
         _flags.merge(flags, more),
         {} if uncertain is None else _parameter_uncertainty(uncertain),
+        errors.field,
     )
 
 
@@ -222,7 +226,10 @@ def _uncertain(
     form = np.zeros((p, p))
     try:
         covariance = np.zeros((p, p))
-        part, subset = fit_covariance(blocks, points.xyz, sigma, errors.length, scatter.places)
+        if errors.field is not None:
+            part, subset = field_covariance(blocks, points.xyz, geometry, errors.field), False
+        else:
+            part, subset = fit_covariance(blocks, points.xyz, sigma, errors.length, scatter.places)
         covariance[np.ix_(moving, moving)] = part
         if scatter.form:
             part, _ = fit_covariance(blocks, points.xyz, scatter.form, None, scatter.places)
@@ -231,10 +238,10 @@ def _uncertain(
         return None, None, ["degenerate"]
     if is_zone(fit):
         plane = None if free is None else _plane_axes(request)[:2]
-        covariance = zone_covariance(fit, geometry, plane, covariance, points.xyz, sigma, errors.length)
+        covariance = zone_covariance(fit, geometry, plane, covariance, points.xyz, sigma, errors.length, errors.field)
     if subset:
         flags.append("correlation_subsampled")
-    label = "point errors"
+    label = "point errors" if errors.field is None else "correlated point errors"
     if scatter.form:
         label, kind = "point errors and form", "A"
         # Welch-Satterthwaite of the largest share that form has of any parameter: fewer degrees of freedom are safe

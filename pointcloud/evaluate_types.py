@@ -14,6 +14,7 @@ from metrology_core.data import DatumSystem, PointSet, Selection
 from metrology_core.errors import ParameterError
 from metrology_core.measurement import Measurement
 from metrology_core.propagation import UncertainFeature
+from metrology_core.uncertainty.fields.field import CorrelatedField
 from pointcloud.nominal.curve import NominalCurve
 
 FloatArray = NDArray[np.float64]
@@ -90,7 +91,7 @@ class EvaluatedFeature:
     """A requested feature with its points and its fit (None for point groups and where no fit was possible).
 
     ``uncertain`` carries the covariance that is propagated; ``sigma`` is the point error behind it, ``form`` the
-    scatter beyond a declared ``sigma``, which is in the covariance too.
+    scatter beyond a declared ``sigma``, which is in the covariance too; ``field`` the declared field of the errors.
     """
 
     request: FeatureRequest
@@ -102,6 +103,7 @@ class EvaluatedFeature:
     form: float = 0.0
     flags: tuple[str, ...] = ()
     standard_uncertainty: Mapping[str, Any] = field(default_factory=dict)
+    field: CorrelatedField | None = None
 
     @property
     def usable(self) -> bool:

@@ -20,6 +20,7 @@ from metrology_core.errors import ParameterError
 from metrology_core.features import basis
 from metrology_core.instrument import Instrument
 from metrology_core.propagation import is_angle
+from metrology_core.uncertainty.fields.field import CorrelatedField
 
 FloatArray = NDArray[np.float64]
 MAX_CORRELATED = 2000  # points in one dense correlation matrix: 32 MB, a tenth of a second
@@ -33,12 +34,13 @@ class PointErrors:
     """What is assumed of the errors of single points; lengths in the unit of the points.
 
     ``sigma`` standard deviation (a number or (n,)), None where nobody stated one and residuals decide; ``length`` of
-    correlation or None; ``flags`` that follow.
+    correlation or None; ``flags`` that follow; ``field``: the declared field of which length is that of the kernel.
     """
 
     sigma: float | FloatArray | None
     length: float | None
     flags: tuple[str, ...]
+    field: CorrelatedField | None = None
 
 
 def point_errors(points: PointSet, instrument: Instrument | None) -> PointErrors:
@@ -56,7 +58,8 @@ def point_errors(points: PointSet, instrument: Instrument | None) -> PointErrors
         return PointErrors(None, None, tuple(flags))
     if length is None:
         flags.append("independent_noise_assumed")
-    return PointErrors(sigma, length, tuple(flags))
+    field = None if instrument is None else instrument.noise_field(sigma)
+    return PointErrors(sigma, length, tuple(flags), field)
 
 
 # --- fits
@@ -160,6 +163,30 @@ def fit_covariance(
             middle += pairs * ((n * (n - 1.0)) / (m * (m - 1.0)))
     covariance = inverse @ middle @ inverse / np.outer(scale, scale)
     return (covariance + covariance.T) / 2.0, step > 1
+
+
+def field_covariance(blocks: list[FloatArray], xyz: FloatArray, surface: Any, field: CorrelatedField) -> FloatArray:
+    """Covariance (p, p) of a least-squares fit whose errors are a field over the surface: all points, no matrix.
+
+    Errors in different blocks are independent fields of one law. Raises `numpy.linalg.LinAlgError` for points that do
+    not determine the feature.
+    """
+    scale = np.sqrt(sum(np.sum(block**2, axis=0) for block in blocks))
+    scale = np.where(scale > 0.0, scale, 1.0)
+    scaled_blocks = [block / scale for block in blocks]
+    inverse = np.linalg.inv(sum(j.T @ j for j in scaled_blocks))
+    on = field.on(surface, xyz)
+    whole = np.zeros_like(inverse)
+    for j in scaled_blocks:
+        whole += on.sandwich(inverse @ j.T).value
+    return np.asarray((whole + whole.T) / 2.0 / np.outer(scale, scale))
+
+
+def field_correlation(xyz: FloatArray, field: CorrelatedField, surface: Any) -> FloatArray:
+    """(n, n) correlation of a field (its independent part included) at a few points of a surface."""
+    matrix = field.on(surface, xyz).matrix()
+    root = np.sqrt(np.diag(matrix))
+    return np.asarray(matrix / np.outer(root, root))
 
 
 def correlation(xyz: FloatArray, length: float) -> FloatArray:

@@ -68,7 +68,10 @@ def feature_words(feature: EvaluatedFeature) -> str:
         source = "residual standard deviation" if residual else "declared noise"
         words += f", {source} {size:.3g} {feature.points.unit}"
         if feature.length is not None:
-            words += f" correlated over {feature.length:.3g} {feature.points.unit} (exponential)"
+            name = "exponential" if feature.field is None else f"{feature.field.kernel.name}, along the surface"
+            words += f" correlated over {feature.length:.3g} {feature.points.unit} ({name})"
+            if feature.field is not None and feature.field.nugget:
+                words += f", {feature.field.nugget:.3g} {feature.points.unit} of it independent"
         if "correlation_subsampled" in feature.flags:
             words += " (pairs of a regular subset)"
         if feature.form:

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metrology_core.characteristics import get as get_characteristic
+from metrology_core.uncertainty.fields.field import CorrelatedField
 from pointcloud.evaluate_types import FITTED, CharacteristicRequest, FeatureRequest
-from pointcloud.evaluate_uncertainty import correlation
+from pointcloud.evaluate_uncertainty import correlation, field_correlation
 
 FloatArray = NDArray[np.float64]
 STABLE_GAP = 20.0  # standard deviations between the border of the zone and the first point that is not a contact
@@ -63,10 +64,21 @@ def is_zone(fit: Any) -> bool:
     return hasattr(fit, "contact_sensitivities")
 
 
-def _noise(rows: NDArray[np.int64], xyz: FloatArray, sigma: float | FloatArray, length: float | None) -> FloatArray:
+def _noise(
+    rows: NDArray[np.int64],
+    xyz: FloatArray,
+    sigma: float | FloatArray,
+    length: float | None,
+    field: CorrelatedField | None,
+    surface: Any,
+) -> FloatArray:
     """(k, k) covariance of the errors of some points."""
     s = np.broadcast_to(np.asarray(sigma, dtype=np.float64), (len(xyz),))[rows]
-    rho = np.eye(len(rows)) if length is None else correlation(xyz[rows], length)
+    if field is not None and len(rows):
+        one = replace(field, sigma=np.asarray(field.sigma)[rows]) if np.ndim(field.sigma) else field
+        rho = field_correlation(xyz[rows], one, surface)
+    else:
+        rho = np.eye(len(rows)) if length is None else correlation(xyz[rows], length)
     return np.asarray(rho * np.outer(s, s))
 
 
@@ -78,6 +90,7 @@ def zone_covariance(
     xyz: FloatArray,
     sigma: float | FloatArray,
     length: float | None,
+    field: CorrelatedField | None = None,
 ) -> FloatArray:
     """Covariance (p, p) in the chart of ``geometry``: contacts held fixed, first order.
 
@@ -104,7 +117,7 @@ def zone_covariance(
         )
         if turned:
             full[[i for i, name in enumerate(chart) if name in _TURNING]] *= -1.0
-    noise = _noise(np.asarray(fit.contacts), xyz, sigma, length)
+    noise = _noise(np.asarray(fit.contacts), xyz, sigma, length, field, geometry)
     covariance = np.einsum("akd,kl,bld->ab", full, noise, full)
     if geometry.kind in ("circle", "ellipse"):
         held = np.ix_(*[[chart.index(name) for name in _PLANE]] * 2)
@@ -112,9 +125,15 @@ def zone_covariance(
     return np.asarray((covariance + covariance.T) / 2.0)
 
 
-def zone_spread(fit: Any, xyz: FloatArray, sigma: float | FloatArray, length: float | None) -> float:
+def zone_spread(
+    fit: Any,
+    xyz: FloatArray,
+    sigma: float | FloatArray,
+    length: float | None,
+    field: CorrelatedField | None = None,
+) -> float:
     """Standard uncertainty of the form of a zone fit from point errors: u^2 = 4 lambda' V lambda for a minimum zone."""
-    noise = _noise(np.asarray(fit.form_points), xyz, sigma, length)
+    noise = _noise(np.asarray(fit.form_points), xyz, sigma, length, field, fit.feature)
     response = np.asarray(fit.form_sensitivities)
     return math.sqrt(max(float(np.einsum("kd,kl,ld->", response, noise, response)), 0.0))
 

@@ -250,6 +250,24 @@ class Fit:
 
         return simulate(self, trials, seed, noise)
 
+    def correlated(self, field: Any) -> Any:
+        """The same fit with the covariance that correlated errors give it, and effective numbers of points.
+
+        field: a `metrology_core.uncertainty.fields.CorrelatedField` (sigma, kernel, independent part). Returns a
+        `CorrelatedFit`; this fit does not change.
+        """
+        from metrology_core.uncertainty.fields.correlated import correlated
+
+        return correlated(self, field)
+
+    def estimate_correlation(self, *, nu: float = 0.5, nugget: bool = True, metric: str = "auto") -> Any:
+        """Correlation of the residuals (form and noise together) by restricted likelihood: a `CorrelationEstimate`
+        whose ``field`` `correlated` takes. Its status says where the data do not determine it.
+        """
+        from metrology_core.uncertainty.fields.estimate import estimate_correlation
+
+        return estimate_correlation(self, nu=nu, nugget=nugget, metric=metric)
+
     def require(self) -> Fit:
         """This fit, if it converged; else `FitError` with what happened and what to do."""
         if self.status == "converged":

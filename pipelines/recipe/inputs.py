@@ -208,6 +208,8 @@ class InstrumentSpec(Strict):
     mpe: MpeSpec | None = None
     noise: LengthU | None = None
     correlation_length: LengthU | None = None
+    correlation_kernel: Literal["exponential", "gaussian", "matern32", "matern52"] | None = None
+    noise_independent: LengthU | None = None
     tip: TipSpec | None = None
     temperature: WithU | None = None
     expansion: ExpansionWithU | None = None

@@ -6,12 +6,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from metrology_core.uncertainty.fields.correlated import CorrelatedFit, correlated
+    from metrology_core.uncertainty.fields.estimate import CorrelationEstimate, estimate_correlation
     from metrology_core.uncertainty.fields.field import CorrelatedField, FieldOnPoints, Sandwich
     from metrology_core.uncertainty.fields.kernels import Kernel, exponential, gaussian, kernel_named, matern
     from metrology_core.uncertainty.fields.lobes import LobeAlias, lobe_alias
     from metrology_core.uncertainty.fields.sampling import FieldSampler
 
 _HOMES = {
+    "correlated": ("CorrelatedFit", "correlated"),
+    "estimate": ("CorrelationEstimate", "estimate_correlation"),
     "field": ("CorrelatedField", "FieldOnPoints", "Sandwich"),
     "kernels": ("Kernel", "exponential", "gaussian", "kernel_named", "matern"),
     "lobes": ("LobeAlias", "lobe_alias"),
@@ -21,11 +25,15 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "CorrelatedField",
+    "CorrelatedFit",
+    "CorrelationEstimate",
     "FieldOnPoints",
     "FieldSampler",
     "Kernel",
     "LobeAlias",
     "Sandwich",
+    "correlated",
+    "estimate_correlation",
     "exponential",
     "gaussian",
     "kernel_named",

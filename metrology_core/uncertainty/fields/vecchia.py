@@ -17,7 +17,7 @@ from metrology_core.uncertainty.fields.kernels import Kernel
 from metrology_core.uncertainty.fields.surfaces import Coordinates
 
 NEIGHBOURS = 30
-_FIRST = 256  # points of the coarsest part: they search among all earlier ones
+_FIRST = 256  # points that search among all earlier ones
 _BLOCK = 512
 
 
@@ -40,10 +40,7 @@ class Factor:
 
 
 def coarse_to_fine(place: np.ndarray, neighbours: int = NEIGHBOURS) -> Order:
-    """A fixed shuffle of the points, and for each the nearest of those that come before its block.
-
-    Blocks double in size; the first one looks at all points before each.
-    """
+    """A fixed shuffle of the points, and for each the nearest of those that come before it."""
     from scipy.spatial import cKDTree
 
     n = len(place)
@@ -56,9 +53,12 @@ def coarse_to_fine(place: np.ndarray, neighbours: int = NEIGHBOURS) -> Order:
         found[i, :m] = np.argsort(d, kind="stable")[:m]
     start = _FIRST
     while start < n:
-        stop = min(n, start + max(_FIRST, start // 2))
-        tree = cKDTree(x[:start])
-        _, index = tree.query(x[start:stop], k=min(neighbours, start))
+        # of the nearest among all points up to twice as many, at least half come before
+        stop = min(n, 2 * start)
+        _, index = cKDTree(x[:stop]).query(x[start:stop], k=min(3 * neighbours, stop))
+        earlier = index < np.arange(start, stop)[:, None]
+        first = np.argsort(~earlier, axis=1, kind="stable")[:, :neighbours]
+        index = np.where(np.take_along_axis(earlier, first, 1), np.take_along_axis(index, first, 1), -1)
         found[start:stop, : index.shape[1]] = index
         start = stop
     return Order(order, found)
