@@ -151,11 +151,11 @@ def find_points(file: Any, shown: str, name: str | None = None) -> Any:
         )
     if "scale_factor" in node.attrs or "add_offset" in node.attrs:
         fail("holds scaled numbers (scale_factor, add_offset)", place, "store plain coordinates")
-    _check_claim(node, shown, place)
+    check_claim(node, shown, place)
     return node
 
 
-def _check_claim(node: Any, shown: str, place: str) -> None:
+def check_claim(node: Any, shown: str, place: str) -> None:
     claimed = math.prod(node.shape) * node.dtype.itemsize
     stored = node.id.get_storage_size()
     short = claimed > _MAX_RATIO * stored if node.chunks else stored < claimed

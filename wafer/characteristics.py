@@ -35,6 +35,9 @@ def _roughness(stem: str, title: str, of: str) -> tuple[Characteristic, ...]:
                  "of an infinitely long line, noise excluded: debiased-Whittle likelihood of the spectrum"),
             _row(f"sem.{stem}_unbiased_box_{factor}s", f"{title}, unbiased, within the box, {factor} s", _WHITTLE,
                  "expected within the measured length after detrending, noise excluded"),
+            _row(f"sem.{stem}_cross_{factor}s", f"{title}, from repeated frames, {factor} s",
+                 "mean product of the residuals of different frames",
+                 "within the measured length after detrending; the noise of the frames is independent, no model of it"),
         ]  # fmt: skip
     return (
         *rows,

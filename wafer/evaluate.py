@@ -92,7 +92,7 @@ def measure_sem_lines(
     """Measure pitch, widths and biased roughness of lines and spaces.
 
     The unit is that of ``image``; widths and roughness are normal to the lines (horizontal times cos of the tilt).
-    Influences of noise and sampling carry the digest of the image (`_scope`): two images share none of them. Pitch,
+    Influences of noise and sampling carry the digest of the image (`scope_of`): two images share none of them. Pitch,
     line and space come from the same edges; their common causes are kept, so that line plus space is as certain as
     the pitch. Pitch walk and roughness have causes of their own (their correlation with the widths is left out), and
     two criteria on one image count as one cause. Further influences: grey levels of the plateaus and the plateau that
@@ -142,7 +142,7 @@ def measure_sem_lines(
     spaces = _lines.table(found, -line_polarity, settings.detrend)
     budget = Budget(
         image.unit, scale, px, scale_of(image, instrument, axis, px, pixel_u), instrument, found.criterion,
-        _scope(image, settings.rows),
+        scope_of(image, settings.rows),
     )  # fmt: skip
 
     measurements: dict[str, Measured] = {}
@@ -276,7 +276,7 @@ def measure_sem_lines(
     )
 
 
-def _scope(image: Image, rows: tuple[int, int] | None) -> str:
+def scope_of(image: Image, rows: tuple[int, int] | None) -> str:
     """Prefix of the influences that belong to this image alone: its digest, and the rows that were used."""
     if image.source is not None and image.source.sha256:
         digest = image.source.sha256

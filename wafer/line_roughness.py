@@ -111,7 +111,7 @@ def measure_roughness(
         near = float(fit.parameters[1]), float(fit.parameters[2])
         if stem == "ler" and rest.kept < 1.0:
             fit = _scaled(fit, 1.0 / rest.kept)
-        gain, gain_u = _gain(found, float(fit.parameters[0]) * (1.0 if stem == "ler" else math.sqrt(0.5)))
+        gain, gain_u = edge_gain(found, float(fit.parameters[0]) * (1.0 if stem == "ler" else math.sqrt(0.5)))
         if gain < 1.0:
             fit = _followed(fit, gain, gain_u)
             out.facts[f"{stem}_gain"], out.facts[f"{stem}_gain_u"] = gain, gain_u
@@ -157,7 +157,7 @@ def _scaled(fit: Roughness, factor: float) -> Roughness:
     )  # fmt: skip
 
 
-def _gain(found: EdgeSet, seen: float) -> tuple[float, float]:
+def edge_gain(found: EdgeSet, seen: float) -> tuple[float, float]:
     """Share of the wander of the edges that their found places show, and its standard uncertainty; ``seen`` (pixels)
     is the standard deviation of the wander that they show. Both polarities count alike, as their draws do."""
     sides = list(found.noise_sd.values())

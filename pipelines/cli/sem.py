@@ -51,6 +51,11 @@ sem.add_command(contours)
     help="How the lines run in the image.",
 )
 @click.option(
+    "--frames",
+    is_flag=True,
+    help="IMAGE is a stack of frames of one field: measure their average, and roughness from products of frames.",
+)
+@click.option(
     "--picture",
     type=click.Path(path_type=Path),
     help="Write an SVG: the image with its edges, the roughness spectra with fit and interval.",
@@ -68,6 +73,7 @@ def lines(
     lines: str,
     detrend: str,
     orientation: str,
+    frames: bool,
     picture: Path | None,
 ) -> int:
     """Pitch, widths and roughness of the lines in IMAGE, with their uncertainties."""
@@ -86,9 +92,16 @@ def lines(
         detrend=detrend,  # type: ignore[arg-type]
         orientation=orientation,  # type: ignore[arg-type]
     )
-    data = read_image(image, pixel=size, pixel_u=spread, unit=unit)
-    with compile_notice(session.remark):
-        result = measure_sem_lines(data, settings)
+    if frames:
+        from wafer.frames import measure_frames, read_frames
+
+        stack = read_frames(image, pixel=size, pixel_u=spread, unit=unit)
+        with compile_notice(session.remark):
+            result = measure_frames(stack, settings)
+    else:
+        data = read_image(image, pixel=size, pixel_u=spread, unit=unit)
+        with compile_notice(session.remark):
+            result = measure_sem_lines(data, settings)
     if picture is not None:
         from pipelines.report.line_svg import line_picture
 

@@ -11,7 +11,7 @@ import pytest
 from benchmarks.accuracy.sem_edges import model
 from wafer.edges import EdgeSet, find_edges
 from wafer.edges.resample import EdgeNoise
-from wafer.line_roughness import _followed, _gain
+from wafer.line_roughness import _followed, edge_gain
 from wafer.pitch import frame_drift, pitch
 from wafer.roughness import fit_roughness, traces
 from wafer.simulate import simulate_lines
@@ -68,7 +68,7 @@ def test_gain_is_the_regression_on_the_truth() -> None:
         rest = found.x - np.nanmean(found.x, axis=1, keepdims=True)
         good = np.isfinite(rest)
         slopes.append(float(rest[good] @ wander[good] / (wander[good] @ wander[good])))
-        gain, gain_u = _gain(found, float(wander.std()))
+        gain, gain_u = edge_gain(found, float(wander.std()))
         predicted.append(gain)
         u.append(gain_u)
     error = math.hypot(float(np.std(slopes, ddof=1)) / 2.0, float(np.mean(u)))

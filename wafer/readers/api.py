@@ -11,6 +11,8 @@ from metrology_core.data import Acquisition, Image
 from metrology_core.errors import MissingDependencyError, ParameterError, ReaderError
 from metrology_core.provenance import Source, digest_bytes
 from metrology_core.units import convert
+from wafer.readers.hdf5 import MAGIC, read_hdf5
+from wafer.readers.metadata import Found, side_file
 from wafer.readers.tiff import MAX_PIXELS, Decoded, read_tiff
 
 MAX_BYTES = 2**31
@@ -27,17 +29,20 @@ def read_image(
     rows: tuple[int, int] | None = None,
     columns: tuple[int, int] | None = None,
     page: int | None = None,
+    dataset: str | None = None,
     acquisition: Acquisition | None = None,
     saturation_level: float | None = None,
 ) -> Image:
-    """Read a grey TIFF, PNG or BMP image; grey values as the file had them.
+    """Read a grey TIFF, PNG, BMP or HDF5 image; grey values as the file had them.
 
     ``pixel`` is the calibrated pixel size, one number or (x, y), with standard uncertainty ``pixel_u``, all in
     ``unit``; without it the size in the file's metadata counts (flag ``pixel_size_from_file``), and where there is
     none either, the image has no pixel size. Where both exist and differ by more than 0.5 % or by more than twice
     ``pixel_u``, the stated one counts and the image carries ``pixel_size_conflict``; its metadata keep both
     (``pixel_size_file``, ``pixel_size_stated``). ``rows`` and ``columns`` read a region, ends exclusive. ``page``
-    chooses a page of a TIFF file (default the first; flag ``multi_page`` where there are more). ``root``: `Source.path`
+    chooses a page of a TIFF file or a frame of an HDF5 stack (default the first; flag ``multi_page`` where there are
+    more), ``dataset`` the dataset of an HDF5 file that holds several. A text file of the same name beside the image
+    (Hitachi, JEOL) gives the pixel size where the image does not. ``root``: `Source.path`
     is relative to it, else the bare name.
 
     Colour images with equal channels (in the region) are read as grey with flag ``grey_from_colour``; others raise.
@@ -50,7 +55,10 @@ def read_image(
     file = Path(path)
     name = _name(file, root)
     data = _bytes(file, name)
-    decoded, reader = _decode(data, name, page)
+    if data[:8] == MAGIC:
+        decoded, reader = read_hdf5(file, shown=name, page=page, dataset=dataset), "hdf5"
+    else:
+        decoded, reader = _decode(data, name, page)
     pixels = _region(decoded.pixels, rows, columns, name)
     pixels, colour_flags = _grey(pixels, name)
     ny, nx = pixels.shape
@@ -65,9 +73,15 @@ def read_image(
     flags = list(decoded.flags) + colour_flags
     facts = dict(decoded.facts or {})
     size = stated
-    if decoded.found is not None and decoded.found.pixel is not None:
-        x, y = (convert(v, "nm", unit) for v in decoded.found.pixel)
-        facts["pixel_size_file"] = f"{x!r}, {y!r} {unit} ({decoded.found.place})"
+    found = decoded.found
+    if found is None or found.pixel is None:
+        beside = _beside(file)
+        if beside is not None:
+            facts.update(beside.facts)
+            found = beside
+    if found is not None and found.pixel is not None:
+        x, y = (convert(v, "nm", unit) for v in found.pixel)
+        facts["pixel_size_file"] = f"{x!r}, {y!r} {unit} ({found.place})"
         if stated is None:
             size = (x, y)
             flags.append("pixel_size_from_file")
@@ -90,6 +104,20 @@ def read_image(
         metadata=facts,
         origin=origin,
     )
+
+
+def _beside(file: Path) -> Found | None:
+    """What the maker's text file of the same name says; None where there is none, or none that is known."""
+    for suffix in (".txt", ".TXT", ".Txt"):
+        text = file.with_suffix(suffix)
+        try:
+            if text.is_file() and text.stat().st_size < 2**18:
+                data = text.read_bytes()
+                utf16 = data[:2] in (b"\xff\xfe", b"\xfe\xff")
+                return side_file(data.decode("utf-16" if utf16 else "utf-8", "replace"))
+        except OSError:
+            continue
+    return None
 
 
 def _pair(value: float | tuple[float, float] | None, name: str, *, positive: bool) -> tuple[float, float] | None:
@@ -172,7 +200,7 @@ def _decode(data: bytes, name: str, page: int | None) -> tuple[Decoded, str]:
         "the file is not an image that can be read",
         path=name,
         place="byte 0",
-        expected="TIFF, PNG or BMP",
+        expected="TIFF, PNG, BMP or HDF5",
         got=f"first bytes {data[:8]!r}",
         remedy="export as TIFF; JPEG loses the grey values that edges are measured from",
     )

@@ -48,6 +48,32 @@ def hitachi(comment: str) -> Found | None:
     return Found(None if size is None else (size, size), "XPComment PixelSize", facts)
 
 
+def jeol(text: str) -> Found | None:
+    """JEOL side file: lines ``$KEY value``. The pixel size is the length of the micron bar (``$$SM_MICRON_MARKER``, for
+    instance ``100nm``) over its pixels (``$$SM_MICRON_BAR``, a whole number: known to half a pixel of the bar only)."""
+    pairs = dict(re.findall(r"^\$+([A-Z]\w*)[ \t]+([^\r\n]*?)[ \t\r]*$", text, flags=re.MULTILINE))
+    if not any(key.startswith(("SM_", "CM_")) for key in pairs):
+        return None
+    wanted = ("CM_INSTRUMENT", "CM_ACCEL_VOLT", "CM_MAG", "CM_SIGNAL", "CM_DATE", "CM_TIME", "SM_WD")
+    facts = {f"jeol.{key}": pairs[key] for key in wanted if pairs.get(key)}
+    marker = re.fullmatch(r"([\d.]+)[ \t]*(nm|um|\u00b5m|\u03bcm|mm)", pairs.get("SM_MICRON_MARKER", ""))
+    bar = _positive(pairs.get("SM_MICRON_BAR"))
+    length = _positive(marker[1]) if marker else None
+    if marker is None or bar is None or length is None:
+        return Found(None, "JEOL side file", facts)
+    facts["jeol.micron_bar"] = f"{marker[0]} on {bar:g} px: pixel size known to {50.0 / bar:.2g} %"
+    size = length * {"nm": 1.0, "mm": 1e6}.get(marker[2], 1e3) / bar
+    return Found((size, size), "JEOL side file, micron bar", facts)
+
+
+def side_file(text: str) -> Found | None:
+    """The text file that a maker writes beside its image: Hitachi (``PixelSize`` in nm) or JEOL."""
+    found = hitachi(text)
+    if found is None:
+        return jeol(text)
+    return Found(found.pixel, "side file PixelSize", found.facts)
+
+
 def zeiss(tag: Mapping[str, Any]) -> Found | None:
     """Zeiss SmartSEM (tag 34118): the calibrated pixel size in m heads the unnamed block; ``ap_image_pixel_size`` is
     rounded to four digits and serves where the block is missing."""

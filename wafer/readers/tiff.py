@@ -13,6 +13,7 @@ from metrology_core.errors import ReaderError
 from wafer.readers import metadata
 
 MAX_PIXELS = 2**28  # 268 million: 2 GiB in float64, more than any single SEM frame
+_KINDS = tuple(np.dtype(kind) for kind in ("u1", "u2", "u4", "f4", "f8"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +49,20 @@ def read_tiff(data: bytes, *, path: str, page: int | None) -> Decoded:
         ) from error
 
 
+def page_count(data: bytes, *, path: str) -> int:
+    """Number of pages; raises `ReaderError` for what is no TIFF file."""
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(io.BytesIO(data)) as file:
+            return len(file.pages)
+    except Exception as error:  # as in `read_tiff`
+        raise ReaderError(
+            "the TIFF file is damaged or uses an unknown form", path=path, got=f"{type(error).__name__}: {error}",
+            remedy="export the image again, uncompressed",
+        ) from error  # fmt: skip
+
+
 def _page(file: Any, data: bytes, path: str, page: int | None) -> Decoded:
     pages = len(file.pages)
     number = 0 if page is None else page
@@ -72,12 +87,12 @@ def _page(file: Any, data: bytes, path: str, page: int | None) -> Decoded:
             got=f"{one.imagewidth} x {one.imagelength} pixels in a file of {len(data)} bytes",
             remedy="check the file; cut the image into smaller ones",
         )
-    if dtype is None or np.dtype(dtype) not in (np.dtype("u1"), np.dtype("u2"), np.dtype("f4"), np.dtype("f8")):
+    if dtype is None or np.dtype(dtype) not in _KINDS:
         raise ReaderError(
             "this type of grey value is not supported",
             path=path,
             place=place,
-            expected="8 or 16 bit unsigned, or float",
+            expected="8, 16 or 32 bit unsigned, or float",
             got=f"{one.bitspersample} bit, type {dtype}",
             remedy="export with 8 or 16 bit",
         )
