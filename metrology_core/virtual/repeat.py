@@ -9,7 +9,7 @@ error, so a zone that noise enlarges is not enlarged a second time, and an inter
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -81,7 +81,8 @@ class Repeats:
     """Simulated repeats of one measurement, in the unit of the points and rad.
 
     ``base`` (c,) values of the points without errors, ``values`` (T, c) with the errors of each trial; ``good`` (T,)
-    trials in which every feature was found. Statistics are over the good trials.
+    trials in which every feature was found; ``bounds`` physical bounds of the characteristics. Statistics are over the
+    good trials.
     """
 
     names: tuple[str, ...]
@@ -90,7 +91,7 @@ class Repeats:
     good: np.ndarray
     seed: int
     causes: tuple[str, ...] = ()
-    _bounds: tuple[float | None, ...] = field(default=(), repr=False)
+    bounds: tuple[float | None, ...] = ()
 
     def __len__(self) -> int:
         return len(self.values)
@@ -137,7 +138,7 @@ class Repeats:
         of the points) less the errors, not beyond a physical bound."""
         i = self.index(name)
         drawn = (self.base[i] if value is None else value) - self.errors[:, i]
-        bound = self._bounds[i] if self._bounds else None
+        bound = self.bounds[i] if self.bounds else None
         return np.asarray(drawn if bound is None else np.maximum(drawn, bound))
 
     def interval(self, name: str, p: float = 0.95, value: float | None = None) -> tuple[float, float]:
