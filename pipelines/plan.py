@@ -8,13 +8,17 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from metrology_core._version import __version__
 from metrology_core.canonical import canonical_json, sha256_json
 from metrology_core.errors import IntegrityError, UsageError
 from metrology_core.provenance import digest_bytes, digest_file
+from pipelines.lots import frame_of
 from pipelines.recipe import LoadedRecipe, Recipe
+
+if TYPE_CHECKING:
+    from wafer.maps.frame import WaferFrame
 
 SCHEMA_ID = "abbe/plan/1"
 
@@ -152,6 +156,7 @@ def build_plan(
     spec = loaded.recipe.inputs
     common = spec.acquisition.fields() if spec.acquisition is not None else {}
     pattern = None if spec.acquisition_from_name is None else re.compile(spec.acquisition_from_name)
+    frame = frame_of(dump_recipe(loaded.recipe))
     tasks: list[Task] = []
     owner: dict[str, str] = {}
     for path, part in sorted(chosen, key=lambda item: item[0]):
@@ -168,6 +173,8 @@ def build_plan(
                 }
             else:
                 acquisition |= {key: value for key, value in match.groupdict().items() if value}
+        if frame is not None:
+            problem = _on_wafer(acquisition, frame, path) or problem
         name = part or acquisition.get("part") or path
         acquisition["part"] = name
         if name in owner:
@@ -191,6 +198,24 @@ def build_plan(
     return Plan(
         loaded.sha256, dump_recipe(loaded.recipe), dict(loaded.files), __version__, loaded.recipe.seed, tuple(tasks)
     )
+
+
+def _on_wafer(acquisition: dict[str, str], frame: WaferFrame, path: str) -> dict[str, Any] | None:
+    """Write the place on the wafer and the wafer's frame into an acquisition; what is wrong with it, or None."""
+    from metrology_core.errors import AbbeError
+    from wafer.maps.frame import place_of
+
+    try:
+        place = place_of(acquisition, frame)
+    except AbbeError as error:
+        return {"code": "wafer_place", "message": f"wafer_x and wafer_y are no place: {error.what}", "where": path,
+                "remedy": "state lengths with units, for example '13.5 mm'"}  # fmt: skip
+    if place is not None:
+        acquisition["wafer_x"], acquisition["wafer_y"] = (f"{v:.9g} mm" for v in place)
+    acquisition["wafer_frame"] = (
+        f"diameter {frame.diameter:g} mm, edge exclusion {frame.edge_exclusion:g} mm, notch {frame.notch}"
+    )
+    return None
 
 
 def _digest(base: Path, path: str) -> tuple[InputRef, dict[str, Any] | None]:

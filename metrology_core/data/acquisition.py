@@ -17,7 +17,8 @@ class Acquisition:
     """Identity and conditions of one measurement; every field is optional text, and nothing is guessed.
 
     ``part`` names the part type or part id, ``serial`` the individual; ``lot``, ``wafer``, ``field``, ``die``,
-    ``site`` the place in production (a wafer frame names notch and mirroring in ``wafer_frame``); ``condition`` the
+    ``site`` the place in production (a wafer frame names notch and mirroring in ``wafer_frame``;
+    ``wafer_x``, ``wafer_y`` place on the wafer from its middle, as text with unit); ``condition`` the
     probe or beam condition; ``time`` is ISO 8601 *with* a zone; ``environment`` holds readings as text with units.
     """
 
@@ -29,6 +30,8 @@ class Acquisition:
     die: str | None = None
     site: str | None = None
     wafer_frame: str | None = None
+    wafer_x: str | None = None
+    wafer_y: str | None = None
     operation: str | None = None
     repeat: str | None = None
     setup: str | None = None

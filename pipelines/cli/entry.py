@@ -27,6 +27,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "doctor": ("pipelines.cli.doctor", "doctor", "What this machine has, what is missing, and how to mend it."),
     "export": ("pipelines.cli.export", "export", "Write the results of a run as CSV or JSON."),
     "fit": ("pipelines.cli.fit", "fit_command", "Fit one feature to the points of a file."),
+    "lot": ("pipelines.cli.lot", "lot", "Spread of a run's values by lot, wafer, field and image."),
+    "map": ("pipelines.cli.lot", "film_map", "Wafer maps of film measurements, summaries beside the file's own."),
     "recipe": ("pipelines.cli.recipe", "recipe", "Check a recipe, start one, print its JSON Schema."),
     "report": ("pipelines.cli.results", "report", "Build the report of a run again."),
     "run": ("pipelines.cli.run", "run", "Measure all inputs of a recipe into a run folder."),

@@ -60,6 +60,7 @@ inputs:
   format: image
   acquisition: {{operation: "ADI", time: "2026-05-04T10:20:30+02:00"}}
   acquisition_from_name: "(?P<lot>L[0-9]+)_(?P<wafer>W[0-9]+)_(?P<field>X[+-][0-9]+_Y[+-][0-9]+)"
+  wafer: {{diameter: 300 mm, edge_exclusion: 3 mm, notch: down, field_size: {{x: 26 mm, y: 33 mm}}}}
 instrument:
   id: SEM-02
   type: cd-sem

@@ -35,6 +35,8 @@ class AcquisitionSpec(Strict):
     field: Name | None = None
     die: Name | None = None
     site: Name | None = None
+    wafer_x: Name | None = Field(default=None, description="Place on the wafer from its middle, with unit.")
+    wafer_y: Name | None = None
     operation: Name | None = None
     repeat: Name | None = None
     setup: Name | None = None
@@ -63,6 +65,26 @@ class AcquisitionSpec(Strict):
     def fields(self) -> dict[str, str]:
         """Only the fields that are set."""
         return {key: value for key, value in self if value is not None}
+
+
+class FieldSizeSpec(Strict):
+    """Size of an exposure field: the step between fields."""
+
+    x: PositiveLength
+    y: PositiveLength
+
+
+class WaferSpec(Strict):
+    """The wafer that images come from: its frame for maps, and where fields lie."""
+
+    diameter: PositiveLength | None = Field(default=None, description="Default 300 mm.")
+    edge_exclusion: LengthU | None = None
+    notch: Literal["down", "up", "left", "right"] = "down"
+    field_size: FieldSizeSpec | None = Field(
+        default=None,
+        description="With it the first two whole numbers of the acquisition's field are its column and row from the "
+        "middle.",
+    )
 
 
 class ThermalSpec(Strict):
@@ -135,6 +157,7 @@ class InputsSpec(Strict):
         default=None, description="Regular expression with Acquisition fields as named groups, searched in the path."
     )
     thermal: ThermalSpec | None = None
+    wafer: WaferSpec | None = None
 
     @field_validator("acquisition_from_name")
     @classmethod

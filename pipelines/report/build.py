@@ -99,6 +99,7 @@ def _head(run: model.RunModel) -> dict[str, Any]:
 def _write_index(site: Site, env: Any, words: Words, run: model.RunModel) -> Path:
     head = _head(run)
     ordered = run.worst_first
+    pages = {row.task_id: row.page for row in run.rows if row.has_page}
     groups = list(model.chunks(ordered, ROWS_PER_FILE)) or [[]]
     failures = [row for row in ordered if row.outcome in model.FAILED or row.is_partial]
     context = {
@@ -119,7 +120,7 @@ def _write_index(site: Site, env: Any, words: Words, run: model.RunModel) -> Pat
         "more_failures": max(0, len(failures) - MAX_FAILURES),
         "rows": groups[0],
         "pages": len(groups),
-        "lots": [lot_card(words, lot, run.total) for lot in run.lots],
+        "lots": [lot_card(words, lot, run.total, run.frame, pages, run.seed or 0) for lot in run.lots],
         "acquisition": markup.acquisition_facts(words, run.acquisition),
         "selftest": _selftest(run.selftest),
     }

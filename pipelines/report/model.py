@@ -1,8 +1,9 @@
 """What the pages show, gathered from a run folder: plan, outcomes and committed records; nothing else.
 
 No measured value, uncertainty or verdict is made here. The only arithmetic is on recorded values: counts, extremes,
-mean and standard deviation of a lot, the share of a tolerance that a value uses, sums of small budget rows; the maps
-add directions for shading. A record that is missing or unreadable makes its part's row say so.
+mean and standard deviation of a lot, its variance components (`pipelines.lots`), the share of a tolerance that a value
+uses, sums of small budget rows; the maps add directions for shading. A record that is missing or unreadable makes its
+part's row say so.
 """
 
 from __future__ import annotations
@@ -11,11 +12,15 @@ import statistics
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from metrology_core.errors import AbbeError
+from pipelines.lots import PlacedValue, frame_of, placed
 from pipelines.report.encode import clean, page_names
 from pipelines.report.svg import LotPoint, Zone
+
+if TYPE_CHECKING:
+    from wafer.maps.frame import WaferFrame
 
 OUTCOMES = ("measured", "measured_with_flags", "unusable_data", "algorithm_failed", "crashed", "not_run")
 VERDICTS = ("nonconforming", "indeterminate", "conforming", "none")
@@ -192,6 +197,7 @@ class LotRow:
     missing: int = 0
     worst_urgency: float | None = None
     mixed_limits: bool = False
+    placed: list[PlacedValue] = field(default_factory=list)
 
     def statistics(self) -> dict[str, float | None]:
         """n, mean, standard deviation (n - 1), extremes of the recorded values."""
@@ -226,6 +232,7 @@ class RunModel:
     flag_counts: Counter[str]
     provisional_causes: Counter[str] = field(default_factory=Counter)
     selftest: Mapping[str, Any] | None = None
+    frame: WaferFrame | None = None
 
     @property
     def n_unmeasured(self) -> int:
@@ -278,6 +285,7 @@ def gather(run: RunLike) -> RunModel:
     flags: Counter[str] = Counter()
     causes: Counter[str] = Counter()
     planned = _planned(plan.recipe)
+    frame = frame_of(plan.recipe)
     for order, outcome in enumerate(outcomes):
         row = PartRow(
             order=order,
@@ -308,9 +316,10 @@ def gather(run: RunLike) -> RunModel:
         acquisition = dict(document.get("acquisition") or {})
         common = acquisition if common is None else {k: v for k, v in common.items() if acquisition.get(k) == v}
         measurements = document.get("measurements", ())
-        _add_measurements(row, measurements, lots, rules)
+        _add_measurements(row, measurements, lots, rules, acquisition, frame)
         row.missing = _missing(measurements, planned)
         causes.update(_provisional_causes(row))
+    _without_value(rows, tasks, lots, frame)
     return RunModel(
         title=clean(plan.recipe_name),
         kind=kind,
@@ -328,7 +337,21 @@ def gather(run: RunLike) -> RunModel:
         flag_counts=flags,
         provisional_causes=causes,
         selftest=run.selftest() if hasattr(run, "selftest") else None,
+        frame=frame,
     )
+
+
+def _without_value(
+    rows: Sequence[PartRow], tasks: Mapping[str, Any], lots: Mapping[Any, LotRow], frame: WaferFrame | None
+) -> None:
+    """Sites of parts that gave nothing: a map must not look whole where an image could not be used."""
+    if frame is None:
+        return
+    for lot in lots.values():
+        known = {value.task for value in lot.placed}
+        for row in rows:
+            if row.task_id not in known and row.task_id in tasks:
+                lot.placed.append(placed(row.task_id, row.part, tasks[row.task_id].acquisition, {}, frame))
 
 
 def _planned(recipe: Any) -> list[str]:
@@ -362,6 +385,8 @@ def _add_measurements(
     measurements: Sequence[Mapping[str, Any]],
     lots: dict[tuple[str, str, str], LotRow],
     rules: dict[str, None],
+    acquisition: Mapping[str, Any] | None = None,
+    frame: WaferFrame | None = None,
 ) -> None:
     for m in measurements:
         zone = zone_of(m)
@@ -380,6 +405,7 @@ def _add_measurements(
             rules.setdefault(str(decision["rule"]))
             row.provisional |= bool(decision.get("provisional"))
             row.n_decided += 1
+        lot.placed.append(placed(row.task_id, row.part, acquisition or {}, m, frame))
         if m.get("value") is None:
             lot.missing += 1
             continue

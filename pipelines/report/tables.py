@@ -6,16 +6,20 @@ import json
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
 from pipelines.report import model
 from pipelines.report.encode import clean
 from pipelines.report.i18n import Words
+from pipelines.report.lot_view import lot_view
 from pipelines.report.markup import num, value_place
 from pipelines.report.numbers import exact, fixed, limit, percent, place, probability
 from pipelines.report.svg import Zone, lot_chart, share_bar, tolerance_bar
+
+if TYPE_CHECKING:
+    from wafer.maps.frame import WaferFrame
 
 _BLANK = Markup('<span class="dim">\u2013</span>')
 
@@ -192,8 +196,15 @@ def _with_u(value: Any, u: Any, unit: str) -> str:
     return f"{text} {unit}".strip()
 
 
-def lot_card(words: Words, lot: model.LotRow, total: int) -> dict[str, Any]:
-    """One characteristic over the lot: figures and chart."""
+def lot_card(
+    words: Words,
+    lot: model.LotRow,
+    total: int,
+    frame: WaferFrame | None = None,
+    pages: Mapping[str, str] | None = None,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """One characteristic over the lot: figures, chart, maps of the wafers and spread by level."""
     figures = lot.statistics()
     u = statistics.median(lot.uncertainties) if lot.uncertainties else None
     decimals = place(2.0 * u) if u else None
@@ -206,6 +217,7 @@ def lot_card(words: Words, lot: model.LotRow, total: int) -> dict[str, Any]:
         "min": num(figures["min"], decimals),
         "max": num(figures["max"], decimals),
         "limits": limits_text(lot.zone),
+        "wafers": lot_view(words, lot.placed, frame, pages or {}, lot.unit, decimals, seed),
     }
 
 

@@ -24,6 +24,8 @@ SECTIONS = {
     "inputs.text": "TextSpec",
     "inputs.acquisition": "AcquisitionSpec",
     "inputs.thermal": "ThermalSpec",
+    "inputs.wafer": "WaferSpec",
+    "inputs.wafer.field_size": "FieldSizeSpec",
     "instrument": "InstrumentSpec",
     "instrument.mpe": "MpeSpec",
     "instrument.volume": "VolumeSpec",

@@ -11,8 +11,13 @@ if TYPE_CHECKING:
     from wafer.simulate.roughness import rough_edges, rough_lines
     from wafer.simulate.sem import SemImage, SemModel, simulate_blank, simulate_lines
     from wafer.simulate.shapes import ShapeImage, ShapeModel, simulate_shapes
+    from wafer.simulate.wafers import CdSignature, WaferLots, wafer_images, wafer_table
 
 _HOME = {
+    "CdSignature": "wafers",
+    "WaferLots": "wafers",
+    "wafer_images": "wafers",
+    "wafer_table": "wafers",
     "ContactImage": "contacts",
     "ContactModel": "contacts",
     "simulate_contacts": "contacts",
@@ -33,6 +38,8 @@ _HOME = {
 }
 
 __all__ = [
+    "WaferLots",
+    "CdSignature",
     "ContactImage",
     "ContactModel",
     "LotPlan",
@@ -49,6 +56,8 @@ __all__ = [
     "simulate_contacts",
     "simulate_lines",
     "simulate_shapes",
+    "wafer_images",
+    "wafer_table",
     "write_sem_lot",
 ]
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from metrology_core.errors import ParameterError
+from wafer.simulate.disturb import charged, distorted
 
 FINE = 4  # points per pixel along each axis
 _MODES = 12  # highest Fourier mode of a simulated contour
@@ -28,7 +29,9 @@ class ContactModel:
     mode number); ``placement`` standard deviation of the centres along each axis. ``missing``, ``merged`` numbers of
     features to leave out, of pairs to join by a bridge. ``bright`` pillars, else holes. ``blur`` beam; ``bloom`` and
     ``bloom_length`` of the edge brightness on the high side; ``electrons_per_grey`` Poisson noise (inf: none),
-    ``read_noise`` Gaussian. ``shading`` relative change of brightness across the image.
+    ``read_noise`` Gaussian. ``shading`` relative change of brightness across the image; ``charging`` (share of the
+    step, with ``charging_length`` in nm) and ``distortion`` (x, y; nm at the borders) as `wafer.simulate.disturb` says;
+    the truth holds the distorted centres.
     """
 
     shape: tuple[int, int] = (384, 384)
@@ -54,6 +57,9 @@ class ContactModel:
     read_noise: float = 2.0
     shading: float = 0.0
     bits: int = 8
+    charging: float = 0.0
+    charging_length: float = 40.0
+    distortion: tuple[float, float] = (0.0, 0.0)
 
     def check(self) -> None:
         """Raise `ParameterError` where the model cannot be drawn."""
@@ -97,6 +103,10 @@ def simulate_contacts(model: ContactModel | None = None, *, seed: int, **changes
     index, nominal = _sites(model)
     n = len(index)
     centre = nominal + model.placement * shape_stream.standard_normal((n, 2))
+    # a contact is small against the field: it moves as a whole
+    centre = np.column_stack(
+        (distorted(centre[:, 0], nx * px, model.distortion[0]), distorted(centre[:, 1], ny * py, model.distortion[1]))
+    )
     mean = model.diameter + model.cdu * shape_stream.standard_normal(n)
     modes = _modes(model, n, shape_stream)
     inside = np.flatnonzero(
@@ -124,6 +134,7 @@ def simulate_contacts(model: ContactModel | None = None, *, seed: int, **changes
     signal = model.low_level + step * level if model.bright else model.high_level - step * level
     if model.shading:
         signal = signal * (1.0 + model.shading * (np.arange(nx) / (nx - 1.0) - 0.5))
+    signal = charged(signal, model.charging, model.charging_length / px, step)
     pixels = _expose(model, signal, noise_stream)
     joined = {int(k) for pair in bridges for k in pair}
     state = tuple("merged" if int(i) in joined else "found" for i in drawn)

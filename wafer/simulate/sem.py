@@ -14,6 +14,7 @@ import numpy as np
 
 from metrology_core.errors import ParameterError
 from wafer.kernels.render import render_edges
+from wafer.simulate.disturb import charged, distorted
 from wafer.simulate.roughness import rough_lines
 
 _TABLE_STEP = 1.0 / 64.0
@@ -30,6 +31,8 @@ class SemModel:
     ``read_noise`` adds Gaussian noise in grey levels. ``tilt`` is the slope of the lines (x per y, both in nm),
     ``drift`` the total shift of x over the frame and ``jitter`` the 1 s shift of single rows, in nm.
     ``pitch_walk`` is the difference of alternate centre distances in nm. ``offset`` moves the pattern in nm.
+    ``charging`` (share of the step, with ``charging_length`` in nm) leaves a trail along the rows, ``distortion`` bends
+    the field by that many nm at its left and right border (`wafer.simulate.disturb`); the truth knows the second.
     """
 
     shape: tuple[int, int] = (512, 512)
@@ -56,6 +59,9 @@ class SemModel:
     offset: float = 0.0
     bits: int = 8
     lines_bright: bool = True
+    charging: float = 0.0
+    charging_length: float = 40.0
+    distortion: float = 0.0
 
     def check(self) -> None:
         """Raise `ParameterError` where the model cannot be drawn."""
@@ -109,9 +115,10 @@ def simulate_lines(model: SemModel | None = None, *, seed: int, **changes: Any) 
         left_right_correlation=model.left_right_correlation,
         rng=rough_stream,
     )
-    left = (centre[:, None] - 0.5 * model.cd + rough_left + common) / px
-    right = (centre[:, None] + 0.5 * model.cd + rough_right + common) / px
+    left = distorted(centre[:, None] - 0.5 * model.cd + rough_left + common, nx * px, model.distortion) / px
+    right = distorted(centre[:, None] + 0.5 * model.cd + rough_right + common, nx * px, model.distortion) / px
     signal = _render(model, left, right)
+    signal = charged(signal, model.charging, model.charging_length / px, model.line_level - model.space_level)
     pixels, saturated = _expose(model, signal, noise_stream)
     # Truth in the image: complete lines only, so that means over lines compare like with like.
     inside = (left.min(axis=1) >= 0.0) & (right.max(axis=1) <= nx - 1.0)

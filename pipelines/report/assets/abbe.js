@@ -62,7 +62,7 @@ const abbe = (() => {
     translate(document);
     for (const b of document.querySelectorAll("[data-lang]")) b.setAttribute("aria-pressed", String(b.dataset.lang === name));
     if (keep) try { localStorage.setItem("abbe.language", name); } catch { /* a browser may refuse storage to files */ }
-    for (const a of document.querySelectorAll("a[href*='.html']")) a.href = a.getAttribute("href").split("#")[0] + "#lang=" + name;
+    for (const a of document.querySelectorAll("a[href*='.html']")) a.setAttribute("href", a.getAttribute("href").split("#")[0] + "#lang=" + name);
     listeners.forEach(f => f(name));
   }
   function messages(all, names) {

@@ -1,0 +1,115 @@
+"""``abbe lot`` and ``abbe map``: a run as a lot of wafers, and film maps from files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipelines.cli.session import Session, json_option
+
+
+@click.command()
+@click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
+@json_option
+@click.pass_obj
+def lot(session: Session, run_folder: Path) -> int:
+    """Spread of every characteristic of RUN by lot, wafer, field and image, with intervals."""
+    from pipelines.exit_codes import ExitCode
+    from pipelines.lots import by_characteristic, components_document, decompose
+    from pipelines.store import RunFolder
+
+    run = RunFolder(run_folder)
+    seed = int(run.plan().seed or 0)
+    rows = []
+    for (name, characteristic, unit), values in by_characteristic(run).items():
+        found = decompose(values, seed=seed)
+        rows.append(
+            {
+                "name": name,
+                "characteristic": characteristic,
+                "values": sum(v.value is not None for v in values),
+                "components": components_document(found, unit),
+            }
+        )
+    session.answer({"run": str(run.path), "characteristics": rows})
+    if not session.as_json:
+        _show(session, rows)
+    return int(ExitCode.CONFORMING if any(row["components"] for row in rows) else ExitCode.NOT_MEASURED)
+
+
+def _show(session: Session, rows: list[dict[str, Any]]) -> None:
+    from rich.table import Table
+
+    for row in rows:
+        found = row["components"]
+        session.console.print(f"{row['name']} ({row['characteristic']}): {row['values']} values", markup=False)
+        if found is None:
+            session.console.print("  no levels: the acquisitions name no lot, wafer or field", markup=False)
+            continue
+        table = Table(box=None, pad_edge=False)
+        for title in ("level", "groups", f"s / {found['unit']}", "95 % interval", "share of variance"):
+            table.add_column(title)
+        for c in found["components"]:
+            if c["status"] == "not_estimable":
+                table.add_row(c["level"], str(c["groups"]), "-", c["reason"], "")
+                continue
+            share = "-" if c["share"] is None else f"{100 * c['share']:.0f} %"
+            table.add_row(c["level"], str(c["groups"]), f"{c['sd']:.3g}", f"{c['low']:.3g} to {c['high']:.3g}", share)
+        total = found["total"]
+        table.add_row("total", "", f"{total['sd']:.3g}", f"{total['low']:.3g} to {total['high']:.3g}", "")
+        session.console.print(table)
+
+
+@click.command("map")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--unit", default="angstrom", show_default=True, help="Unit of the values, as the tool names it.")
+@click.option("--diameter", default="300mm", show_default=True, metavar="LENGTH", help="Of the wafer.")
+@click.option("--edge-exclusion", default="3mm", show_default=True, metavar="LENGTH")
+@click.option("--notch", type=click.Choice(["down", "up", "left", "right"]), default="down", show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), help="Write a page with the maps and their summaries.")
+@json_option
+@click.pass_obj
+def film_map(
+    session: Session, file: Path, unit: str, diameter: str, edge_exclusion: str, notch: str, out: Path | None
+) -> int:
+    """Wafer maps of the film measurements in FILE, their summaries beside those that the file states."""
+    from metrology_core.units import quantity
+    from pipelines.exit_codes import ExitCode
+    from wafer.maps import WaferFrame, read_film_maps
+
+    frame = WaferFrame(
+        quantity(diameter, "length").to("mm"), quantity(edge_exclusion, "length").to("mm"), notch,  # type: ignore[arg-type]
+    )  # fmt: skip
+    maps = read_film_maps(file, unit=unit)
+    rows: list[dict[str, Any]] = []
+    for found in maps:
+        summary = found.summary()
+        rows.append(
+            {
+                "wafer": found.wafer, "lot": found.lot, "title": found.title, "unit": found.unit, "n": summary.n,
+                "figures": summary.figures(), "reported": {k: float(v) for k, v in found.reported.items()},
+                "differences": {k: list(v) for k, v in found.differences().items()},
+                "outside": sum(not frame.counts(float(x), float(y)) for x, y in zip(found.x, found.y, strict=True)),
+            }
+        )  # fmt: skip
+    if out is not None:
+        from pipelines.report.film_page import film_page
+
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(film_page(file.name, maps, frame), encoding="utf-8")
+    session.answer({"file": file.name, "maps": rows})
+    if not session.as_json:
+        for row in rows:
+            f = row["figures"]
+            said = f"{len(row['reported'])} figures of the file" + (
+                " reproduced" if not row["differences"] else f", not reproduced: {', '.join(row['differences'])}"
+            )
+            session.console.print(
+                f"{row['wafer']} {row['title']}: {row['n']} sites, mean {f['MEAN']:.5g} {row['unit']}, "
+                f"3 s {f['3 STDDEV']:.3g}, range {f['RANGE']:.3g}" + (f"; {said}" if row["reported"] else ""),
+                markup=False,
+            )
+    bad = any(row["differences"] for row in rows)
+    return int(ExitCode.NOT_MEASURED if bad else ExitCode.CONFORMING)

@@ -1,0 +1,136 @@
+"""A run as a lot of wafers: places of the measured images, and the spread by lot, wafer, field and image.
+
+The one place that computes this; the report and ``abbe lot`` show it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from metrology_core.statistics.nested import NestedComponents
+    from wafer.maps.frame import WaferFrame
+
+LEVELS = ("lot", "wafer", "field")
+BOTTOM = "image"
+LEAST = 4  # values that a decomposition is worth
+
+
+@dataclass(frozen=True)
+class PlacedValue:
+    """A value of one image: its task, part, page order, acquisition, place in mm or None, value, noise variance (its
+    type A contributions squared, in the unit of the value), verdict."""
+
+    task: str
+    part: str
+    acquisition: Mapping[str, Any]
+    place: tuple[float, float] | None
+    value: float | None
+    noise_variance: float
+    verdict: str
+
+
+def frame_of(recipe: Mapping[str, Any]) -> WaferFrame | None:
+    """The wafer of a recipe (plain data, as in the plan); None where it states none."""
+    from metrology_core.units import quantity
+    from wafer.maps.frame import WaferFrame
+
+    inputs = recipe.get("inputs")
+    spec = inputs.get("wafer") if isinstance(inputs, Mapping) else None
+    if not isinstance(spec, Mapping):
+        return None
+
+    def length(value: Any) -> float:
+        return quantity(str(value), "length").to("mm")
+
+    size = spec.get("field_size")
+    return WaferFrame(
+        length(spec.get("diameter") or "300 mm"),
+        length(spec.get("edge_exclusion") or "0 mm"),
+        spec.get("notch", "down"),
+        None if not isinstance(size, Mapping) else (length(size["x"]), length(size["y"])),
+    )
+
+
+def placed(
+    task: str, part: str, acquisition: Mapping[str, Any], measurement: Mapping[str, Any], frame: WaferFrame | None
+) -> PlacedValue:
+    """One recorded measurement with its place."""
+    from metrology_core.errors import AbbeError
+    from wafer.maps.frame import WaferFrame, place_of
+
+    try:
+        place = place_of(acquisition, frame or WaferFrame())
+    except AbbeError:  # a stated place that is no length: on the map it is nowhere
+        place = None
+    decision = measurement.get("decision")
+    noise = sum(float(row["contribution"]) ** 2 for row in measurement.get("budget", ()) if row.get("type") == "A")
+    value = measurement.get("value")
+    return PlacedValue(
+        task, part, acquisition, place, None if value is None else float(value), noise,
+        str(decision["verdict"]) if decision else "none",
+    )  # fmt: skip
+
+
+def decompose(values: Sequence[PlacedValue], *, seed: int = 0) -> NestedComponents | None:
+    """Variance components over the levels that the acquisitions name; None where there are too few values or no level.
+
+    The noise of each value (type A) is taken off the image component.
+    """
+    from metrology_core.statistics.nested import nested_components
+
+    known = [row for row in values if row.value is not None]
+    names = [name for name in LEVELS if any(row.acquisition.get(name) for row in known)]
+    if len(known) < LEAST or not names or len({_labels(row, names) for row in known}) < 2:
+        return None
+    return nested_components(
+        [float(row.value) for row in known if row.value is not None],
+        {name: [str(row.acquisition.get(name) or "") for row in known] for name in names},
+        bottom=BOTTOM,
+        noise_variance=[row.noise_variance for row in known],
+        seed=seed,
+    )
+
+
+def _labels(row: PlacedValue, names: Sequence[str]) -> tuple[str, ...]:
+    return tuple(str(row.acquisition.get(name) or "") for name in names)
+
+
+def by_characteristic(run: Any) -> dict[tuple[str, str, str], list[PlacedValue]]:
+    """(name, characteristic, unit) -> placed values of all records of a run folder, in the order of the plan."""
+    plan = run.plan()
+    frame = frame_of(plan.recipe)
+    found: dict[tuple[str, str, str], list[PlacedValue]] = {}
+    for outcome in run.outcomes():
+        if str(outcome.outcome) in ("not_run", "crashed"):
+            continue
+        document = run.read_record(outcome.task_id).document
+        acquisition = dict(document.get("acquisition") or {})
+        for m in document.get("measurements", ()):
+            key = (str(m.get("name")), str(m.get("characteristic")), str(m.get("unit")))
+            row = placed(outcome.task_id, str(outcome.part), acquisition, m, frame)
+            found.setdefault(key, []).append(row)
+    return found
+
+
+def components_document(found: NestedComponents | None, unit: str) -> dict[str, Any] | None:
+    """The decomposition as JSON data; numbers that are not known are null."""
+    if found is None:
+        return None
+
+    def known(value: float) -> float | None:
+        return None if value - value != 0.0 else value
+
+    return {
+        "unit": unit, "n": found.n, "p": found.p, "mean": found.mean, "mean_u": found.mean_u,
+        "mean_dof": known(found.mean_dof), "noise": found.noise, "balanced": found.balanced,
+        "total": {"sd": found.total, "low": found.total_low, "high": found.total_high},
+        "components": [
+            {"level": c.level, "groups": c.groups, "dof": c.dof, "effective_dof": known(c.effective_dof),
+             "sd": known(c.sd), "low": known(c.low), "high": known(c.high), "variance": known(c.variance),
+             "share": known(c.share), "status": c.status, "reason": c.reason}
+            for c in found.components
+        ],
+    }  # fmt: skip

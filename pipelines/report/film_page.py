@@ -1,0 +1,76 @@
+"""One page with the film maps of a file: the maps on one scale for each result, summaries beside the file's own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from markupsafe import Markup
+
+from pipelines.report.encode import clean
+from pipelines.report.wafer_svg import Frame, Spot, scale_of, scale_svg, wafer_svg
+
+if TYPE_CHECKING:
+    from wafer.maps import SiteMap, WaferFrame
+
+_STYLE = """body{font:14px/1.45 system-ui,sans-serif;color:#1b2733;margin:24px auto;max-width:1280px;padding:0 16px}
+h1{font-size:22px}h2{font-size:17px;margin-top:28px}.maps{display:flex;flex-wrap:wrap;gap:18px}
+figure{margin:0;width:300px}figcaption{font-weight:600}table{border-collapse:collapse;font-size:12px;margin-top:4px}
+td,th{padding:1px 8px 1px 0;text-align:right;font-weight:400}th:first-child,td:first-child{text-align:left}
+thead th{color:#5c6b78;border-bottom:1px solid #c9d2d9}.bad{color:#a50f24;font-weight:600}.good{color:#0b6b53}
+.dim{color:#5c6b78}@media print{figure{break-inside:avoid}}"""
+
+
+def film_page(name: str, maps: Sequence[SiteMap], frame: WaferFrame) -> str:
+    """The page as HTML, complete in itself."""
+    shape = Frame(frame.diameter, frame.edge_exclusion, frame.notch, frame.field_size)
+    titles = list(dict.fromkeys((m.title, m.unit) for m in maps))
+    wrong = sum(bool(m.differences()) for m in maps)
+    stated = sum(bool(m.reported) for m in maps)
+    verdict = (
+        Markup('<p class="dim">The file states no summaries of its own.</p>') if not stated
+        else Markup('<p class="bad">{} of {} summaries of the file are not reproduced.</p>').format(wrong, stated)
+        if wrong
+        else Markup('<p class="good">All {} summaries of the file are reproduced from its sites.</p>').format(stated)
+    )  # fmt: skip
+    sections = []
+    for title, unit in titles:
+        mine = [m for m in maps if (m.title, m.unit) == (title, unit)]
+        scale = scale_of([float(v) for m in mine for v in m.value])
+        figures = Markup("").join(_figure(m, shape, scale) for m in mine)
+        sections.append(
+            Markup('<section><h2>{}</h2><p>{}</p><div class="maps">{}</div></section>').format(
+                clean(title or "values"), scale_svg(scale, 3, unit), figures
+            )
+        )
+    body = Markup(
+        '<h1>{}</h1>{}<p class="dim">{} maps; wafer {:g} mm, edge exclusion {:g} mm (dashed), notch {}. One '
+        "colour scale for all wafers of a result.</p>{}"
+    ).format(
+        clean(name), verdict, len(maps), frame.diameter, frame.edge_exclusion, frame.notch, Markup("").join(sections)
+    )
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f"<title>{clean(name)}</title><style>{_STYLE}</style><body>{body}</body></html>\n"
+    )
+
+
+def _figure(found: SiteMap, shape: Frame, scale: tuple[float, float]) -> Markup:
+    spots = [
+        Spot(float(x), float(y), None if v != v else float(v), name=f"{x:g}, {y:g} mm")
+        for x, y, v in zip(found.x, found.y, found.value, strict=True)
+    ]
+    differences = found.differences()
+    rows = []
+    for name, value in found.summary().figures().items():
+        said = found.reported.get(name)
+        digits = len(said.partition(".")[2]) if said else 3
+        mark = Markup("") if said is None else Markup(' class="bad"') if name in differences else Markup("")
+        rows.append(
+            Markup("<tr{}><td>{}</td><td>{:.{}f}</td><td>{}</td></tr>").format(mark, name, value, digits, said or "–")
+        )
+    label = clean(" ".join(part for part in (found.lot, found.wafer) if part))
+    return Markup(
+        "<figure><figcaption>{}</figcaption>{}<table><thead><tr><th>{} sites</th><th>from sites</th>"
+        "<th>file says</th></tr></thead><tbody>{}</tbody></table></figure>"
+    ).format(label, wafer_svg(shape, spots, scale, 3, label), found.summary().n, Markup("").join(rows))

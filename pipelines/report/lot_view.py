@@ -1,0 +1,109 @@
+"""What the index shows of a lot of wafers: maps of a measurand, verdict first, and its spread by level."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pipelines.lots import PlacedValue, decompose
+from pipelines.report.encode import clean
+from pipelines.report.i18n import Words
+from pipelines.report.markup import num
+from pipelines.report.numbers import fixed, percent, place
+from pipelines.report.wafer_svg import Frame, Spot, scale_of, scale_svg, wafer_svg
+
+if TYPE_CHECKING:
+    from wafer.maps.frame import WaferFrame
+
+MOST_MAPS = 12
+_RANK = {"nonconforming": 0, "indeterminate": 1, "none": 2, "conforming": 3}
+
+
+def lot_view(
+    words: Words, values: Sequence[PlacedValue], frame: WaferFrame | None, pages: Mapping[str, str], unit: str,
+    decimals: int | None, seed: int,
+) -> dict[str, Any]:  # fmt: skip
+    """Maps by wafer (those with the worst verdicts first, all on one scale) and the table of components; both empty
+    where the acquisitions do not say enough. ``pages`` task -> page name."""
+    located = [row for row in values if row.place is not None]
+    maps: list[dict[str, Any]] = []
+    scale = scale_of([row.value for row in located if row.value is not None])
+    if len({row.place for row in located}) > 1:
+        shape = _shape(located, frame)
+        wafers: dict[tuple[str, str], list[PlacedValue]] = {}
+        for row in located:
+            key = (str(row.acquisition.get("lot") or ""), str(row.acquisition.get("wafer") or ""))
+            wafers.setdefault(key, []).append(row)
+        order = sorted(wafers.items(), key=lambda item: (*_severity(item[1]), item[0]))
+        for key, rows in order[:MOST_MAPS]:
+            name = clean(" ".join(part for part in key if part)) or "–"
+            spots = [
+                Spot(
+                    *(row.place or (0.0, 0.0)), row.value, row.verdict,
+                    clean(str(row.acquisition.get("field") or row.part)),
+                    f"parts/{pages[row.task]}.html" if row.task in pages else "",
+                )
+                for row in rows
+            ]  # fmt: skip
+            maps.append(
+                {
+                    "name": name,
+                    "svg": wafer_svg(shape, spots, scale, decimals, name),
+                    "verdicts": Counter(row.verdict for row in rows),
+                    "n": len(rows),
+                    "without": sum(row.value is None for row in rows),
+                }
+            )
+        hidden = len(order) - len(maps)
+    else:
+        hidden = 0
+    return {
+        "maps": maps,
+        "hidden": hidden,
+        "scale": scale_svg(scale, decimals, unit) if maps else "",
+        "components": _components(words, values, seed),
+    }
+
+
+def _severity(rows: Sequence[PlacedValue]) -> tuple[int, int]:
+    worst = min(_RANK.get(row.verdict, 2) for row in rows)
+    return worst, -sum(_RANK.get(row.verdict, 2) == worst for row in rows)
+
+
+def _shape(located: Sequence[PlacedValue], frame: WaferFrame | None) -> Frame:
+    """The stated wafer, or the usual one; fields are drawn as rectangles where no two values share one."""
+    if frame is None:
+        return Frame()
+    each = Counter((row.acquisition.get("lot"), row.acquisition.get("wafer"), row.place) for row in located)
+    field = frame.field_size if max(each.values()) == 1 else None
+    return Frame(frame.diameter, frame.edge_exclusion, frame.notch, field)
+
+
+def _components(words: Words, values: Sequence[PlacedValue], seed: int) -> dict[str, Any] | None:
+    found = decompose(values, seed=seed)
+    if found is None:
+        return None
+    rows = []
+    for c in found.components:
+        level = words.t(f"level.{c.level}")
+        if c.status == "not_estimable":
+            rows.append({"level": level, "groups": c.groups, "reason": clean(c.reason)})
+            continue
+        at = place(c.sd if c.sd > 0.0 else c.high)
+        rows.append(
+            {
+                "level": level, "groups": c.groups, "reason": "", "sd": num(c.sd, at), "low": fixed(c.low, at),
+                "high": fixed(c.high, at), "share": percent(c.share) if c.share == c.share else "–",
+                "open": c.status == "not_resolved", "bar": round(100.0 * c.share, 1) if c.share == c.share else 0.0,
+            }
+        )  # fmt: skip
+    at = place(found.total)
+    total = {"sd": num(found.total, at), "low": fixed(found.total_low, at), "high": fixed(found.total_high, at)}
+    return {
+        "rows": rows,
+        "total": total,
+        "n": found.n,
+        "p": percent(found.p),
+        "noise": fixed(found.noise, place(found.noise)),
+    }

@@ -1,0 +1,182 @@
+"""Wafer maps as plain SVG: verdict by shape and outline, value by a scale that eyes of all kinds can read, notch, edge
+exclusion, and grey where nothing was measured."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup, escape
+
+from pipelines.report.encode import clean
+from pipelines.report.numbers import fixed
+
+# dark to light in even steps of lightness, blue to yellow: told apart without red and green
+STEPS = ("#00224e", "#253d6e", "#4a5572", "#6f6f76", "#949077", "#bcae6c", "#e3cf57", "#fde737")
+UNKNOWN = "#c9ced3"
+SIZE = 300.0  # of the drawing, whatever the wafer
+
+
+@dataclass(frozen=True)
+class Frame:
+    """``diameter``, ``edge_exclusion``, ``field`` (x, y) or None, all in mm; ``notch`` down | up | left | right."""
+
+    diameter: float = 300.0
+    edge_exclusion: float = 0.0
+    notch: str = "down"
+    field: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Spot:
+    """A site: place in mm (y up), value or None, verdict, a name, and where it leads."""
+
+    x: float
+    y: float
+    value: float | None
+    verdict: str = "none"
+    name: str = ""
+    link: str = ""
+
+
+def scale_of(values: Sequence[float]) -> tuple[float, float]:
+    """Ends of the colour scale: the extremes of the values, widened where all are alike."""
+    finite = [v for v in values if math.isfinite(v)]
+    if not finite:
+        return 0.0, 1.0
+    low, high = min(finite), max(finite)
+    if not high > low:
+        step = 0.5 * abs(low) or 0.5
+        return low - step, high + step
+    return low, high
+
+
+def step_of(value: float, scale: tuple[float, float]) -> int:
+    """Step of the colour scale."""
+    low, high = scale
+    return min(max(int((value - low) / (high - low) * len(STEPS)), 0), len(STEPS) - 1)
+
+
+def wafer_svg(
+    frame: Frame, spots: Sequence[Spot], scale: tuple[float, float], decimals: int | None, label: str
+) -> Markup:
+    """One wafer. Fields are drawn as rectangles of their size, sites without a field size as discs."""
+    k = (SIZE - 16.0) / frame.diameter
+    middle = 0.5 * SIZE
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        return middle + k * x, middle - k * y
+
+    radius = 0.5 * frame.diameter * k
+    parts = [Markup('<path class="wafer" d="{}" fill="#fff" stroke="#4d5b66" stroke-width="1.4"/>').format(
+        _outline(middle, radius, frame.notch))]  # fmt: skip
+    if frame.edge_exclusion:
+        parts.append(
+            Markup(
+                '<circle cx="{0}" cy="{0}" r="{1:.1f}" fill="none" stroke="#8894a0" stroke-dasharray="4 3"/>'
+            ).format(middle, radius - k * frame.edge_exclusion)
+        )
+    size = _spot_size(spots, frame, k)
+    over: list[Markup] = []
+    for spot in spots:
+        x, y = at(spot.x, spot.y)
+        colour = UNKNOWN if spot.value is None else STEPS[step_of(spot.value, scale)]
+        text = spot.name + (": –" if spot.value is None else f": {fixed(spot.value, decimals)}")
+        if frame.field is not None:
+            w, h = k * frame.field[0], k * frame.field[1]
+            shape = Markup(
+                '<rect x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" fill="{}" stroke="#fff" stroke-width=".8">'
+                "<title>{}</title></rect>"
+            ).format(x - w / 2, y - h / 2, w, h, colour, text)
+        else:
+            shape = Markup('<circle cx="{:.1f}" cy="{:.1f}" r="{:.1f}" fill="{}"><title>{}</title></circle>').format(
+                x, y, size, colour, text
+            )
+        if spot.link:
+            shape = Markup('<a href="{}">{}</a>').format(spot.link, shape)
+        parts.append(shape)
+        over += _sign(x, y, spot, max(3.5, min(0.7 * size, 8.0)))
+    # rim and notch once more, over sites that reach them
+    over.append(
+        Markup('<path d="{}" fill="none" stroke="#4d5b66" stroke-width="1.4"/><path d="{}" fill="#4d5b66"/>').format(
+            _outline(middle, radius, frame.notch), _notch(middle, radius, frame.notch)
+        )
+    )
+    return Markup(
+        '<svg class="wafermap" viewBox="0 0 {0:g} {0:g}" width="{0:g}" height="{0:g}" role="img">'
+        "<title>{1}</title>{2}{3}</svg>"
+    ).format(SIZE, label, Markup("").join(parts), Markup("").join(over))
+
+
+def _sign(x: float, y: float, spot: Spot, r: float) -> list[Markup]:
+    """What a verdict adds: a crossed diamond, a triangle, a dash for a site without value; light under dark."""
+    if spot.value is None:
+        d = f"M{x - r:.1f} {y:.1f}h{2 * r:.1f}"
+        return [Markup('<path d="{}" stroke="#4d5b66" stroke-width="1.6"/>').format(d)]
+    if spot.verdict == "nonconforming":
+        d = f"M{x:.1f} {y - r:.1f}l{r:.1f} {r:.1f} {-r:.1f} {r:.1f} {-r:.1f} {-r:.1f}z"
+        cross = f"M{x - r / 2:.1f} {y - r / 2:.1f}l{r:.1f} {r:.1f}m0 {-r:.1f}l{-r:.1f} {r:.1f}"
+        return _haloed("m-out", d + cross, "#a50f24")
+    if spot.verdict == "indeterminate":
+        return _haloed("m-open", f"M{x:.1f} {y - r:.1f}l{r:.1f} {1.7 * r:.1f}h{-2 * r:.1f}z", "#7a5200")
+    return []
+
+
+def _haloed(name: str, d: str, colour: str) -> list[Markup]:
+    """A sign that lets the value's colour through, with a light rim so that it is seen on any."""
+    return [
+        Markup('<path d="{}" fill="none" stroke="#fff" stroke-width="4"/>').format(d),
+        Markup('<path class="{}" d="{}" fill="none" stroke="{}" stroke-width="1.8"/>').format(name, d, colour),
+    ]
+
+
+def _spot_size(spots: Sequence[Spot], frame: Frame, k: float) -> float:
+    if frame.field is not None:
+        return 0.35 * k * min(frame.field)
+    places = [(s.x, s.y) for s in spots]
+    near = [
+        min((math.hypot(x - a, y - b) for a, b in places if (a, b) != (x, y)), default=frame.diameter / 8.0)
+        for x, y in places[:400]
+    ]
+    middle = sorted(near)[len(near) // 2] if near else frame.diameter / 8.0
+    return float(min(max(0.4 * k * middle, 2.5), 8.0))
+
+
+def _notch(middle: float, radius: float, notch: str) -> str:
+    """A mark outside the rim that says where the notch is."""
+    dx, dy = {"down": (0.0, 1.0), "left": (-1.0, 0.0), "up": (0.0, -1.0), "right": (1.0, 0.0)}[notch]
+    x, y = middle + dx * radius, middle + dy * radius
+    return f"M{x:.1f} {y:.1f}l{6 * dx + 5 * dy:.1f} {6 * dy + 5 * dx:.1f} {-10 * dy:.1f} {-10 * dx:.1f}z"
+
+
+def _outline(middle: float, radius: float, notch: str) -> str:
+    """The rim with its notch, drawn larger than it is so that it is seen."""
+    turn = {"down": 90.0, "left": 180.0, "up": 270.0, "right": 0.0}[notch]
+    half = 3.2
+
+    def rim(degrees: float, r: float = radius) -> str:
+        a = math.radians(degrees)
+        return f"{middle + r * math.cos(a):.1f} {middle + r * math.sin(a):.1f}"
+
+    return f"M{rim(turn + half)}A{radius:.1f} {radius:.1f} 0 1 1 {rim(turn - half)}L{rim(turn, radius - 9.0)}z"
+
+
+def scale_svg(scale: tuple[float, float], decimals: int | None, unit: str) -> Markup:
+    """The colour scale with its ends."""
+    width, height = 30.0, 10.0
+    parts = [
+        Markup('<rect x="{:g}" y="0" width="{:g}" height="{:g}" fill="{}"/>').format(i * width, width, height, colour)
+        for i, colour in enumerate(STEPS)
+    ]
+    whole = width * len(STEPS)
+    low, high = (fixed(v, decimals) for v in scale)
+    parts.append(
+        Markup(
+            '<text x="0" y="22" font-size="11">{}</text><text x="{:g}" y="22" font-size="11" text-anchor="end">{} {}'
+            "</text>"
+        ).format(low, whole, high, clean(unit))
+    )
+    return Markup(
+        '<svg class="mapscale" viewBox="0 0 {0:g} 26" width="{0:g}" height="26" role="img"><title>{1}</title>{2}</svg>'
+    ).format(whole, escape(f"{low} … {high} {clean(unit)}"), Markup("").join(parts))

@@ -1,0 +1,134 @@
+"""A lot of wafers from images to maps and components: simulated widths with known truth through recipe, run, page."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from metrology_core.statistics import nested_components
+from pipelines.cli import main
+from pipelines.lots import by_characteristic, decompose, frame_of
+from pipelines.store import RunFolder
+from wafer.simulate.lot import write_tiff
+from wafer.simulate.sem import SemModel, simulate_blank, threshold_offset
+from wafer.simulate.wafers import CdSignature, WaferLots, wafer_images
+
+RECIPE = """schema: abbe/recipe/1
+name: lots
+inputs:
+  files: ["*.tif"]
+  format: image
+  acquisition_from_name: "(?P<lot>L[0-9]+)_(?P<wafer>W[0-9]+)_(?P<field>X[+-][0-9]+_Y[+-][0-9]+)"
+  wafer: {edge_exclusion: 3 mm, notch: left, field_size: {x: 26 mm, y: 33 mm}}
+instrument: {id: SEM-01, type: cd-sem, scale_u: 0.1 %, edge_offset_u: 0.1 nm}
+measure:
+  kind: sem_lines
+  pixel: 0.8 nm
+  characteristics:
+    - {name: CD, characteristic: sem.cd_line, nominal: 16.7 nm, tolerance: {plus_minus: 0.9 nm}}
+"""
+PLAN = WaferLots(
+    2, 2, 6, 2, sd_lot=0.1, sd_wafer=0.3, sd_field=0.2, sd_image=0.15, signature=CdSignature(radial=0.8),
+    model=SemModel(shape=(96, 256), sigma=0.4),
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, list[dict[str, object]]]:
+    folder = tmp_path_factory.mktemp("lots")
+    rows = []
+    for row, image in wafer_images(PLAN, seed=2):
+        if len(rows) == 5:  # one image that gives nothing
+            image = simulate_blank(PLAN.model, seed=1)
+        write_tiff(folder / str(row["file"]), image)
+        rows.append(row)
+    (folder / "recipe.yaml").write_text(RECIPE)
+    out = folder / "run"
+    assert main(["run", str(folder / "recipe.yaml"), "--out", str(out), "--workers", "0"]) in (1, 3)
+    return RunFolder(out), rows
+
+
+def test_places_are_carried_into_the_records(run: tuple[RunFolder, list[dict[str, object]]]) -> None:
+    folder, rows = run
+    known = {str(row["file"]): row for row in rows}
+    found = by_characteristic(folder)[("CD", "sem.cd_line", "nm")]
+    assert len(found) == 47  # the blank one has no measurement
+    for value in found:
+        row = known[value.part]
+        assert value.place == pytest.approx((row["x_mm"], row["y_mm"]))
+        assert value.acquisition["wafer"] == row["wafer"] and value.acquisition["lot"] == row["lot"]
+        assert value.acquisition["wafer_frame"] == "diameter 300 mm, edge exclusion 3 mm, notch left"
+        drawn = float(row["cd"]) + 2.0 * threshold_offset(PLAN.model, 0.5)  # type: ignore[arg-type]
+        assert value.value == pytest.approx(drawn, abs=0.35)  # roughness of eight short lines: 0.07 nm (1 s)
+
+
+def test_components_of_the_run_are_those_of_its_values(
+    run: tuple[RunFolder, list[dict[str, object]]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The command against the decomposition of the true widths: measured ones follow them to hundredths of a nanometre,
+    so the components agree far within their intervals."""
+    folder, rows = run
+    assert main(["lot", str(folder.path), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    (cd,) = [row for row in document["characteristics"] if row["name"] == "CD"]
+    components = {c["level"]: c for c in cd["components"]["components"]}
+    kept = [row for i, row in enumerate(rows) if i != 5]
+    truth = nested_components(
+        [float(row["cd"]) for row in kept],  # type: ignore[arg-type]
+        {key: [str(row[key]) for row in kept] for key in ("lot", "wafer", "field")}, bottom="image",
+    )  # fmt: skip
+    for level in ("wafer", "field"):
+        assert components[level]["sd"] == pytest.approx(truth[level].sd, abs=0.05)
+        assert components[level]["low"] <= truth[level].sd <= components[level]["high"]
+    assert components["image"]["sd"] == pytest.approx(truth["image"].sd, abs=0.06)
+    assert cd["components"]["noise"] > 0.0
+    assert main(["lot", str(folder.path)]) == 0
+    assert "wafer" in capsys.readouterr().out
+
+
+def test_the_index_shows_the_maps(run: tuple[RunFolder, list[dict[str, object]]]) -> None:
+    folder, _ = run
+    page = (folder.path / "report" / "index.html").read_text()
+    maps = re.findall(r'<svg class="wafermap".*?</svg>', page)
+    assert len(maps) == 4
+    # 6 fields of 2 images at one place: discs, every one a link to its page; the blank one is grey with a dash
+    assert sum(m.count("<circle") - 1 for m in maps) == 48
+    assert sum(m.count("#c9ced3") for m in maps) == 1
+    assert all('href="parts/' in m for m in maps)
+    assert "Images within fields" in page and 'class="mapscale"' in page
+    order = re.findall(r"<figcaption><b>(L\d+ W\d+)</b>.*?</figcaption>", page)
+    assert sorted(order) == ["L01 W01", "L01 W02", "L02 W01", "L02 W02"]
+
+
+def test_runs_without_places_show_none(tmp_path: Path) -> None:
+    assert frame_of({}) is None and frame_of({"inputs": {"wafer": None}}) is None
+    assert decompose([]) is None
+
+
+def test_recipe_faults(
+    run: tuple[RunFolder, list[dict[str, object]]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for old, new, words in (
+        ("notch: left", "notch: north", "north"),
+        ("x: 26 mm", "x: 26", "26"),
+        ("edge_exclusion: 3 mm", "edge: 3 mm", "edge"),
+    ):
+        path = tmp_path / "bad.yaml"
+        path.write_text(RECIPE.replace(old, new))
+        assert main(["recipe", "check", str(path)]) == 2
+        assert words in capsys.readouterr().err
+
+
+def test_map_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "f.csv"
+    path.write_text("X,Y,slot1,slot2\n0,0,10.0,11\n100,0,12.0,12\n0,-147,14.0,\n")
+    out = tmp_path / "page" / "map.html"
+    assert main(["map", str(path), "--out", str(out), "--edge-exclusion", "5mm", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["maps"]
+    assert [m["n"] for m in found] == [3, 2] and found[0]["figures"]["MEAN"] == pytest.approx(12.0)
+    assert found[0]["outside"] == 1
+    text = out.read_text()
+    assert text.count('class="wafermap"') == 2 and "no summaries of its own" in text and "#c9ced3" in text

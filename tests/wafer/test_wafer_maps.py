@@ -1,0 +1,171 @@
+"""Wafer maps: places, film files and their own summaries, simulated wafers with a signature, disturbances of images."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from metrology_core.errors import ParameterError, ReaderError, UnitError
+from metrology_core.statistics import nested_components
+from wafer.maps import SiteMap, WaferFrame, place_of, read_film_maps
+from wafer.simulate.disturb import charged, distorted
+from wafer.simulate.sem import SemModel, simulate_lines
+from wafer.simulate.wafers import CdSignature, WaferLots, wafer_images, wafer_table
+
+DATA = Path(os.environ.get("ABBE_DATA", "nowhere")) / "wafer" / "waferscope_kla_f5"
+
+BLOCK = """Cassette: ,x,,,
+WAFER ID,Slot01,,,
+LOT ID,pre,,,
+RESULT TYPE,1st Thickness,GOF ,,
+MEAN,{mean},0.9912,,
+STDDEV,{sd},0.0004,,
+RANGE,2.0,0.0010,,
+Site #,Value,Value, X , Y
+1,10.001,0.9907,0,0
+2,11.001,0.9912,10,0
+3,12.001,0.9917,0,-10
+"""
+
+
+def test_places() -> None:
+    frame = WaferFrame(300.0, 3.0, "down", (26.0, 33.0))
+    assert place_of({"field": "X+02_Y-01"}, frame) == (52.0, -33.0)
+    assert place_of({"field": "X+02_Y-01"}, WaferFrame()) is None
+    assert place_of({"wafer_x": "1 cm", "wafer_y": "-250 um", "field": "X+02_Y-01"}, frame) == (10.0, -0.25)
+    assert place_of({}, frame) is None
+    with pytest.raises(UnitError):
+        place_of({"wafer_x": "1", "wafer_y": "2"}, frame)
+    assert frame.counts(147.0, 0.0) and not frame.counts(147.1, 0.0)
+    for bad in ({"diameter": 0.0}, {"edge_exclusion": 150.0}, {"notch": "north"}, {"field_size": (0.0, 1.0)}):
+        with pytest.raises(ParameterError):
+            WaferFrame(**bad)  # type: ignore[arg-type]
+
+
+def test_summary_against_the_files_own(tmp_path: Path) -> None:
+    path = tmp_path / "f.csv"
+    path.write_text(BLOCK.format(mean="11.001", sd="1.0"))
+    thickness, fit = read_film_maps(path)
+    assert (thickness.wafer, thickness.lot, thickness.title, thickness.unit) == (
+        "Slot01",
+        "pre",
+        "1st Thickness",
+        "angstrom",
+    )
+    assert fit.unit == "" and fit.title.startswith("GOF")
+    found = thickness.summary()
+    assert (found.n, found.mean, found.sd, found.range) == pytest.approx((3, 11.001, 1.0, 2.0))
+    assert thickness.differences() == {} and thickness.reported["RANGE"] == "2.0"
+    path.write_text(BLOCK.format(mean="11.4", sd="1.0"))
+    assert read_film_maps(path)[0].differences() == {"MEAN": (11.4, pytest.approx(11.001))}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a,b\n1,2\n", "no film map"),
+        ("X,Y,s1\n1,2\n", "too short"),
+        ("X,Y,s1\n1,2,three\n", "no number"),
+        ("X,Y,s1\n9999,2,3\n", "no place on a wafer"),
+        ("Site #,Value,X\n1,2,3\n", "lacks X, Y or Value"),
+        ("Site #,Value,X,Y\n", "empty"),
+        ("", "empty"),
+    ],
+)
+def test_bad_film_files(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "f.csv"
+    path.write_text(text)
+    with pytest.raises(ReaderError, match=words):
+        read_film_maps(path)
+    with pytest.raises(ReaderError, match="cannot be read"):
+        read_film_maps(tmp_path / "nothing.csv")
+
+
+@pytest.mark.real_data
+@pytest.mark.skipif(not DATA.is_dir(), reason="the film maps are not here")
+@pytest.mark.parametrize(("name", "least"), [("pre.csv", 8), ("post.csv", 8), ("native_oxide.csv", 20)])
+def test_real_files_reproduce_their_summaries(name: str, least: int) -> None:
+    """Every figure that the tool printed, from its sites, to the rounding of both."""
+    maps = read_film_maps(DATA / name)
+    assert len(maps) >= least
+    checked = 0
+    for found in maps:
+        assert found.differences() == {}, (found.wafer, found.title)
+        checked += len(found.reported)
+    assert checked >= 8 * least
+
+
+@pytest.mark.real_data
+@pytest.mark.skipif(not DATA.is_dir(), reason="the film maps are not here")
+def test_real_collection() -> None:
+    """55 sites by 10 slots; mean and 3 sigma of the first slot as its provenance states them."""
+    maps = read_film_maps(DATA / "wafer_collection.csv")
+    assert len(maps) == 10 and {m.x.size for m in maps} == {55}
+    first = maps[0].summary()
+    assert first.mean == pytest.approx(5624.9, abs=0.05) and first.sd3 == pytest.approx(261.3, abs=0.05)
+
+
+def test_a_map_needs_a_place_for_each_value() -> None:
+    with pytest.raises(ParameterError):
+        SiteMap(np.zeros(2), np.zeros(2), np.zeros(3), "nm")
+    with pytest.raises(ParameterError, match="no value"):
+        SiteMap(np.zeros(1), np.zeros(1), np.full(1, np.nan), "nm").summary()
+
+
+def test_signature_and_components_of_simulated_wafers() -> None:
+    """Without random effects the table is the signature; with them a decomposition finds what was put in (6 lots of 6
+    wafers, 16 fields, 3 images: each truth within its 99.9 % interval)."""
+    none = {"sd_lot": 0.0, "sd_wafer": 0.0, "sd_field": 0.0, "sd_image": 0.0}
+    shape = CdSignature(radial=0.8, tilt_x=0.2, slit=0.1, scan=-0.3)
+    rows = wafer_table(WaferLots(1, 1, None, 3, signature=shape, **none), seed=1)  # type: ignore[arg-type]
+    for row in rows:
+        f = row["image"] - 1.0
+        r2 = (row["x_mm"] ** 2 + row["y_mm"] ** 2) / 140.0**2
+        expected = 16.0 + 0.8 * r2 + 0.1 * row["x_mm"] / 140.0 + 0.1 * f * f - 0.15 * f
+        assert row["cd"] == pytest.approx(expected, abs=1e-12)
+    plan = WaferLots(6, 6, 16, 3, sd_lot=0.2, sd_wafer=0.15, sd_field=0.12, sd_image=0.06)
+    table = wafer_table(plan, seed=5)
+    found = nested_components(
+        [row["cd"] for row in table], {key: [row[key] for row in table] for key in ("lot", "wafer", "field")},
+        bottom="image", p=0.999,
+    )  # fmt: skip
+    for level, truth in (("lot", 0.2), ("wafer", 0.15), ("field", 0.12), ("image", 0.06)):
+        assert found[level].low <= truth <= found[level].high, level
+    assert found.balanced and found.n == 6 * 6 * 16 * 3
+    smaller = wafer_table(WaferLots(1, 1, 16, 3, sd_lot=0.2, sd_wafer=0.15, sd_field=0.12, sd_image=0.06), seed=5)
+    assert smaller == table[: len(smaller)]
+
+
+def test_images_of_simulated_wafers() -> None:
+    plan = WaferLots(1, 2, 2, 1, model=SemModel(shape=(64, 128)))
+    found = list(wafer_images(plan, seed=3))
+    assert found[0][0]["file"].startswith("L01_W01_X") and len(found) == 4
+    for row, image in found:
+        assert image.truth["cd_line"] == pytest.approx(row["cd"])
+    with pytest.raises(ParameterError):
+        wafer_table(WaferLots(0), seed=1)
+
+
+def test_disturbances() -> None:
+    """Charging: zero is the identity, a single bright column leaves a trail that decays by 1/e over its length.
+    Distortion: zero in the middle, the stated amount at the borders, and the truth of line images knows it."""
+    flat = np.zeros((2, 600))
+    flat[:, 300] = 90.0
+    assert charged(flat, 0.0, 20.0, 90.0) is flat
+    trail = flat - charged(flat, 0.3, 20.0, 90.0)
+    row = trail[0] - trail[0, 290]
+    assert row[341] / row[321] == pytest.approx(math.exp(-1.0), rel=1e-4)
+    assert row[299] == pytest.approx(0.0, abs=1e-6)  # nothing ahead of the column; the start has decayed
+    assert distorted(np.array((0.0, 50.0, 100.0)), 100.0, 3.0) == pytest.approx((-3.0, 50.0, 103.0))
+    model = SemModel(shape=(32, 512), sigma=0.0)
+    plain, bent = simulate_lines(model, seed=1), simulate_lines(model, seed=1, distortion=2.0)
+    middle = int(np.argmin(np.abs(plain.left[:, 0] - 256.0)))
+    assert abs(bent.left[middle, 0] - plain.left[middle, 0]) < 0.01
+    assert bent.left[-2, 0] - plain.left[-2, 0] > 1.0
+    dark = simulate_lines(model, seed=1, charging=0.2).pixels.astype(float)
+    # the frame grows brighter from top to bottom by a fifth of the step of 90; four rows at either end nearly show it
+    assert dark[-4:].mean() - dark[:4].mean() == pytest.approx(0.2 * 90.0 * 28.0 / 31.0, abs=2.0)

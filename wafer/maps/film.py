@@ -1,0 +1,130 @@
+"""Film maps from text: the export of a KLA-Tencor F5x (a block for each wafer, with its own summary), and plain tables
+``X,Y,name,name...`` with one wafer a column."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from pathlib import Path
+
+import numpy as np
+
+from metrology_core.errors import ReaderError
+from wafer.maps.sites import SiteMap
+
+MAX_BYTES = 2**27
+FIGURES = ("MEAN", "MIN", "MAX", "% STDDEV", "STDDEV", "3 % STDDEV", "3 STDDEV", "RANGE")
+_FAR = 1000.0  # mm; no wafer is that large
+
+
+def read_film_maps(path: str | Path, *, unit: str = "angstrom") -> tuple[SiteMap, ...]:
+    """Maps of all wafers and results in a file, in its order; places in mm, values in ``unit`` as the tool wrote them.
+
+    Columns that are no length (goodness of fit ``GOF``) come with an empty unit. Raises `ReaderError` with file and
+    line.
+    """
+    file = Path(path)
+    try:
+        if file.stat().st_size > MAX_BYTES:
+            raise ReaderError("the file is too large", path=file.name, expected=f"at most {MAX_BYTES} bytes")
+        text = file.read_bytes().decode("utf-8-sig", "strict")
+    except OSError as error:
+        raise ReaderError(
+            "the file cannot be read", path=file.name, got=error.strerror or type(error).__name__,
+            remedy="check path and rights",
+        ) from error  # fmt: skip
+    except UnicodeDecodeError as error:
+        raise ReaderError("the file is no text", path=file.name, place=f"byte {error.start}") from error
+    rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text))]
+    if not rows:
+        raise ReaderError("the file is empty", path=file.name, expected="a film map")
+    if [c.upper() for c in rows[0][:2]] == ["X", "Y"] and len(rows[0]) > 2:
+        return _table(rows, file.name, unit)
+    maps = _blocks(rows, file.name, unit)
+    if not maps:
+        raise ReaderError(
+            "the file is no film map", path=file.name, expected="lines 'Site #,Value,...' or a header X,Y,...",
+            got=",".join(rows[0])[:60],
+        )  # fmt: skip
+    return tuple(maps)
+
+
+def _table(rows: list[list[str]], name: str, unit: str) -> tuple[SiteMap, ...]:
+    head = rows[0]
+    body = [(i + 2, row) for i, row in enumerate(rows[1:]) if any(row)]
+    values = np.array(
+        [[_number(cell, name, line) for cell in _cells(row, len(head), name, line)] for line, row in body]
+    )
+    if not values.size:
+        raise ReaderError("the table has no site", path=name)
+    _near(values[:, :2], name)
+    return tuple(
+        SiteMap(values[:, 0], values[:, 1], values[:, k], unit, wafer=head[k]) for k in range(2, len(head)) if head[k]
+    )
+
+
+def _cells(row: list[str], count: int, name: str, line: int) -> list[str]:
+    if len(row) < count:
+        raise ReaderError("a line is too short", path=name, place=f"line {line}", expected=f"{count} columns")
+    return row[:count]
+
+
+def _blocks(rows: list[list[str]], name: str, unit: str) -> list[SiteMap]:
+    facts: dict[str, list[str]] = {}
+    maps: list[SiteMap] = []
+    i = 0
+    while i < len(rows):
+        row = rows[i]
+        key = row[0] if row else ""
+        if not key.startswith("Site #"):
+            if key:
+                facts[key.rstrip(": ")] = row[1:]
+            i += 1
+            continue
+        heads = [c.upper() for c in row]
+        columns = [k for k, c in enumerate(heads) if c == "VALUE"]
+        if "X" not in heads or "Y" not in heads or not columns:
+            raise ReaderError("a table of sites lacks X, Y or Value", path=name, place=f"line {i + 1}")
+        at = heads.index("X"), heads.index("Y")
+        sites = []
+        i += 1
+        while i < len(rows) and rows[i] and rows[i][0].isdigit():
+            cells = _cells(rows[i], len(heads), name, i + 1)
+            sites.append([_number(cells[k], name, i + 1) for k in (*at, *columns)])
+            i += 1
+        if not sites:
+            raise ReaderError("a table of sites is empty", path=name, place=f"line {i + 1}")
+        values = np.array(sites)
+        _near(values[:, :2], name)
+        titles = facts.get("RESULT TYPE", [])
+        for k in range(len(columns)):
+            title = titles[k] if k < len(titles) else ""
+            reported = {f: facts[f][k] for f in FIGURES if f in facts and k < len(facts[f]) and facts[f][k]}
+            maps.append(
+                SiteMap(
+                    values[:, 0], values[:, 1], values[:, 2 + k], "" if "GOF" in title.upper() else unit,
+                    wafer=_first(facts, "WAFER ID"), lot=_first(facts, "LOT ID"), title=title, reported=reported,
+                )
+            )  # fmt: skip
+        facts = {}
+    return maps
+
+
+def _first(facts: dict[str, list[str]], key: str) -> str:
+    return facts.get(key, [""])[0] if facts.get(key) else ""
+
+
+def _number(cell: str, name: str, line: int) -> float:
+    """A number, NaN for an empty cell (a site that was not measured)."""
+    if not cell:
+        return math.nan
+    try:
+        return float(cell)
+    except ValueError:
+        raise ReaderError("a value is no number", path=name, place=f"line {line}", got=cell[:40]) from None
+
+
+def _near(places: np.ndarray, name: str) -> None:
+    if not np.isfinite(places).all() or float(np.abs(places).max()) > _FAR:
+        raise ReaderError("a site has no place on a wafer", path=name, expected="X and Y in mm from the middle")
