@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from metrology_core.uncertainty.fields.field import CorrelatedField, FieldOnPoints, Sandwich
     from metrology_core.uncertainty.fields.kernels import Kernel, exponential, gaussian, kernel_named, matern
     from metrology_core.uncertainty.fields.lobes import LobeAlias, lobe_alias
+    from metrology_core.uncertainty.fields.posterior import SurfaceModel, SurfacePosterior
     from metrology_core.uncertainty.fields.sampling import FieldSampler
 
 _HOMES = {
@@ -19,6 +20,7 @@ _HOMES = {
     "field": ("CorrelatedField", "FieldOnPoints", "Sandwich"),
     "kernels": ("Kernel", "exponential", "gaussian", "kernel_named", "matern"),
     "lobes": ("LobeAlias", "lobe_alias"),
+    "posterior": ("SurfaceModel", "SurfacePosterior"),
     "sampling": ("FieldSampler",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -32,6 +34,8 @@ __all__ = [
     "Kernel",
     "LobeAlias",
     "Sandwich",
+    "SurfaceModel",
+    "SurfacePosterior",
     "correlated",
     "estimate_correlation",
     "exponential",
