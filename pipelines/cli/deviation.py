@@ -194,7 +194,8 @@ def _section(text: str, amount: Any, unit: str) -> dict[str, Any]:
     return {
         "name": f"{axis} = {at}",
         "origin": [at if i == k else zero for i in range(3)],
-        "normal": [1.0 if i == k else 0.0 for i in range(3)],
+        # along y the cut is seen from the front, so that z points up
+        "normal": [0.0 if i != k else -1.0 if k == 1 else 1.0 for i in range(3)],
     }
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 MOST_POINTS = 60_000
 MOST_TRIANGLES = 60_000
+_BEND = 0.94  # cosine (20 degrees) below which a bend of an outline is a corner
 
 
 def deviation_view(
@@ -151,8 +152,9 @@ def _section(
     cut = section(field, [v.to(unit) for v in spec.origin], spec.normal, thickness=thickness)
     lines, outward = [], []
     for line in cut.outlines:
-        lines += [line, np.full((1, 2), math.nan)]
-        outward += [_outward(line), np.full((1, 2), math.nan)]
+        shown, normals = outlined(line)
+        lines += [shown, np.full((1, 2), math.nan)]
+        outward += [normals, np.full((1, 2), math.nan)]
     stem = f"section/{number}"
     arrays = {
         f"{stem}/nominal": np.concatenate(lines) if lines else np.empty((0, 2)),
@@ -169,20 +171,35 @@ def _section(
     return row, arrays
 
 
-def _outward(line: np.ndarray) -> np.ndarray:
-    """Unit normals of a polyline at its vertices, to the side on which `cut_mesh` leaves the outside (its right)."""
+def outlined(line: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A polyline (n, 2) broken at its corners (a row of NaN), and its unit normals, to the side on which `cut_mesh`
+    leaves the outside (its right).
+
+    Where the line bends gently, a vertex has the mean normal; a corner ends one piece and begins the next, each with
+    its own normal, so that the pieces shifted along the normals run parallel to the sides.
+    """
     step = np.diff(line, axis=0)
-    length = np.linalg.norm(step, axis=1, keepdims=True)
-    unit = np.divide(step, length, out=np.zeros_like(step), where=length > 0.0)
-    at = np.zeros_like(line)
-    at[:-1] += unit
-    at[1:] += unit
-    if len(line) > 2 and np.array_equal(line[0], line[-1]):
-        at[0] = at[-1] = unit[0] + unit[-1]
-    right = np.column_stack((at[:, 1], -at[:, 0]))
-    size = np.linalg.norm(right, axis=1, keepdims=True)
-    result: np.ndarray = np.divide(right, size, out=np.zeros_like(right), where=size > 0.0)
-    return result
+    length = np.linalg.norm(step, axis=1)
+    keep = np.r_[length > 0.0, True]
+    line, step = line[keep], step[length > 0.0] / length[length > 0.0, None]
+    if len(step) < 1:
+        return line, np.zeros_like(line)
+    right = np.column_stack((step[:, 1], -step[:, 0]))
+    closed = len(line) > 2 and np.array_equal(line[0], line[-1])
+    before = np.concatenate([right[-1:] if closed else right[:1], right])  # of each vertex
+    after = np.concatenate([right, right[:1] if closed else right[-1:]])
+    corner = np.einsum("ij,ij->i", before, after) < _BEND
+    mean = before + after
+    size = np.linalg.norm(mean, axis=1, keepdims=True)
+    mean = np.divide(mean, size, out=before.copy(), where=size > 0.0)
+    first, last = np.where(corner[:, None], before, mean), np.where(corner[:, None], after, mean)
+    corner[[0, -1]] = False  # the ends need no break
+    if closed:
+        first[0], last[-1] = last[0], first[-1]
+    index = np.repeat(np.arange(len(line)), np.where(corner, 3, 1))
+    place = np.arange(len(index)) - np.searchsorted(index, index)  # 0, or 0 1 2 at a corner
+    gap = np.where((place == 1)[:, None], np.nan, 0.0)
+    return line[index] + gap, np.where((place == 2)[:, None], last[index], first[index]) + gap
 
 
 def _axis(direction: np.ndarray) -> str:

@@ -168,7 +168,7 @@ def test_wrong_words(files: dict[str, Any], tmp_path: Path, capsys: Any) -> None
 
 def test_outlines_know_their_outside() -> None:
     """Normals of a cut, by the side on which it leaves the outside, against the direction from the middle."""
-    from pipelines.steps.deviation_view import _outward
+    from pipelines.steps.deviation_view import outlined
     from pointcloud.deviation_sections import cut_mesh
     from pointcloud.nominal.mesh import mesh_from_arrays
 
@@ -176,7 +176,24 @@ def test_outlines_know_their_outside() -> None:
     mesh = mesh_from_arrays(vertices, faces, unit="mm")
     plane = np.eye(3)[:, :2]
     (line,) = cut_mesh(mesh, np.array([0.0, 0.0, 0.31]), np.array([0.0, 0.0, 1.0]), plane)
-    assert (np.einsum("ij,ij->i", _outward(line), line) > 0.0).all()
+    shown, normals = outlined(line)
+    assert np.isfinite(shown).all()  # no corners here
+    assert (np.einsum("ij,ij->i", normals, shown) > 0.0).all()
+    assert np.linalg.norm(normals, axis=1) == pytest.approx(1.0)
+
+
+def test_a_limit_runs_parallel_to_the_sides_of_a_rectangle() -> None:
+    from pipelines.steps.deviation_view import outlined
+
+    # clockwise, so that the right is inside: shifted by 0.1 it is a rectangle again, smaller by 0.2
+    line = np.array([[0.0, 0], [0, 2], [0, 4], [6, 4], [6, 0], [0, 0]])
+    shown, normals = outlined(line)
+    moved = shown + 0.1 * normals
+    pieces = np.split(moved, np.flatnonzero(np.isnan(moved[:, 0])))
+    assert [np.isfinite(piece[:, 0]).sum() for piece in pieces] == [3, 2, 2, 2]
+    want = [[[0.1, 0], [0.1, 2], [0.1, 4]], [[0, 3.9], [6, 3.9]], [[5.9, 4], [5.9, 0]], [[6, 0.1], [0, 0.1]]]
+    for piece, place in zip(pieces, want):
+        assert piece[np.isfinite(piece[:, 0])] == pytest.approx(np.array(place), abs=1e-15)
 
 
 def test_a_large_mesh_is_thinned_for_the_eye() -> None:
