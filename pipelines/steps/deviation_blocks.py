@@ -86,7 +86,7 @@ class Blocks:
         rows = []
         progress = Progress("reading points for the alignment", self.count)
         for number in range(self.count):
-            rows.append(self.read(number)[-(number * BLOCK) % step :: step])
+            rows.append(self.read(number)[-(number * BLOCK) % step :: step].copy())  # a view would keep the block
             progress(number + 1)
         return self.points(np.concatenate(rows))
 

@@ -10,6 +10,8 @@ from typing import Any
 
 _LAZY = {
     "align": "pointcloud.registration.entry",
+    "align_together": "pointcloud.registration.together",
+    "JointRegistration": "pointcloud.registration.together",
     "DatumTarget": "pointcloud.registration.rps",
     "three_two_one": "pointcloud.registration.rps",
     "read_rps": "pointcloud.registration.rps_file",
