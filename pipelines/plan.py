@@ -141,18 +141,20 @@ def build_plan(
     inputs: Iterable[str | Path] = (),
     *,
     exclude: Path | None = None,
+    remarks: list[str] | None = None,
 ) -> Plan:
     """Find the inputs, digest them, and make the plan.
 
     ``root`` is the data root (default: the recipe's folder); ``inputs`` override the recipe's patterns; ``exclude`` is
-    a folder that is never searched (the run itself). Raises `UsageError` where a pattern leaves the root or matches
+    a folder that is never searched (the run itself); ``remarks`` takes lines about what a pattern matches and cannot be
+    a part (a folder with the name of a file). Raises `UsageError` where a pattern leaves the root or matches
     nothing, and where two files claim one part. A file that cannot be read becomes a task with a problem.
     """
     base = (loaded.folder if root is None else root).resolve()
     if not base.is_dir():
         raise UsageError(f"the data root {str(base)!r} is not a folder", remedy="give a folder with --data")
     named = list(inputs)
-    chosen = _given(base, named) if named else _matched(base, loaded.recipe, exclude)
+    chosen = _given(base, named) if named else _matched(base, loaded.recipe, exclude, remarks)
     spec = loaded.recipe.inputs
     common = spec.acquisition.fields() if spec.acquisition is not None else {}
     pattern = None if spec.acquisition_from_name is None else re.compile(spec.acquisition_from_name)
@@ -219,13 +221,14 @@ def _on_wafer(acquisition: dict[str, str], frame: WaferFrame, path: str) -> dict
 
 
 def _digest(base: Path, path: str) -> tuple[InputRef, dict[str, Any] | None]:
+    file = base / path
     try:
-        file = base / path
         return InputRef(path, digest_file(file), file.stat().st_size), None
     except OSError as error:
+        link = file.is_symlink() and not file.exists()
         return InputRef(path, None, None), {
             "code": "unreadable",
-            "message": f"the file cannot be read: {error.strerror}",
+            "message": "the symbolic link leads to no file" if link else f"the file cannot be read: {error.strerror}",
             "where": path,
             "remedy": "check the file and its permissions, then start a new run",
         }
@@ -265,7 +268,9 @@ def _given(base: Path, named: Sequence[str | Path]) -> list[tuple[str, str | Non
     return list(found.items())
 
 
-def _matched(base: Path, recipe: Recipe, exclude: Path | None) -> list[tuple[str, str | None]]:
+def _matched(
+    base: Path, recipe: Recipe, exclude: Path | None, remarks: list[str] | None
+) -> list[tuple[str, str | None]]:
     skip = None if exclude is None else exclude.resolve()
     found: dict[str, str | None] = {}
     for entry in recipe.inputs.files:
@@ -280,9 +285,13 @@ def _matched(base: Path, recipe: Recipe, exclude: Path | None) -> list[tuple[str
                 continue
             if not hidden and any(name.startswith(".") for name in hit.relative_to(base).parts):
                 continue
+            relative = hit.relative_to(base).as_posix()
+            if hit.is_dir() and remarks is not None and PurePosixPath(entry.file).suffix:
+                remarks.append(f"{relative!r} matches {entry.file!r} and is a folder: it is not measured")
             if hit.is_dir() or not (hit.is_file() or hit.is_symlink()):
                 continue
-            relative = _checked(base, hit, hit.relative_to(base).as_posix())
+            if hit.exists():  # a link to nothing is a part that cannot be read, and no reason to stop the others
+                relative = _checked(base, hit, relative)
             count += 1
             if entry.part is not None and found.get(relative) not in (None, entry.part):
                 raise UsageError(f"{relative!r} is named for two parts", got=f"{found[relative]} and {entry.part}")

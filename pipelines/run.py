@@ -84,7 +84,7 @@ def run_recipe(
     resume: bool = False,
     retry_crashed: bool = False,
     progress: Callable[[Progress], None] | None = None,
-    on_interrupt: Callable[[], None] | None = None,
+    on_interrupt: Callable[[str], None] | None = None,
     remark: Callable[[str], None] | None = None,
     measure: str = STEP,
     report: bool = True,
@@ -95,7 +95,8 @@ def run_recipe(
     ``resume`` goes on with a run that was interrupted: records are verified, the rest is measured, crashed parts stay
     quarantined unless ``retry_crashed``. ``measure`` names the step as ``module:function`` with the signature
     ``(recipe, task, root) -> StepResult``. ``progress`` is called after every part; ``on_interrupt``
-    once, from the signal handler, when the first interrupt came; ``remark`` with a line of text before something that
+    once, from the signal handler, when the first interrupt came, with what is finished first (``parts`` or ``report``);
+    ``remark`` with a line of text before something that
     takes long (also from another thread).
 
     In the main thread the first SIGINT or SIGTERM lets the parts in flight end (``interrupted``, resumable), the second
@@ -115,7 +116,8 @@ def run_recipe(
         raise UsageError(f"{str(run)!r} is not empty", remedy="give a new folder with --out, or add --resume")
     root = loaded.folder if data_root is None else Path(data_root)
     named = list(inputs)
-    plan = build_plan(loaded, root, named, exclude=run)
+    problems: list[str] = []
+    plan = build_plan(loaded, root, named, exclude=run, remarks=problems)
     executor = _executor(workers, scheduler)
     from pipelines.execute.worker import load_measure
 
@@ -136,13 +138,13 @@ def run_recipe(
         queue = driver.queue(retry_crashed=retry_crashed)
         watch = _Watch(driver, len(plan.tasks), began, progress)
         interrupted = _work(driver, executor, queue, root.resolve(), measure, stop, loaded, watch, remark)
-        problems: list[str] = []
         index: Path | None = None
         if report and not interrupted:
             from pipelines.selftest import note_in_run
 
             if remark is not None:
                 remark("building the report")
+            stop.phase = "report"
             try:
                 note_in_run(driver, problems)
                 index = _report(driver, problems)
@@ -297,7 +299,7 @@ def _report(driver: Driver, problems: list[str]) -> Path | None:
 
 
 @contextlib.contextmanager
-def _signals(stop: Stop, told: Callable[[], None] | None) -> Iterator[None]:
+def _signals(stop: Stop, told: Callable[[str], None] | None) -> Iterator[None]:
     """First signal: set ``stop``. Second: raise `StopNow`. Only the main thread can install handlers."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -308,7 +310,7 @@ def _signals(stop: Stop, told: Callable[[], None] | None) -> Iterator[None]:
             raise StopNow
         stop.requested = True
         if told is not None:
-            told()
+            told(stop.phase)
 
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = {number: signal.signal(number, handle) for number in numbers}

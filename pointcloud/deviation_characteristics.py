@@ -13,8 +13,8 @@ ROWS: tuple[Characteristic, ...] = tuple(
         ("deviation.maximum", "Largest deviation", None, f"largest signed deviation {_SINGLE}"),
         ("deviation.minimum", "Smallest deviation", None, f"smallest signed deviation {_SINGLE}"),
         ("deviation.mean", "Mean deviation", None, "mean of all points with a deviation"),
-        ("deviation.sd", "Standard deviation of the deviations", 0.0, "about their mean, of all points"),
-        ("deviation.rms", "Root mean square deviation", 0.0, "of all points with a deviation"),
+        ("deviation.sd", "Standard deviation of the deviations", 0.0, "about the mean of all points with a deviation"),
+        ("deviation.rms", "Root mean square deviation", 0.0, "root of the mean square of all points with a deviation"),
     )
 )  # fmt: skip
 IDS: tuple[str, ...] = tuple(row.id for row in ROWS)

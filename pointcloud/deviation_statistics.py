@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from metrology_core.quantity import Influence, Measured
 from pointcloud.deviation import DeviationField
+from pointcloud.deviation_uncertainty import DeviationUncertainty
 from pointcloud.nominal.surface import FloatArray
 
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
@@ -125,9 +126,24 @@ def statistics(
     return DeviationStatistics(
         name, n, linear(mean, np.full(n, 1.0 / n), "mean"),
         linear(sd, centred / ((n - 1) * sd) if sd > 0.0 else np.zeros(n), "sd", 0.0),
-        linear(rms, v / (n * rms) if rms > 0.0 else np.zeros(n), "rms", 0.0),
+        linear(rms, v / (n * rms) if rms > 0.0 else np.full(n, 1.0 / n), "rms", 0.0,
+               extra=rms_widened(rms, model, name)),
         single(int(order[0]), "minimum"), single(int(order[-1]), "maximum"), tuple(quantiles), band, bands, low, high,
     )  # fmt: skip
+
+
+def rms_widened(rms: float, model: DeviationUncertainty, name: str) -> dict[Influence, float]:
+    """What a declared noise adds to a root mean square: it is not corrected, so it is a cause of its own (rectangular,
+    up to all of it). Below the noise the value says nothing but "not above it"."""
+    if not model.declared_instrument or model.noise is None:
+        return {}
+    sigma = float(np.sqrt(np.mean(np.square(model.noise))))
+    bias = rms - math.sqrt(rms * rms - sigma * sigma) if rms > sigma else sigma
+    row = Influence(
+        f"noise/{model.scope}/{name}/rms/bias", "noise widens the root mean square (not corrected)", "B",
+        distribution="rectangular",
+    )  # fmt: skip
+    return {row: bias / math.sqrt(3.0)}
 
 
 def by_region(field: DeviationField) -> tuple[DeviationStatistics, ...]:

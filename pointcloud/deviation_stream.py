@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from metrology_core.errors import ParameterError
 from metrology_core.quantity import Influence, Measured
 from pointcloud.deviation import DeviationField, is_coarse, marks, plausibility
-from pointcloud.deviation_statistics import QUANTILES, DeviationStatistics, band_edges, expected_extreme
+from pointcloud.deviation_statistics import QUANTILES, DeviationStatistics, band_edges, expected_extreme, rms_widened
 from pointcloud.deviation_uncertainty import DeviationUncertainty
 from pointcloud.kernels import codes
 from pointcloud.nominal.surface import ClosestPoints, FloatArray, NominalSurface, as_points
@@ -257,7 +257,9 @@ class DeviationStream:
             name, n, linear(mean, "mean", 1.0, arm / n, n),
             linear(sd, "sd", 0.0, (weighted - mean * arm) / ((n - 1) * sd) if sd > 0.0 else np.zeros(6), max(n - 1, 1),
                    lower_bound=0.0),
-            linear(rms, "rms", mean * n * outside, weighted * outside, n, lower_bound=0.0),
+            linear(rms, "rms", mean * n * outside if rms > 0.0 else 1.0,
+                   weighted * outside if rms > 0.0 else arm / n, n, lower_bound=0.0,
+                   extra=rms_widened(rms, model, name)),
             self._single(lowest, "minimum", name, sigma), self._single(highest, "maximum", name, sigma),
             tuple((p, self._quantile(p, linear)) for p in QUANTILES), self.tolerance, bands, below, above,
         )  # fmt: skip

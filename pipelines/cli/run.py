@@ -76,9 +76,15 @@ def limit_threads() -> None:
             os.environ[name] = "1"
 
 
-def _told() -> None:
+_TOLD = {
+    "parts": b"\nstopping: parts in flight are finished first; interrupt again to stop now\n",
+    "report": b"\nall parts are done, the report is finished first; interrupt again to leave it\n",
+}
+
+
+def _told(phase: str) -> None:
     # from a signal handler: one write, no locks, no buffers
-    os.write(2, b"\nstopping: parts in flight are finished first; interrupt again to stop now\n")
+    os.write(2, _TOLD[phase])
 
 
 def show_summary(session: Session, summary: RunSummary) -> None:

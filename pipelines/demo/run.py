@@ -98,9 +98,10 @@ def _lot(out: Path, name: str, make: Callable[[Path], DemoLot], workers: int) ->
     _remark(f"{name}: measuring {len(lot.expected)} parts with {workers or 'no'} extra processes")
     stopped: list[bool] = []
 
-    def stop() -> None:
+    def stop(phase: str) -> None:
         stopped.append(True)
-        os.write(2, b"\nabbe demo: stopping: parts in flight are finished first; interrupt again to stop now\n")
+        first = b"parts in flight are" if phase == "parts" else b"the report is"
+        os.write(2, b"\nabbe demo: stopping: " + first + b" finished first; interrupt again to stop now\n")
 
     summary = run_recipe(lot.recipe, out=out / name / "run", workers=workers, on_interrupt=stop, remark=_remark)
     if summary.interrupted or stopped:

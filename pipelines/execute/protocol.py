@@ -38,6 +38,7 @@ class Stop:
 
     def __init__(self) -> None:
         self.requested = False
+        self.phase = "parts"  # what an interrupt lets finish first: parts in flight, or the report
 
 
 class StopNow(BaseException):

@@ -45,8 +45,8 @@ def tolerance_share(
     """Share of the tolerance that a value uses: 1 at a limit. None where the limits define no share.
 
     Two limits: distance from the nominal (or from the middle, if there is none between them) over the room on that
-    side. An upper limit alone: value over limit. A lower limit alone has a share only with a nominal above it; without
-    one there is no room to use up (see `urgency`).
+    side. An upper limit alone: value over limit. A lower limit alone has a share only with a nominal above it, or below
+    zero (a deviation: value over limit); without one there is no room to use up (see `urgency`).
     """
     if value is None:
         return None
@@ -64,6 +64,8 @@ def tolerance_share(
         return (value - base) / room if room > 0.0 else None
     if lower is not None and nominal is not None and nominal > lower:
         return max(0.0, (nominal - value) / (nominal - lower))
+    if lower is not None and nominal is None and lower < 0.0:
+        return max(0.0, value / lower)
     return None
 
 

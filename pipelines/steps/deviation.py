@@ -18,7 +18,7 @@ from metrology_core.measurement import Measurement
 from metrology_core.units import convert
 from pipelines.recipe.convert import calibration_flags, decision_rule, instrument, tolerance
 from pipelines.record import StepResult
-from pipelines.steps.common import digests, nothing_measured, result_unit, under_calibration
+from pipelines.steps.common import digests, nothing_measured, under_calibration
 from pipelines.steps.deviation_view import deviation_view
 from pipelines.steps.features import read_input
 
@@ -224,7 +224,8 @@ def _measurement(
     from pointcloud.deviation_characteristics import FIELD_OF
 
     row = get_characteristic(spec.characteristic)
-    unit = result_unit(spec, field.unit)
+    # one unit for all of a part, numbers, map and places alike: that of the nominal
+    unit = field.unit if spec.nominal is None else spec.nominal.unit
     measured = getattr(found, FIELD_OF[row.id]).to(unit)
     limits = tolerance(spec, unit)
     nominal = None if spec.nominal is None else spec.nominal.to(unit)

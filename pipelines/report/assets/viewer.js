@@ -373,7 +373,7 @@
       const most = Math.max(...counts, 1), H = 17, box = this.keyBox;
       box.replaceChildren();
       const title = make("p", { class: "words" }, box); title.style.margin = "0 0 5px"; title.style.maxWidth = "175px";
-      title.textContent = this.mode === 0 ? abbe.say("map.share") : abbe.say("map.absolute", { limit: map.scale_text, unit: map.unit });
+      title.textContent = this.mode === 0 ? abbe.say(map.features.length > 1 ? "map.share" : "map.share.one") : abbe.say("map.absolute", { limit: map.scale_text, unit: map.unit });
       const svg = make("svg", { width: 176, height: 12 * H + 12, "aria-hidden": "true" }, box), bars = [];
       let limits = null; // edges in units where one pair of limits holds for all that is coloured
       if (this.mode === 0) { const used = this.only >= 0 ? [map.limits[this.only]] : map.limits; if (used.every(l => l && String(l) === String(used[0]))) limits = used[0]; }

@@ -154,6 +154,16 @@ def test_mirrored_and_mistaken_units_are_said(files: dict[str, Any], name: str, 
     assert word in (answer["reason"]["message"] + str(answer["reason"].get("got", ""))).lower()
 
 
+def test_one_unit_for_all_results_of_a_part(files: dict[str, Any], capsys: Any) -> None:
+    """A nominal in inch, limits in mm: every number is in inch."""
+    code, answer = call(
+        files, "placed", "--nominal-unit", "mil", "--align", "none", "--tolerance", "900 mm", capsys=capsys
+    )
+    assert code in (0, 1, 6) and answer["unit"] == "mil"
+    assert {m["unit"] for m in answer["measurements"]} == {"mil"}
+    assert answer["measurements"][0]["tolerance"]["upper"] == pytest.approx(900.0 / 0.0254, rel=1e-12)
+
+
 def test_wrong_words(files: dict[str, Any], tmp_path: Path, capsys: Any) -> None:
     folder = files["folder"]
     assert main(["deviation", str(folder / "no.csv"), str(folder / "body.obj"), "--unit", "mm", "--json"]) == 2

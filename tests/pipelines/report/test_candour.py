@@ -95,6 +95,9 @@ def test_a_lower_limit_alone_has_no_share_but_a_place_in_the_order() -> None:
     half = {**_lower(0.5, 0.01), "tolerance": {"lower": 0.0, "upper": 1.0}, "name": "flatness"}
     assert model.worst_first([far, half, near]) == [near, half, far]
     assert model.tolerance_share(2.1, 2.2, 2.0, None) == pytest.approx(0.5, rel=1e-9)  # with a nominal there is room
+    # a deviation: the room is between zero and a lower limit below it
+    assert model.tolerance_share(-0.2, None, -0.1, None) == pytest.approx(2.0, rel=1e-9)
+    assert model.tolerance_share(0.05, None, -0.1, None) == 0.0
 
 
 def test_a_reason_does_not_repeat_place_and_remedy() -> None:

@@ -359,3 +359,19 @@ def test_dents_of_known_depth_on_a_blade_are_found(data_root: Path) -> None:
         assert low <= d <= high, (d, place.peak)
     found = coverage(field)
     assert found.fraction > 0.9
+
+
+def test_a_root_mean_square_of_zero_is_not_known_exactly() -> None:
+    """Every deviation zero with a declared noise of 5 um: nothing is known but that it is not far above the noise."""
+    points = scan_of_plate(400, lambda x, y: 0.0 * x)
+    model = DeviationUncertainty(noise=0.005, declared_instrument=True)
+    found = statistics(deviate(points, plate(), uncertainty=model))
+    assert found is not None and found.rms.value == 0.0
+    # the noise of a mean of 400, and up to all of the noise (rectangular)
+    assert found.rms.u == pytest.approx(math.hypot(0.005 / 20.0, 0.005 / math.sqrt(3.0)), rel=1e-9)
+    assert found.mean.u == pytest.approx(0.005 / 20.0, rel=1e-9)
+    scan = points + np.array([0.0, 0.0, 0.1])
+    far = statistics(deviate(scan, plate(), uncertainty=model))
+    assert far is not None and far.rms.value == pytest.approx(0.1, rel=1e-12)
+    bias = 0.1 - math.sqrt(0.1**2 - 0.005**2)
+    assert far.rms.u == pytest.approx(math.hypot(0.005 / 20.0, bias / math.sqrt(3.0)), rel=1e-9)
