@@ -3,8 +3,9 @@
 
 Ours starts from raw points, SciPy gets an analytic Jacobian and a good start (see fit_peers). Every peer lives in its
 own process; peers take turns, with a pause in which idle BLAS threads of the last one fall asleep. Printed: medians,
-peer over ours (medians, and best over best for a busy machine), and the largest difference from the exact optimum at
-the points (fit_shapes), then the goals of the project as PASS or miss, by the medians.
+peer over ours (medians, and best over best for a busy machine), the least processor time of all threads together, and
+the largest difference from the exact optimum at the points (fit_shapes), then the goals of the project as PASS or miss,
+by the medians.
 "abbe after BLAS": the clock starts right after a threaded matrix product in our process.
 """
 
@@ -52,6 +53,7 @@ def present() -> list[str]:
 def case(kind: str, n: int, coverage: float, workers: dict[str, Worker], rounds: int, limit: float) -> list[str]:
     """Time all peers on one part; returns the lines about the goals."""
     taking: dict[str, float] = {}
+    once: dict[str, float] = {}
     notes: dict[str, str] = {}
     for name, worker in workers.items():
         if name == AFTER and "abbe" not in taking:
@@ -66,17 +68,20 @@ def case(kind: str, n: int, coverage: float, workers: dict[str, Worker], rounds:
                 notes[name] = f"> {limit:.0f} s" if first is None else first["failed"]
             else:
                 taking[name] = first["seconds"]
+                once[name] = first["cpu"]
     seconds: dict[str, list[float]] = {name: [] for name in taking}
+    work: dict[str, list[float]] = {name: [] for name in taking}
     for turn in range(rounds):
         names = list(taking) if turn % 2 == 0 else list(reversed(taking))
         for name in names:
             if taking[name] > ONCE_FROM_S:
-                seconds[name] = [taking[name]]
+                seconds[name], work[name] = [taking[name]], [once[name]]
                 continue
             time.sleep(PAUSE_S)
             answer = workers[name].ask({"do": "time", "spin": name == AFTER, "estimate": taking[name]}, limit)
             if answer is not None and "seconds" in answer:
                 seconds[name].append(answer["seconds"])
+                work[name].append(answer["cpu"])
     medians = {name: statistics.median(values) for name, values in seconds.items() if values}
     ours = medians.get("abbe", float("nan"))
     best = min(seconds.get("abbe") or [float("nan")])
@@ -88,6 +93,7 @@ def case(kind: str, n: int, coverage: float, workers: dict[str, Worker], rounds:
             words = f"{error * 1e6:10.2e}" if error is not None else f"{'-':>10s}"
             runs = "  once" if len(seconds[name]) == 1 else ""
             times = f"{medians[name] * 1e3:12.3f} {medians[name] / ours:9.2f} {min(seconds[name]) / best:9.2f}"
+            times += f" {min(work[name]) * 1e3:11.3f}"
             print(f"{head} {times} {words}{runs}", flush=True)
         elif name in notes:
             print(f"{head} {notes[name]}", flush=True)
@@ -118,7 +124,9 @@ def main() -> int:
     names = [name for name in present() if name == "abbe" or arguments.peer is None or name in arguments.peer]
     workers = {name: Worker(name) for name in names}
     workers[AFTER] = workers["abbe"]
-    print("feature     points  deg  peer                       ms    / ours      best   error nm", flush=True)
+    print(
+        "feature     points  deg  peer                       ms    / ours      best      cpu ms   error nm", flush=True
+    )
     lines: list[str] = []
     try:
         for n in arguments.points:
