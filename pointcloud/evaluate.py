@@ -34,6 +34,7 @@ from pointcloud.evaluate_deviations import deviation_map
 from pointcloud.evaluate_features import deviations, evaluate_feature
 from pointcloud.evaluate_influences import instrument_influences, noise_influences
 from pointcloud.evaluate_profile import evaluate_profile
+from pointcloud.evaluate_surface import drawn_form, surface_influence
 from pointcloud.evaluate_types import (
     CharacteristicRequest,
     DatumRequest,
@@ -344,8 +345,9 @@ def _of_form(
     request: CharacteristicRequest, row: Characteristic, space: Workspace
 ) -> tuple[Measured, str, dict[str, Any]]:
     feature = space.features[request.of[0]]
-    values, _ = deviations(feature)
+    values, surface = deviations(feature)
     assert feature.sigma is not None  # usable features have a point error
+    drawn = drawn_form(feature, surface, values, space.keyed(request.name))
     effect = extremes_of(
         values, feature.points.xyz, feature.sigma, feature.length, both=True, seed=space.keyed(request.name)
     )
@@ -353,16 +355,22 @@ def _of_form(
         spread = zone_spread(feature.fit, feature.points.xyz, feature.sigma, feature.length, feature.field)
         effect = replace(effect, spread=spread)
     value = float(values.max() - values.min()) if feature.fit.form is None else float(feature.fit.form)
-    # a declared noise is of type B, whatever form adds to the covariance of the feature
-    source = None if feature.form else feature.uncertain
-    parts = noise_influences(space.scope, request.name, effect, 1.0, source)
-    flags = ("form_not_resolved",) if value <= effect.floor else ()
+    if drawn is None:
+        # a declared noise is of type B, whatever form adds to the covariance of the feature
+        source = None if feature.form else feature.uncertain
+        parts = noise_influences(space.scope, request.name, effect, 1.0, source)
+        resolved = value > effect.floor
+    else:
+        parts = {surface_influence(space.scope, request.name): float(drawn.samples.std(ddof=1))}
+        resolved = drawn.resolved
+    flags = () if resolved else ("form_not_resolved",)
     measured = Measured(
         value,
         space.points.unit,
         {influence.id: part for influence, part in parts.items()},
         {influence.id: influence for influence in parts},
         row.lower_bound,
+        None if drawn is None else drawn.samples,
         flags=flags,
     )
     details = {
@@ -371,7 +379,8 @@ def _of_form(
         "noise_alone": effect.floor,
         "noise_bias": effect.bias,
     }
-    return measured, _words(row.words, request, space, [request.of[0]]), details
+    words = _words(row.words, request, space, [request.of[0]])
+    return measured, words if drawn is None else f"{words}; {drawn.words}", details
 
 
 # --- words
