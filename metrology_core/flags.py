@@ -200,7 +200,13 @@ _ROWS = (
         "curvature_not_significant",
         "warning",
         "The curvature does not differ significantly from zero: the radius is not determined.",
-        "Fit a plane or a line, or give the radius.",
+        "Fit a plane or a line, or give the radius; `Fit.curvature` has an interval.",
+    ),
+    Flag(
+        "curvature_only",
+        "warning",
+        "The radius is too large for its parameters to be computed from the points: their curvature is given instead.",
+        "Use `Fit.curvature` (1 / r with its uncertainty), or give the radius.",
     ),
     Flag(
         "not_converged",

@@ -21,8 +21,8 @@ from metrology_core.fitting.table import Row, find
 from metrology_core.kernels import layout
 
 # Condition of J with unit columns above which a parameter is known far worse than the points: an arc below 14 degrees.
-# about 3e3).
 ILL_CONDITIONED = 1e3
+FLAT_KINDS = (layout.CIRCLE, layout.SPHERE, layout.CYLINDER)
 _FORM = "peak to valley of the normal distances about the least-squares {}"
 
 
@@ -56,9 +56,8 @@ def fit(
     parallel planes each point belongs to; without it the points are split automatically.
 
     Bad data never raise: see `Fit.status` and `Fit.flags` (non_finite_points, zero_redundancy, ill_conditioned,
-    curvature_not_significant, other_minima, ball_centre_uncompensated, contacts_unstable, outliers_dropped,
-    bound_active). Wrong use raises `ParameterError`,
-    `CriterionError` or `UnitError`.
+    curvature_not_significant, curvature_only, other_minima, ball_centre_uncompensated, contacts_unstable,
+    outliers_dropped, bound_active). Wrong use raises `ParameterError`, `CriterionError` or `UnitError`.
     Orthogonal distance regression; directions follow `features.sign_of`, a cone's axis points to its growing radius,
     the point of line, plane, cylinder and cone is the foot of the points' centroid.
     """
@@ -134,7 +133,10 @@ def fit(
         fixed_columns = tuple(c for c in chart_columns(row) if not answer.free[c]) if held else ()
         evidence = Evidence(row, xyz, all_weights, used, pose, answer.centre, answer.scale, fixed_columns)
     else:
-        return _failed(row, criterion, given, n, m, answer, notes, settings)
+        flat = None
+        if answer.outcome == "degenerate" and criterion == "least_squares" and row.kind in FLAT_KINDS:
+            flat = _flat(row, xyz, used, all_weights, held, notes)
+        return _failed(row, criterion, given, n, m, answer, notes, settings, flat)
     if ambiguous(answer.rivals, m, m * row.rows_per_point - n_free, n_free):
         notes.append("other_minima")
     if held and row.kind == layout.ELLIPSE and not _kept(held, evidence, answer.scale):
@@ -163,6 +165,22 @@ def fit(
     return _finish(row, criterion, given, n, m, n_free, answer, evidence, material, notes, settings)
 
 
+def _flat(
+    row: Row, xyz: np.ndarray, used: np.ndarray | None, weights: np.ndarray, held: dict[str, Any], notes: list[str]
+) -> Any:
+    """The curvature of points that are too flat for a radius, with the flag that says so; None where there is none."""
+    from metrology_core.fitting.curvature import fit_curvature
+
+    if any(name in held for name in row.sizes):
+        return None
+    part = (xyz if used is None else xyz[used])[:, : row.dimension]
+    load = weights if used is None or not weights.size else weights[used]
+    found = fit_curvature(row, part, load, held.get(row.axis or "") if row.kind == layout.CYLINDER else None)
+    if found is not None:
+        notes.append("curvature_only" if found.significant else "curvature_not_significant")
+    return found
+
+
 def _kept(held: Mapping[str, Any], evidence: Evidence, scale: float) -> bool:
     """Whether the fixed semi-axes of an ellipse are still called what they were: the sign rule names the longer one."""
     return all(
@@ -183,8 +201,9 @@ def _minimum(row: Row, n_free: int) -> int:
 
 
 def _failed(
-    row: Row, criterion: str, given: Any, n: int, m: int, answer: Answer, notes: list[str], settings: dict[str, Any]
-) -> Fit:
+    row: Row, criterion: str, given: Any, n: int, m: int, answer: Answer, notes: list[str], settings: dict[str, Any],
+    flat: Any = None,
+) -> Fit:  # fmt: skip
     status = answer.outcome
     p = sum(row.free)
     return Fit(
@@ -192,6 +211,7 @@ def _failed(
         flags=_flags.merge([*notes, status]), n_points=n, n_used=m, dof=max(0, m * row.rows_per_point - p),
         rms=math.nan, sigma=math.nan, form=math.nan, form_kind=_form_words(row), covariance=np.full((p, p), math.nan),
         optimality={"reason": answer.reason}, settings=settings, extent=None, reach=math.nan, kind=row.name,
+        _flat=flat,
     )  # fmt: skip
 
 

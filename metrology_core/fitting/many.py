@@ -12,7 +12,7 @@ from metrology_core.blocks import run_blocks
 from metrology_core.errors import ParameterError
 from metrology_core.features.base import Feature
 from metrology_core.fitting import problem as _problem
-from metrology_core.fitting.entry import ILL_CONDITIONED, _free_count, _minimum, fit
+from metrology_core.fitting.entry import FLAT_KINDS, ILL_CONDITIONED, _free_count, _minimum, fit
 from metrology_core.fitting.manychart import canonical_poses, parameter_arrays
 from metrology_core.fitting.manyfit import FLAGS, STATUSES, FitMany, Solution
 from metrology_core.fitting.manyitems import Items, read_items, read_many_weights, read_starts
@@ -258,6 +258,9 @@ def _doubted(row: Row, status: np.ndarray, condition: np.ndarray, reason: np.nda
         lost = (status == STATUSES.index("degenerate")) & (reason == _REASONS["singular"])
         with np.errstate(invalid="ignore"):
             result = result | lost | (condition > ILL_CONDITIONED)
+    if row.kind in FLAT_KINDS:  # too flat for a radius: `fit` gives the curvature
+        flat = [_REASONS[word] for word in ("singular", "collinear", "coplanar")]
+        result = result | ((status == STATUSES.index("degenerate")) & np.isin(reason.astype(str), flat))
     return np.asarray(result)
 
 

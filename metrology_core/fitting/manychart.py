@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from metrology_core.fitting.canonical import _SHIFT, _TILT
@@ -96,9 +98,20 @@ def turns(row: Row, old: np.ndarray, new: np.ndarray, sign: np.ndarray) -> np.nd
     return result
 
 
+def _blank(row: Row, count: int) -> dict[str, np.ndarray]:
+    """NaN arrays of the parameters of slots and pairs of planes, which have no pose: they are filled item by item."""
+    one, d = np.full(count, math.nan), np.full((count, row.dimension), math.nan)
+    if row.name == "slot":
+        flat = {"center": d, "direction": d.copy(), "length": one, "width": one.copy()}
+        return flat if row.dimension == 2 else {"center": d, "normal": d.copy(), **flat}
+    return {"point": d, "normal": d.copy(), "width": one}
+
+
 def parameter_arrays(row: Row, poses: np.ndarray, centre: np.ndarray, scale: np.ndarray) -> dict[str, np.ndarray]:
     """Parameters by name, (k, 3), (k, 2) or (k,), of canonical poses: those of `canonical.feature_of`."""
     d, kind = row.dimension, row.kind
+    if not row.compiled:
+        return _blank(row, len(poses))
     place = (centre + poses[:, :3] / scale[:, None])[:, :d]
     w = poses[:, 9 : 9 + d]
     r, s = poses[:, 12] / scale, poses[:, 13] / scale

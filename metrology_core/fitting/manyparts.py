@@ -13,7 +13,9 @@ from metrology_core.kernels import layout
 
 def feature_class(row: Row) -> Any:
     """The class of the features that this row fits."""
-    name = row.name.capitalize() + ("2D" if row.dimension == 2 else "")
+    if row.name == "parallel_planes" and row.dimension == 2:
+        return _features.ParallelLines2D
+    name = "".join(word.capitalize() for word in row.name.split("_")) + ("2D" if row.dimension == 2 else "")
     return getattr(_features, name)
 
 

@@ -75,6 +75,23 @@ class Fit:
     reach: float
     kind: str
     _evidence: Evidence | None = field(default=None, repr=False)
+    _flat: Any = field(default=None, repr=False)  # Curvature of points that determine no radius
+
+    @functools.cached_property
+    def curvature(self) -> Any:
+        """Curvature 1 / r of a circle, sphere or cylinder by least squares, with its uncertainty and coverage interval:
+        a `fitting.curvature.Curvature`, also where the points are so flat that the fit is `degenerate`. None for other
+        features and criteria, and where even the curvature is undetermined.
+        """
+        from metrology_core.fitting.curvature import of_radius
+
+        if self.kind not in ("circle", "sphere", "cylinder") or self.criterion != "least_squares":
+            return None
+        if self.associated is None:
+            return self._flat
+        values = self.associated.parameters
+        u = math.sqrt(max(0.0, float(self.covariance[-1, -1])))
+        return of_radius(values["radius"], u, self.dof, self.rms, self.form, self.associated.dimension)
 
     if not TYPE_CHECKING:
 
@@ -291,6 +308,7 @@ class Fit:
             "kind": self.form_kind,
             "note": _FORM_NOTE,
         }
+        flat = "curvature_not_significant" in self.flags or self._flat is not None
         return {
             "feature": self.kind,
             "criterion": self.criterion,
@@ -299,6 +317,7 @@ class Fit:
             "n_used": self.n_used,
             "parameters": {name: _plain(value) for name, value in self.parameters.items()},
             "standard_uncertainty": {name: _plain(value) for name, value in self.standard_uncertainty.items()},
+            **({"curvature": self.curvature.to_dict()} if flat and self.curvature is not None else {}),
             "form": form,
             "rms": _plain(self.rms),
             "sigma": _plain(self.sigma),

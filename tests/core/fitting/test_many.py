@@ -292,3 +292,29 @@ def test_features_without_a_compiled_batch_give_the_answers_of_fit() -> None:
     for k in range(2):
         assert many[k].status == one.status
         assert many[k].parameters["width"] == one.parameters["width"]
+
+
+@pytest.mark.parametrize("kind", ["slot", "parallel_planes"])
+@pytest.mark.parametrize("dimension", [2, 3])
+def test_slots_and_pairs_have_their_own_parameters(kind: str, dimension: int) -> None:
+    rng = np.random.default_rng(21)
+    t = rng.uniform(0.0, 1.0, 40)
+    side = np.where(np.arange(40) % 2 == 0, 1.0, -1.0)
+    sets = []
+    for _ in range(2):
+        flat = np.column_stack([20.0 * (t - 0.5), 4.0 * side])
+        if kind == "slot":
+            a = np.pi * (t[:20] - 0.5)
+            ends = side[:20] * (10.0 + 4.0 * np.cos(a))
+            flat = np.vstack([flat, np.column_stack([ends, 4.0 * np.sin(a)])])
+        height = np.zeros(len(flat)) if kind == "slot" else rng.uniform(-5.0, 5.0, len(flat))
+        xyz = np.column_stack([flat, height])[:, :dimension]
+        sets.append(xyz + 1e-3 * rng.standard_normal(xyz.shape))
+    many = fit_many(sets, kind).require()
+    for i, points in enumerate(sets):
+        one = fit(points, kind)
+        assert list(many.parameters) == list(one.parameters)
+        for name, value in one.parameters.items():
+            assert np.array_equal(many.parameters[name][i], value), name
+        feature = many.features()[i]
+        assert type(feature) is type(one.feature)
