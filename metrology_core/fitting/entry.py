@@ -135,7 +135,7 @@ def fit(
     else:
         flat = None
         if answer.outcome == "degenerate" and criterion == "least_squares" and row.kind in FLAT_KINDS:
-            flat = _flat(row, xyz, used, all_weights, held, notes)
+            flat = _bent(row, xyz, used, all_weights, held, notes)
         return _failed(row, criterion, given, n, m, answer, notes, settings, flat)
     if ambiguous(answer.rivals, m, m * row.rows_per_point - n_free, n_free):
         notes.append("other_minima")
@@ -165,7 +165,7 @@ def fit(
     return _finish(row, criterion, given, n, m, n_free, answer, evidence, material, notes, settings)
 
 
-def _flat(
+def _bent(
     row: Row, xyz: np.ndarray, used: np.ndarray | None, weights: np.ndarray, held: dict[str, Any], notes: list[str]
 ) -> Any:
     """The curvature of points that are too flat for a radius, with the flag that says so; None where there is none."""
