@@ -233,6 +233,11 @@ class Hdf5Points:
         """Whether the file holds less than double precision."""
         return bool(self._node.dtype.kind == "f" and self._node.dtype.itemsize < 8)
 
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the numbers in the file."""
+        return np.dtype(self._node.dtype)
+
     def __len__(self) -> int:
         return self.n_points
 

@@ -43,9 +43,11 @@ def fit(
 ) -> Fit:
     """Fit a feature to points: no hint needed, deterministic, judged by its optimality condition.
 
-    points: (n, 3) array or `PointSet`; (n, 2) for line, circle and ellipse in a plane. Points that are not finite are
-    counted, flagged and left out. feature: line, plane, circle, sphere, cylinder, cone, torus, ellipse, slot or
-    parallel_planes (in a plane: parallel lines). criterion: see `metrology_core.fitting.available`. material:
+    points: (n, 3) array or `PointSet`; (n, 2) for line, circle and ellipse in a plane; or a `hdf5.BlockSource` that is
+    read in blocks, several times, by least squares only: the same bits in bounded memory, without `Fit.residuals`.
+    Points that are not finite are counted, flagged and left out. feature: line, plane, circle, sphere, cylinder, cone,
+    torus, ellipse, slot or parallel_planes (in a plane: parallel lines). criterion: see
+    `metrology_core.fitting.available`. material:
     ``"inside"`` (shaft) or ``"outside"`` (bore); one-sided criteria need it, ball centres are compensated towards it.
     weights: (n,) 1 / variance, for the least-squares and least-absolute criteria. covariances: (n, d, d), or (d, d)
     for all points, of the points' errors: least squares in their metric (errors in variables). fixed: parameters held
@@ -61,6 +63,17 @@ def fit(
     Orthogonal distance regression; directions follow `features.sign_of`, a cone's axis points to its growing radius,
     the point of line, plane, cylinder and cone is the foot of the points' centroid.
     """
+    source = None
+    if hasattr(points, "blocks"):
+        from metrology_core.fitting import streamed
+
+        if streamed.is_source(points):
+            streamed.check_arguments(
+                criterion, weights=weights, covariances=covariances, bounds=bounds, robust=robust, labels=labels
+            )
+            unit = getattr(points, "unit", unit) if unit is None else unit
+            source = points
+            points = points.read(0, points.n_points) if streamed.small(points) else np.empty((0, 3))
     given = _problem.read_points(points, unit)
     if not isinstance(feature, str):
         raise ParameterError("a feature is named by a word", expected="for example 'cylinder'", got=repr(feature)[:80])
@@ -69,6 +82,8 @@ def fit(
         raise ParameterError("unknown material side", expected="'inside', 'outside' or None", got=repr(material))
     held = _problem.read_fixed(fixed, row)
     first = _problem.read_start(start, row)
+    if source is not None and not len(given.array) and source.n_points:
+        return _streamed(source, row, given, held, first, material)
     n = len(given.array)
     all_weights = _problem.read_weights(weights, n)
     if (
@@ -163,6 +178,43 @@ def fit(
             settings,
         )
     return _finish(row, criterion, given, n, m, n_free, answer, evidence, material, notes, settings)
+
+
+def _streamed(
+    source: Any, row: Row, given: Any, held: dict[str, Any], first: Feature | None, material: str | None
+) -> Fit:
+    """The fit of a block source that is not read at once."""
+    from metrology_core.fitting.streamed import Stream
+    from metrology_core.fitting.streamed import least_squares as solve
+
+    stream = Stream(source)
+    answer = solve(row, stream, held, first)
+    doubted = answer.outcome != "converged" or answer.condition > ILL_CONDITIONED
+    if doubted and first is None and row.kind in (layout.CONE, layout.TORUS):
+        near = fit(stream.near, row.name, fixed=held or None)  # with the second search, which needs points in memory
+        other = solve(row, stream, held, near.associated) if near.associated is not None else answer
+        p = layout.N_PARAMETERS[row.kind]
+        cost = p * (p + 1) - p * (p - 1) // 2
+        if other.outcome == "converged" and (answer.outcome != "converged" or other.sums[cost] < answer.sums[cost]):
+            answer = other
+    notes = list(getattr(source, "flags", ()))
+    if not stream.clean:
+        notes.append("non_finite_points")
+    settings: dict[str, Any] = {"start": "given" if first is not None else "search", "points": "read in blocks"}
+    if held:
+        settings["fixed"] = {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in held.items()}
+    n, m = stream.given, stream.n
+    if answer.outcome == "bad_points" or m < _minimum(row, _free_count(row, held)):
+        answer.outcome, answer.reason = "insufficient", f"{m} usable points"
+    if answer.outcome not in ("converged", "not_converged"):
+        return _failed(row, "least_squares", given, n, m, answer, notes, settings)
+    pose = canonical_frame(row, answer.pose)
+    fixed_columns = tuple(c for c in chart_columns(row) if not answer.free[c]) if held else ()
+    none = np.empty(0)
+    evidence = Evidence(row, np.empty((0, 3)), none, None, pose, answer.centre, answer.scale, fixed_columns, kept=False)
+    return _finish(
+        row, "least_squares", given, n, m, _free_count(row, held), answer, evidence, material, notes, settings
+    )
 
 
 def _bent(

@@ -37,6 +37,7 @@ class Evidence:
     scale: float
     axis_fixed: tuple[int, ...] = ()
     sides: np.ndarray | None = None  # to which of two parallel planes the points belong, as given by labels
+    kept: bool = True  # whether `xyz` holds the points: those that were read in blocks are not in memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,7 +238,7 @@ class Fit:
 
         NaN without redundancy. Noise also biases the form upward; this number does not hold that part.
         """
-        if self._evidence is None or not self.sigma >= 0.0:
+        if self._evidence is None or not self.sigma >= 0.0 or not self._evidence.kept:
             return math.nan
         _, jacobian, residuals = self.design()
         n = self.n_used
@@ -332,6 +333,11 @@ class Fit:
         if self._evidence is None:
             raise ParameterError(
                 f"the fit of a {self.kind} is {self.status}: it has no feature", remedy="check fit.status first"
+            )
+        if not self._evidence.kept:
+            raise ParameterError(
+                "the points were read in blocks and are not kept",
+                remedy="evaluate fit.associated.distance(block) for block in source.blocks()",
             )
         return self._evidence
 

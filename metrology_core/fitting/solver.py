@@ -105,7 +105,7 @@ def least_squares(
         if solved and not whole:
             near = not started  # a line or plane from the moments of all points
             if search:
-                near = n >= NEAR_FROM and _come_near(row.kind, free, given, xyz, weights, info, pose)
+                near = n >= NEAR_FROM and come_near(row.kind, free, given, *_spread(xyz, weights), info, pose)
             _solve_threaded(row.kind, free, flat, flat_weights, info, pose, answer.sums, state, near)
     answer.centre = info[layout.I_CENTRE : layout.I_CENTRE + 3]
     answer.scale = float(info[layout.I_SCALE])
@@ -176,8 +176,15 @@ def _begin_threaded(
     return int(k.settle_moments(kind, planar, given, started, rows, info, pose))
 
 
-def _come_near(
-    kind: int, free: np.ndarray, given: np.ndarray, xyz: np.ndarray, weights: np.ndarray, info: np.ndarray,
+def _spread(xyz: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """NEAR of the points, spread over all, and their weights."""
+    # steps of the golden section: a fixed stride may meet the lines of a scan
+    index = (np.arange(NEAR) * (0.6180339887498949 * len(xyz))).astype(np.int64) % len(xyz)
+    return xyz[index], weights[index] if weights.size else np.empty(0)
+
+
+def come_near(
+    kind: int, free: np.ndarray, given: np.ndarray, chosen: np.ndarray, load: np.ndarray, info: np.ndarray,
     pose: np.ndarray,
 ) -> bool:  # fmt: skip
     """Solve for NEAR points spread over all, into `pose`: what is left is a hundredth of the noise, so that two
@@ -186,9 +193,7 @@ def _come_near(
     from metrology_core.kernels import descent
     from metrology_core.kernels import fitmain as k
 
-    # steps of the golden section: a fixed stride may meet the lines of a scan
-    index = (np.arange(NEAR) * (0.6180339887498949 * len(xyz))).astype(np.int64) % len(xyz)
-    flat, load = xyz[index].reshape(-1), weights[index] if weights.size else np.empty(0)
+    flat = chosen.reshape(-1)
     trial, sums, state = pose.copy(), np.zeros(layout.N_SUMS), np.empty(12)
     nothing = np.empty((0, layout.POSE))
     k.descend(

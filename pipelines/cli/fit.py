@@ -82,7 +82,11 @@ def fit_command(
 
     try:
         layout = _text_layout(columns, separator, decimal)
-        points = _read(file, unit, form, points_are, tip_radius, label, layout)
+        points: Any = None
+        if criterion == "least_squares" and not (label or bounds or robust or layout or tip_radius):
+            points = _stream(file, unit, form, points_are)
+        if points is None:
+            points = _read(file, unit, form, points_are, tip_radius, label, layout)
     except AbbeError as error:
         error.remedy = _for_the_command_line(error.remedy)
         raise
@@ -158,6 +162,44 @@ def _text_layout(columns: str | None, separator: str | None, decimal: str | None
     if decimal is not None:
         layout["decimal"] = {"point": ".", "comma": ","}[decimal]
     return layout
+
+
+STREAM_FROM = 2_000_000  # points: 48 MB of coordinates
+
+
+def _stream(file: Path, unit: str | None, form: str, points_are: str | None) -> Any:
+    """A block source over a large HDF5 file, so that the points are never in memory together; None for other files.
+
+    None also where the file says something about its points that only a `PointSet` carries: it is read as usual then.
+    """
+    from metrology_core.hdf5 import Hdf5Points
+
+    if form not in ("auto", "hdf5") or points_are not in (None, "surface", "unknown"):
+        return None
+    try:
+        with file.open("rb") as stream:
+            if stream.read(8) != b"\x89HDF\r\n\x1a\n":
+                return None
+    except OSError:
+        return None  # the reader says what is wrong
+    source = Hdf5Points(file, unit=unit)
+    if source.n_points < STREAM_FROM:
+        source.close()
+        return None
+    return _Announced(source, points_are)
+
+
+class _Announced:
+    """A block source whose result carries the flags that reading the whole file would give."""
+
+    def __init__(self, source: Any, points_are: str | None) -> None:
+        self.source, self.unit, self.n_points = source, source.unit, source.n_points
+        self.read, self.blocks = source.read, source.blocks
+        single = source.dtype.kind == "f" and source.dtype.itemsize < 8
+        self.flags = (*(("float32_source",) if single else ()), *(() if points_are == "surface" else _UNKNOWN))
+
+
+_UNKNOWN = ("points_are_unknown",)
 
 
 def _read(
