@@ -60,9 +60,10 @@ _NO_FOUND, _NO_COSTS = np.zeros((0, layout.POSE)), np.zeros(0)
 
 
 def least_squares(
-    row: Row, xyz: np.ndarray, weights: np.ndarray, fixed: dict[str, Any], start: Feature | None
+    row: Row, xyz: np.ndarray, weights: np.ndarray, fixed: dict[str, Any], start: Feature | None, *, brief: bool = False
 ) -> Answer:
-    """Minimise the (weighted) sum of squared normal distances of points `xyz` (n, 3).
+    """Minimise the (weighted) sum of squared normal distances of points `xyz` (n, 3). brief: without the long search
+    that few points get.
 
     The outcome is ``bad_points`` where some are not finite: the caller leaves them out and asks again.
     """
@@ -92,8 +93,8 @@ def least_squares(
         search = code == layout.SEARCH
         solved = True
         if whole or search:
-            plan, extra = search_plan(row.kind, n, flat, given, info) if search else NO_SEARCH
-            compared = search and n <= FEW
+            plan, extra = search_plan(row.kind, n, flat, given, info) if search and not brief else NO_SEARCH
+            compared = search and n <= FEW and not brief
             found = np.zeros((FOUND, layout.POSE)) if compared else _NO_FOUND
             costs = np.full(FOUND, math.inf) if compared else _NO_COSTS
             solved = search_and_solve(

@@ -108,6 +108,7 @@ def _subsets(xyz: np.ndarray, row: Row, finite: np.ndarray, options: dict[str, A
     """Features through small seeded subsets of the points."""
     from metrology_core.fitting.entry import fit
 
+    held = options["fixed"] or {}
     rng = np.random.default_rng(20240607)
     rows = np.flatnonzero(finite)
     size = min(len(rows), row.minimum + (0 if row.exact_is_unique else 2))
@@ -118,10 +119,29 @@ def _subsets(xyz: np.ndarray, row: Row, finite: np.ndarray, options: dict[str, A
         if options["labels"] is not None and len(np.unique(np.asarray(options["labels"])[pick])) < 2:
             continue
         part = {**options, "labels": None if options["labels"] is None else np.asarray(options["labels"])[pick]}
-        result = fit(xyz[pick], row.name, **part)
-        if result.associated is not None:
-            found.append(result.associated)
+        if row.compiled and "axis_ratio" not in held:
+            feature = _brief(row, xyz[pick], held)
+        else:
+            feature = fit(xyz[pick], row.name, **part).associated
+        if feature is not None:
+            found.append(feature)
     return found
+
+
+def _brief(row: Row, points: np.ndarray, held: dict[str, Any]) -> Feature | None:
+    """A feature near a few points: one of their local optima will do, the median of all points judges it."""
+    from metrology_core.fitting.canonical import canonical_frame, feature_of
+    from metrology_core.fitting.solver import least_squares
+
+    space = np.zeros((len(points), 3))
+    space[:, : row.dimension] = points
+    answer = least_squares(row, space, np.empty(0), held, None, brief=True)
+    if answer.outcome not in ("converged", "not_converged"):
+        return None
+    try:
+        return feature_of(row, canonical_frame(row, answer.pose), answer.centre, answer.scale)
+    except ParameterError:  # a size of zero
+        return None
 
 
 def _reweight(
