@@ -8,8 +8,8 @@ coaxial cylinders) stay where the start has them and are reported.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,8 @@ _BLIND = 1e-9  # singular value of J with unit columns, relative, below which a 
 @dataclass(frozen=True, eq=False)
 class PatternFit:
     """Features of a pattern fitted together. `covariance` (q, q) in `chart`: shift_x, shift_y, shift_z, turn_x,
-    turn_y, turn_z (rad, about `origin`, the centroid of all points), then one entry ``name.size`` per free size.
+    turn_y, turn_z (rad, about `origin`, the centroid of all points), then one entry ``name.size`` per free size, tied
+    ones joined by ``=``.
     `free_motions`: how many motions the pattern does not feel. `forms`: peak to valley of each member about its
     feature.
     """
@@ -55,13 +56,20 @@ class PatternFit:
 
 
 def fit_pattern(
-    points: Mapping[str, Any], nominal: Mapping[str, Feature], *, sizes: str = "free", start: Rigid | None = None
+    points: Mapping[str, Any],
+    nominal: Mapping[str, Feature],
+    *,
+    sizes: str = "free",
+    tied: Sequence[Sequence[str]] = (),
+    start: Rigid | None = None,
 ) -> PatternFit:
     """Least-squares fit of a rigid pattern of 3-D features to their points.
 
     points: (n, 3) per member; nominal: the feature of each member, in the nominal frame; sizes: ``"free"`` (every
-    radius and length is fitted) or ``"nominal"``; start: rough motion from the nominal frame to that of the points
-    (default: none). Raises `ParameterError` for wrong use; points that are not finite are left out and flagged.
+    radius and length is fitted) or ``"nominal"``; tied: groups of sizes that have one value, such as
+    ``[("left.radius", "right.radius")]``, fitted also where the others are nominal; start: rough motion from the
+    nominal frame to that of the points (default: none). Raises `ParameterError` for wrong use; points that are not
+    finite are left out and flagged.
     """
     if set(points) != set(nominal) or not nominal:
         raise ParameterError("points and nominal name different members", expected="the same names, at least one")
@@ -81,8 +89,14 @@ def fit_pattern(
     everything = np.concatenate(list(data.values()))
     origin = everything.mean(axis=0) if len(everything) else np.zeros(3)
     state: dict[str, Any] = {name: feature.transform(motion) for name, feature in nominal.items()}
-    free = [(name, s) for name, f in nominal.items() for s in f.chart if s in _LENGTHS and sizes == "free"]
-    chart = ("shift_x", "shift_y", "shift_z", "turn_x", "turn_y", "turn_z", *(f"{n}.{s}" for n, s in free))
+    free = _free_sizes(nominal, sizes == "free", tied)
+    for owners in free:
+        if len(owners) > 1:  # one value from the start on
+            value = sum(float(getattr(state[name], size)) for name, size in owners) / len(owners)
+            for name, size in owners:
+                state[name] = replace(state[name], **{size: value})
+    words = ("=".join(f"{name}.{size}" for name, size in owners) for owners in free)
+    chart = ("shift_x", "shift_y", "shift_z", "turn_x", "turn_y", "turn_z", *words)
     reach = max(float(np.abs(everything - origin).max(initial=0.0)), 1e-300)
     unit = np.array([1.0, 1.0, 1.0, reach, reach, reach, *[1.0] * len(free)])
 
@@ -94,9 +108,10 @@ def fit_pattern(
             j = np.zeros((*found.c.shape, len(chart)))
             j[..., :3] = -found.d
             j[..., 3:6] = -np.cross(y, found.d)  # -D.(turn x y) = -turn.(y x D)
-            for k, (owner, size) in enumerate(free):
-                if owner == name:
-                    j[..., 6 + k] = found.j[..., feature.chart.index(size)]
+            for k, owners in enumerate(free):
+                for owner, size in owners:
+                    if owner == name:
+                        j[..., 6 + k] += found.j[..., feature.chart.index(size)]
             values.append(found.c.reshape(-1))
             slopes.append(j.reshape(-1, len(chart)))
         return np.concatenate(values), np.concatenate(slopes) / unit
@@ -114,9 +129,10 @@ def fit_pattern(
         result = {}
         for name, feature in features.items():
             delta = np.zeros(len(feature.chart))
-            for i, (owner, size) in enumerate(free):
-                if owner == name:
-                    delta[feature.chart.index(size)] = step[6 + i]
+            for i, owners in enumerate(free):
+                for owner, size in owners:
+                    if owner == name:
+                        delta[feature.chart.index(size)] = step[6 + i]
             result[name] = displaced(feature, delta).transform(rigid)
         return result, rigid
 
@@ -184,6 +200,34 @@ def fit_pattern(
         dict(state), motion, status, _flags.merge(notes), chart, covariance, origin, sigma, dof, blind, residuals,
         forms, proof,
     )  # fmt: skip
+
+
+def _free_sizes(
+    nominal: Mapping[str, Feature], every: bool, tied: Sequence[Sequence[str]]
+) -> list[tuple[tuple[str, str], ...]]:
+    """Groups of (member, size) that have one free value each, in the order of the members; checked."""
+    known = {f"{name}.{s}": (name, s) for name, f in nominal.items() for s in f.chart if s in _LENGTHS}
+    group_of: dict[str, tuple[str, ...]] = {}
+    for group in tied:
+        names = (group,) if isinstance(group, str) else tuple(group)
+        for word in names:
+            if word not in known or word in group_of or len(set(names)) < 2:
+                raise ParameterError(
+                    "sizes that are tied are not named once each",
+                    expected="groups of two or more of " + ", ".join(known),
+                    got=repr(group)[:80],
+                )
+        if any(nominal[known[w][0]].kind == "cone" for w in names):
+            raise ParameterError("the radius of a cone depends on its section and cannot be tied", got=repr(group)[:80])
+        group_of.update(dict.fromkeys(names, names))
+    result = []
+    for word, owner in known.items():
+        names = group_of.get(word, ())
+        if names and word == min(names, key=list(known).index):
+            result.append(tuple(known[w] for w in sorted(names, key=list(known).index)))
+        elif not names and every:
+            result.append((owner,))
+    return result
 
 
 def _none(

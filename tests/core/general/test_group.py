@@ -73,3 +73,41 @@ def test_wrong_use_and_no_points() -> None:
     assert empty.status == "insufficient"
     with pytest.raises(FitError):
         empty.require()
+
+
+@pytest.mark.parametrize("sizes", ["free", "nominal"])
+def test_tied_radii_are_one_parameter(sizes: str) -> None:
+    rng = np.random.default_rng(7)
+    place = {"a": (0.0, 0.0, 0.0), "b": (40.0, 0.0, 0.0), "c": (0.0, 30.0, 0.0)}
+    true = {"a": 4.03, "b": 4.03, "c": 6.0}
+    nominal = {name: Cylinder(p, (0.0, 0.0, 1.0), 4.0 if name != "c" else 6.0) for name, p in place.items()}
+    points = {name: ring(Cylinder(p, (0.0, 0.0, 1.0), true[name]), 60, rng) for name, p in place.items()}
+    found = fit_pattern(points, nominal, sizes=sizes, tied=[("b.radius", "a.radius")]).require()
+    own = [6.0] if sizes == "nominal" else []
+    assert found.chart[6:] == (("a.radius=b.radius",) if own else ("a.radius=b.radius", "c.radius"))
+    assert found.features["a"].radius == found.features["b"].radius
+    assert found.dof == 180 - 5 - (1 if own else 2)
+
+    def residuals(q: np.ndarray) -> np.ndarray:
+        r = Rotation.from_rotvec(q[3:6]).as_matrix()
+        parts = []
+        for name, radius in (("a", q[6]), ("b", q[6]), ("c", own[0] if own else q[7])):
+            y = points[name] - (r @ np.array(place[name]) + q[:3])
+            parts.append(np.linalg.norm(np.cross(y, r[:, 2]), axis=1) - radius)
+        return np.concatenate(parts)
+
+    twin = least_squares(residuals, [0, 0, 0, 0, 0, 0, 4, 6][: 7 if own else 8], xtol=1e-15, ftol=1e-15, gtol=1e-15)
+    assert found.features["a"].radius == pytest.approx(twin.x[6], abs=1e-8)  # forward differences of the twin
+    mine = np.concatenate(list(found.residuals.values()))
+    assert mine @ mine <= 2.0 * twin.cost * (1.0 + 1e-12)
+    # one radius from 120 points: two free ones are known sqrt(2) times worse
+    apart = fit_pattern(points, nominal).require()
+    assert found.covariance[6, 6] == pytest.approx(0.5 * apart.covariance[6, 6], rel=0.2)
+
+
+def test_wrong_ties_are_told() -> None:
+    nominal = {"a": Cylinder((0, 0, 0), (0, 0, 1), 5.0), "b": Cylinder((9, 0, 0), (0, 0, 1), 5.0)}
+    points = {name: np.zeros((9, 3)) for name in nominal}
+    for tied in ([("a.radius",)], [("a.radius", "b.width")], [("a.radius", "a.radius")], ["a.radius"]):
+        with pytest.raises(ParameterError, match="tied"):
+            fit_pattern(points, nominal, tied=tied)
