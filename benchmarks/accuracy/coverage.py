@@ -266,6 +266,15 @@ WORDS = {
 }
 
 
+MEANING = {
+    "as_is": "Where form just begins to show (ratio 3) its size is known worst, and intervals are too short.",
+    "independent": "What is averaged over the surface (sizes, angles) is then claimed too well; how much depends on "
+    "how far the errors reach beside the distance of the points.",
+    "half": "The rest of the noise is taken for form: where form is small, form and one-sided sizes are wrong "
+    "altogether, and nothing is flagged. Declare the noise rather too large than too small.",
+}
+
+
 def page(tables: dict[str, dict[tuple[str, float], dict[str, float]]]) -> str:
     """The page docs/coverage.md."""
     text = ["# Coverage of intervals for continuous surfaces", "", "Written by"]
@@ -282,7 +291,7 @@ def page(tables: dict[str, dict[tuple[str, float], dict[str, float]]]) -> str:
         ratios = sorted({ratio for _, ratio in table})
         counts = sorted({int(table[name, r]["n"]) for name in NAMES for r in ratios})
         n = counts[0]
-        text += [f"## {WORDS[assume]}", ""]
+        text += [f"## {WORDS[assume]}", "", MEANING[assume], ""]
         text += [
             f"{n} simulated measurements a cell; % of 95 % intervals that hold the truth (mean width, um; angle urad)"
         ]
