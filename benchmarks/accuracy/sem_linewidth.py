@@ -96,8 +96,12 @@ def main() -> None:
                 f"u {r[stem + '_u']:.4f} {r[stem + '_coverage']:.3f}"
                 for stem in ("cd_line", "cd_space", "pitch")
             )
-            + f"; half {r['half_change']:+.3%} ({r['half_worst']:.3%}), binned {r['binned_change']:+.3%} "
-            f"({r['binned_worst']:.3%})"
+            + (
+                ""
+                if arguments.plain
+                else f"; half {r['half_change']:+.3%} ({r['half_worst']:.3%}), binned {r['binned_change']:+.3%} "
+                f"({r['binned_worst']:.3%})"
+            )
         )
 
 
