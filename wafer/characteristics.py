@@ -101,7 +101,8 @@ CONTACT_ROWS: tuple[Characteristic, ...] = tuple(
     )
 )  # fmt: skip
 CONTACT_IDS: tuple[str, ...] = tuple(row.id for row in CONTACT_ROWS)
-IDS: tuple[str, ...] = tuple(row.id for row in ROWS)
+FRAME_IDS: tuple[str, ...] = tuple(row.id for row in ROWS if "_cross_" in row.id)  # need repeated frames
+IDS: tuple[str, ...] = tuple(row.id for row in ROWS if row.id not in FRAME_IDS)
 
 _DESIGN = "contour less registered design, positive where the feature is larger"
 CONTOUR_ROWS: tuple[Characteristic, ...] = (

@@ -12,6 +12,7 @@ from benchmarks.accuracy.sem_edges import model
 from metrology_core.data import Image
 from metrology_core.errors import DataError, ParameterError, ReaderError
 from wafer import read_image
+from wafer.characteristics import FRAME_IDS
 from wafer.frames import average_frames, cross_roughness, frame_drift, measure_frames, pair_products, read_frames
 from wafer.simulate import SemModel, simulate_lines
 
@@ -83,7 +84,7 @@ def test_cross_roughness_needs_no_noise_model() -> None:
 
 def test_measure_frames_adds_to_the_average() -> None:
     result = measure_frames(noisy_frames(model(4.0, 2.0, shape=(260, 640)), 2, 3))
-    assert {"sem.pitch", "sem.lwr_cross_1s", "sem.ler_cross_3s"} <= set(result.measurements)
+    assert {"sem.pitch", *FRAME_IDS} <= set(result.measurements) and len(FRAME_IDS) == 4
     one, three = result.measurements["sem.lwr_cross_1s"], result.measurements["sem.lwr_cross_3s"]
     assert three.value == pytest.approx(3.0 * one.value) and three.u == pytest.approx(3.0 * one.u)
     assert result.details["frames"] == 2
