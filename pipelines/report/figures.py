@@ -21,8 +21,8 @@ from pipelines.report.section_svg import nice_magnification, section_data, secti
 from pipelines.report.sem_figures import contact_figure, spectrum_figure
 from pipelines.report.svg import edge_path
 from pipelines.report.tables import sem_line_table
+from pipelines.report.views import first_view, opposite
 
-VIEWS = ((-55.0, 32.0), (125.0, -24.0))  # azimuth, elevation: from the upper front, from the lower back
 MAX_IMAGE = 2048  # pixels on the longer side; larger images are averaged down, edges are kept exact
 
 
@@ -88,7 +88,8 @@ class Figures:
         marks = spread_worst(v, 6)
         has_limits = bool(np.isfinite(v.share).any() or np.isinf(v.share).any())
         pictures = []
-        for number, (azimuth, elevation) in enumerate(VIEWS):
+        first = first_view(v, marks)
+        for number, (azimuth, elevation) in enumerate((first, opposite(*first))):
             p = picture.render(v, azimuth, elevation, marks)
             name = f"{self.page}-map{len(self.maps)}{'ab'[number]}.png"
             self.site.write(f"img/{name}", p.body)
@@ -136,7 +137,7 @@ class Figures:
                 "sections": [self._section(v, i) for i in range(len(v.sections))],
             }
         )
-        self.data["maps"].append(self._map_data(v, marks, decimals))
+        self.data["maps"].append(self._map_data(v, marks, decimals) | {"view": list(first)})
 
     def _section(self, v: CloudView, i: int) -> dict[str, Any]:
         section = v.sections[i]

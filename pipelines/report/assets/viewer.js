@@ -85,10 +85,10 @@
       this.n = this.value.length;
       this.mode = this.limited.some(x => x) ? 0 : 1;
       this.only = -1; this.labels = true; this.grow = 0; this.size = 1; this.selected = -1; this.dpr = Math.min(devicePixelRatio || 1, 2);
-      this.az = -55; this.el = 32; this.target = [0, 0, 0]; this.ppu = 1;
+      [this.az, this.el] = map.view; this.target = [0, 0, 0]; this.ppu = 1;
       this.build();
       this.start();
-      this.look(0);
+      this.fit(); this.draw();
       new ResizeObserver(() => this.resize()).observe(this.port);
       abbe.changed(() => this.words());
       this.words();
@@ -98,6 +98,9 @@
       const bench = make("div", { class: "bench" }, stage);
       const group = make("div", { class: "group", role: "group" }, bench);
       group.setAttribute("data-m-aria-label", "map.view");
+      const worst = make("button", { type: "button" }, group);
+      worst.append(abbe.word("map.view.worst"));
+      worst.onclick = () => { [this.az, this.el] = map.view; this.fit(); this.draw(); };
       PRESETS.forEach(([name], i) => { const b = make("button", { type: "button" }, group); b.append(abbe.word("map." + name)); b.onclick = () => this.look(i); });
       const modes = [];
       if (this.mode === 0) modes.push([0, "map.mode.share"]);
