@@ -38,7 +38,7 @@ def first_view(view: CloudView, marks: list[int]) -> tuple[float, float]:
             cosine = normals @ turn[2]
             if cosine[0] < _FACING:
                 continue
-            seen = (cosine > 0.05) & ~_hidden(xyz, at, turn)
+            seen = np.atleast_1d(np.logical_and(cosine > 0.05, ~_hidden(xyz, at, turn)))
             score = 4.0 * seen[0] + float(seen[1:] @ weight[1:]) + 0.5 * float(cosine[0]) + 0.4 * float(usual @ turn[2])
             if score > best + 1e-12:
                 best, chosen = score, (float(azimuth), float(elevation))
