@@ -25,10 +25,10 @@ def first_view(view: CloudView, marks: list[int]) -> tuple[float, float]:
         xyz = np.concatenate([xyz, vertices[:: max(1, len(vertices) // _MOST)]])
     at = view.xyz[marks]
     normals = np.asarray(view.normals[marks], dtype=np.float64)
-    known = normals.any(axis=1)
+    known = np.asarray(normals.any(axis=1), dtype=np.bool_).reshape(-1, 1)
     away = at - 0.5 * (view.xyz.min(axis=0) + view.xyz.max(axis=0))
     away /= np.maximum(np.linalg.norm(away, axis=1), 1e-300)[:, None]
-    normals = np.where(known[:, None], normals, away)
+    normals = np.where(known, normals, away)
     weight = 0.5 ** np.arange(len(marks))
     best, chosen = -np.inf, HOME
     usual = camera(*HOME)[2]
