@@ -21,6 +21,7 @@ from pointcloud.nominal.surface import FloatArray
 _LINK = 2.5  # point spacings that join two points
 _AGREE = 0.5  # least cosine between mean normals of touching cells
 _SHARE = 0.6  # of the peak: the part of a place that its top is fitted on
+_SHRINKS = 12  # at most: to a seventieth
 _SHRINK = 0.7  # of the patch's radius, where the polynomial does not follow the points
 _FEW = 20  # points below which a top is not averaged
 
@@ -224,6 +225,7 @@ def local_peak(field: DeviationField, index: NDArray[np.int64], sign: int, reach
     w = np.cross(n0, u)
     away = foot[near] - foot[worst]
     radius = float(np.sqrt(np.max(np.einsum("ij,ij->i", away, away)))) or 1.0
+    shrunk = 0
     while True:
         fitted = _top(away @ u, away @ w, value[near], sign)
         sigma = _sigma(model.noise, near)
@@ -234,7 +236,8 @@ def local_peak(field: DeviationField, index: NDArray[np.int64], sign: int, reach
         # three standard deviations of both scatters
         if fitted.scatter <= own * (1.0 + 3.0 * math.sqrt(0.5 / fitted.dof + 1.0 / len(near))):
             break
-        if np.count_nonzero(fewer) < _FEW:
+        shrunk += 1
+        if shrunk > _SHRINKS or np.count_nonzero(fewer) < _FEW:  # many points may share one foot, at an edge
             break
         near, away, radius = near[fewer], away[fewer], _SHRINK * radius
     top, simple, weights, scale, scatter = fitted.top, fitted.simple, fitted.weights, fitted.scale, fitted.scatter

@@ -375,3 +375,17 @@ def test_a_root_mean_square_of_zero_is_not_known_exactly() -> None:
     assert far is not None and far.rms.value == pytest.approx(0.1, rel=1e-12)
     bias = 0.1 - math.sqrt(0.1**2 - 0.005**2)
     assert far.rms.u == pytest.approx(math.hypot(0.005 / 20.0, bias / math.sqrt(3.0)), rel=1e-9)
+
+
+def test_points_that_share_one_foot_end() -> None:
+    """Strays beyond a corner all have that corner as their foot: no patch around it shrinks them away."""
+    rng = np.random.default_rng(3)
+    corner = np.array([SIDE / 2, SIDE / 2, 0.0])
+    strays = corner + rng.uniform(1.0, 30.0, (200, 3))
+    v = np.array([[x, y, z] for x in (-SIDE / 2, SIDE / 2) for y in (-SIDE / 2, SIDE / 2) for z in (-9.0, 0.0)])
+    quads = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
+    tree = SurfaceTree(TriangleMesh(v, np.array([t for a, b, c, d in quads for t in ((a, b, c), (a, c, d))]), "mm"))
+    points = np.vstack([scan_of_plate(2000, lambda x, y: 0.0 * x), strays])
+    field = deviate(points, tree, uncertainty=DeviationUncertainty(noise=0.005), tolerance=(-0.1, 0.1))
+    place = worst_places(field)[0]
+    assert 1.0 < place.peak.value <= np.nanmax(field.value)
