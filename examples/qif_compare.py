@@ -11,7 +11,7 @@ import numpy as np
 
 from metrology_core.data import Selection
 from metrology_core.features import Plane
-from pointcloud.evaluate import CharacteristicRequest, Evaluation, FeatureRequest, evaluate
+from pointcloud.evaluate.entry import CharacteristicRequest, Evaluation, FeatureRequest, evaluate
 from pointcloud.readers.api import read_points
 from pointcloud.readers.qif import read_qif
 

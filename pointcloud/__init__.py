@@ -17,9 +17,9 @@ _LAZY = {
     "FeatureSurface": "pointcloud.nominal.features",
     "FeatureGroup": "pointcloud.nominal.features",
     "clean_mesh": "pointcloud.nominal.clean",
-    "deviate": "pointcloud.deviation",
-    "DeviationField": "pointcloud.deviation",
-    "DeviationUncertainty": "pointcloud.deviation_uncertainty",
+    "deviate": "pointcloud.deviation.field",
+    "DeviationField": "pointcloud.deviation.field",
+    "DeviationUncertainty": "pointcloud.deviation.uncertainty",
 }
 __all__ = [
     "FORMATS",

@@ -14,7 +14,7 @@ from metrology_core.errors import FrameError
 from metrology_core.virtual.batch import Batch
 from metrology_core.virtual.repeat import Motion
 from pointcloud.datums import _MIN_PIERCE
-from pointcloud.evaluate_types import DatumRequest
+from pointcloud.evaluate.types import DatumRequest
 
 FloatArray = NDArray[np.float64]
 _WITH_AXIS = ("line", "cylinder", "cone")

@@ -68,7 +68,7 @@ def flags_page() -> str:
 def characteristics_page() -> str:
     """The characteristics of point clouds and of images."""
     # importing registers their rows
-    import pointcloud.deviation_characteristics  # noqa: F401
+    import pointcloud.deviation.characteristics  # noqa: F401
     import wafer.characteristics  # noqa: F401
     from metrology_core.characteristics import available
 

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from wafer.contours.design import Design, read_design
     from wafer.contours.evaluate import ContourResult, ContourSettings, measure_contours
     from wafer.edges import EdgeSet, find_edges
-    from wafer.evaluate import SemLineResult, SemLineSettings, measure_sem_lines
+    from wafer.lines.evaluate import SemLineResult, SemLineSettings, measure_sem_lines
     from wafer.readers import read_image
 
 _HOME = {
@@ -19,9 +19,9 @@ _HOME = {
     "read_design": "wafer.contours.design",
     "EdgeSet": "wafer.edges",
     "find_edges": "wafer.edges",
-    "SemLineResult": "wafer.evaluate",
-    "SemLineSettings": "wafer.evaluate",
-    "measure_sem_lines": "wafer.evaluate",
+    "SemLineResult": "wafer.lines.evaluate",
+    "SemLineSettings": "wafer.lines.evaluate",
+    "measure_sem_lines": "wafer.lines.evaluate",
     "read_image": "wafer.readers",
 }
 

@@ -21,7 +21,7 @@ from metrology_core.instrument import Instrument
 from metrology_core.quantity import Influence, Measured
 
 if TYPE_CHECKING:
-    from wafer.evaluate import SemLineResult
+    from wafer.lines.evaluate import SemLineResult
 
 MAX_FRAMES = 256
 
@@ -129,7 +129,7 @@ def measure_frames(
     frames: Sequence[Image], settings: Any = None, *, instrument: Instrument | None = None
 ) -> SemLineResult:
     """`wafer.measure_sem_lines` of the average of the frames, with the roughness from products of frames added."""
-    from wafer.evaluate import measure_sem_lines
+    from wafer.lines.evaluate import measure_sem_lines
 
     image, _ = average_frames(frames)
     result = measure_sem_lines(image, settings, instrument=instrument)
@@ -155,10 +155,10 @@ def cross_roughness(
     Raises `DataError` where the frames do not show the same lines, `ParameterError` for one frame.
     """
     from wafer import edges as _edges
-    from wafer import lines as _lines
-    from wafer.evaluate import SemLineSettings, scope_of
-    from wafer.line_budget import scale_of
-    from wafer.line_roughness import edge_gain
+    from wafer.lines import places as _lines
+    from wafer.lines.budget import scale_of
+    from wafer.lines.evaluate import SemLineSettings, scope_of
+    from wafer.lines.roughness import edge_gain
 
     if len(frames) < 2:
         raise ParameterError("products of frames need two frames", got=str(len(frames)))

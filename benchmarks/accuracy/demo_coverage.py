@@ -30,8 +30,8 @@ from metrology_core.units import convert
 from metrology_core.virtual import VirtualCMM
 from pipelines.recipe import parse_recipe
 from pipelines.steps.features import feature_request
-from pointcloud.evaluate import CharacteristicRequest, DatumRequest, evaluate
-from pointcloud.evaluate_simulated import simulate_evaluation
+from pointcloud.evaluate.entry import CharacteristicRequest, DatumRequest, evaluate
+from pointcloud.evaluate.simulated import simulate_evaluation
 from pointcloud.nominal.curve import NominalCurve
 from pointcloud.simulate import simulate_part
 from pointcloud.simulate.drawing import DATUMS, FEATURES, REQUIREMENTS, recipe_text

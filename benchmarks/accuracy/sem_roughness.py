@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from metrology_core.data import Image
-from wafer.lines import residuals
+from wafer.lines.places import residuals
 from wafer.roughness import fit_roughness, traces
 from wafer.roughness.whittle import PARAMETERS
 from wafer.simulate.roughness import rough_edges

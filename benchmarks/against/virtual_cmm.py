@@ -31,7 +31,7 @@ from metrology_core.virtual import (
     repeat_measurement,
 )
 from pointcloud.datums_batch import motions
-from pointcloud.evaluate_types import DatumRequest
+from pointcloud.evaluate.types import DatumRequest
 
 N = 50
 VOLUME = ((0.0, 0.0, 0.0), (700.0, 1000.0, 600.0))

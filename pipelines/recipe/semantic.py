@@ -172,7 +172,7 @@ def _datum_system(document: Document) -> Iterator[Problem]:
 def _row(name: str) -> Any:
     """Row of the registry; raises `CharacteristicError`."""
     # importing registers their rows, whatever else the process has loaded
-    import pointcloud.deviation_characteristics  # noqa: F401
+    import pointcloud.deviation.characteristics  # noqa: F401
     import wafer.characteristics  # noqa: F401
     from metrology_core import characteristics
 

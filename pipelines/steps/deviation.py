@@ -1,4 +1,4 @@
-"""A scan against its nominal: read both, align, `pointcloud.deviation`, record with its map."""
+"""A scan against its nominal: read both, align, `pointcloud.deviation.field`, record with its map."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from pipelines.plan import Task
     from pipelines.recipe import Recipe
     from pipelines.recipe.measure_deviation import DeviationMeasure
-    from pointcloud.deviation import DeviationField
-    from pointcloud.deviation_statistics import DeviationStatistics
+    from pointcloud.deviation.field import DeviationField
+    from pointcloud.deviation.statistics import DeviationStatistics
     from pointcloud.nominal.read import Nominal
     from pointcloud.registration.result import Registration
 
@@ -42,7 +42,7 @@ _FINDINGS = {
 def measure_deviation(recipe: Recipe, task: Task, root: Path) -> StepResult:
     """Read the scan of a task and measure its deviations from the recipe's nominal. Raises as
     `pipelines.steps.measure_task`; `DataError` for a scan that cannot be aligned."""
-    import pointcloud.deviation_characteristics  # noqa: F401 - registers the rows
+    import pointcloud.deviation.characteristics  # noqa: F401 - registers the rows
     from pipelines.steps.deviation_blocks import is_streamed
     from pointcloud.nominal.read import read_nominal
 
@@ -87,8 +87,8 @@ def _at_once(
     recipe: Recipe, measure: DeviationMeasure, scan: PointSet, registration: Registration, nominal: Nominal, digest: str
 ) -> tuple[DeviationField, DeviationStatistics]:
     """Deviations and statistics of a scan that is in memory."""
-    from pointcloud.deviation import deviate
-    from pointcloud.deviation_statistics import statistics
+    from pointcloud.deviation.field import deviate
+    from pointcloud.deviation.statistics import statistics
 
     unit = nominal.surface.unit
     field = deviate(
@@ -109,7 +109,7 @@ def _in_blocks(
 ) -> tuple[PointSet, Registration, DeviationField, DeviationStatistics, dict[str, Any]]:
     """The same of a scan that is read block by block; last, what the view must know of all points."""
     from pipelines.steps import deviation_blocks as blockwise
-    from pointcloud.deviation_stream import DeviationStream
+    from pointcloud.deviation.stream import DeviationStream
 
     unit, digest = nominal.surface.unit, digests(task)[0]
     blocks = blockwise.Blocks(recipe, task, root)
@@ -195,7 +195,7 @@ def _moved(scan: PointSet, registration: Registration) -> PointSet:
 
 def _uncertainty(recipe: Recipe, scan: PointSet, registration: Registration, unit: str, digest: str) -> Any:
     """Noise and instrument as declared, the covariance of the alignment; ids of this scan alone."""
-    from pointcloud.deviation_uncertainty import DeviationUncertainty
+    from pointcloud.deviation.uncertainty import DeviationUncertainty
 
     factor = convert(1.0, scan.unit, unit)
     rest: dict[str, Any] = {"scope": f"scan/{digest[:16]}", "aligned": registration.alignment != "as_measured"}
@@ -221,7 +221,7 @@ def _measurement(
     recipe: Recipe,
     inputs: tuple[str, ...],
 ) -> Measurement:
-    from pointcloud.deviation_characteristics import FIELD_OF
+    from pointcloud.deviation.characteristics import FIELD_OF
 
     row = get_characteristic(spec.characteristic)
     # one unit for all of a part, numbers, map and places alike: that of the nominal

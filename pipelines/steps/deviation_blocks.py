@@ -30,10 +30,10 @@ from pipelines.steps.surroundings import tell, work_folder
 if TYPE_CHECKING:
     from pipelines.plan import Task
     from pipelines.recipe import Recipe
-    from pointcloud.deviation import DeviationField
-    from pointcloud.deviation_places import WorstPlace
-    from pointcloud.deviation_statistics import DeviationStatistics
-    from pointcloud.deviation_stream import DeviationStream
+    from pointcloud.deviation.field import DeviationField
+    from pointcloud.deviation.places import WorstPlace
+    from pointcloud.deviation.statistics import DeviationStatistics
+    from pointcloud.deviation.stream import DeviationStream
     from pointcloud.nominal.read import Nominal
 
 FROM = 8_000_000  # points from which a scan is streamed: below, all of it takes less than a gigabyte
@@ -198,7 +198,7 @@ def store_key(recipe: Recipe, digest: str, motion: Rigid | None, n_points: int) 
 
 def places_of(blocks: Blocks, stream: DeviationStream, motion: Rigid | None, count: int) -> tuple[WorstPlace, ...]:
     """The worst places: found among the extremes of the cells, measured on their own points in a second pass."""
-    from pointcloud.deviation_places import worst_places
+    from pointcloud.deviation.places import worst_places
     from pointcloud.nominal.surface import ClosestPoints
 
     kept = stream.extremes()
@@ -233,7 +233,7 @@ def summary_of(
     blocks: Blocks, stream: DeviationStream, nominal: Nominal, alignment_points: int
 ) -> tuple[DeviationField, DeviationStatistics]:
     """The kept points as a field with the flags, counts and words of all, and the statistics."""
-    from pointcloud.deviation import nominal_words
+    from pointcloud.deviation.field import nominal_words
 
     found = stream.statistics()
     if found is None:

@@ -10,9 +10,9 @@ import numpy as np
 
 if TYPE_CHECKING:
     from pipelines.recipe.measure_deviation import DeviationMeasure
-    from pointcloud.deviation import DeviationField
-    from pointcloud.deviation_places import WorstPlace
-    from pointcloud.deviation_statistics import DeviationStatistics
+    from pointcloud.deviation.field import DeviationField
+    from pointcloud.deviation.places import WorstPlace
+    from pointcloud.deviation.statistics import DeviationStatistics
     from pointcloud.nominal.mesh import TriangleMesh
     from pointcloud.nominal.read import Nominal
     from pointcloud.registration.result import Registration
@@ -40,9 +40,9 @@ def deviation_view(
     Where the field holds only some of the points, ``places``, ``guard``, ``n_total`` are those of all, and ``radius``
     says how near a kept point must be for a place of the nominal to count as measured.
     """
-    from pointcloud.deviation_coverage import coverage
-    from pointcloud.deviation_display import display_subset
-    from pointcloud.deviation_places import worst_places
+    from pointcloud.deviation.coverage import coverage
+    from pointcloud.deviation.display import display_subset
+    from pointcloud.deviation.places import worst_places
 
     low, high = measure.limits(field.unit)
     limits = None if low is None and high is None else {"lower": low, "upper": high}
@@ -144,7 +144,7 @@ def _place(place: WorstPlace, low: float | None, high: float | None) -> dict[str
 def _section(
     field: DeviationField, number: int, spec: Any, limits: Any
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    from pointcloud.deviation_sections import section
+    from pointcloud.deviation.sections import section
 
     unit = field.unit
     # a hundredth of the part: enough points for a picture, near enough to the plane

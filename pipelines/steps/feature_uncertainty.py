@@ -1,6 +1,6 @@
 """Other sources of a characteristic's uncertainty: a virtual machine, or an experiment; and risks under a process.
 
-All three work on the measurements of `pointcloud.evaluate` after the fact: the value stays that of the points.
+All three work on the measurements of `pointcloud.evaluate.entry` after the fact: the value stays that of the points.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pipelines.recipe.models import FeaturesMeasure
 if TYPE_CHECKING:
     from metrology_core.instrument import Instrument
     from pipelines.recipe import Recipe
-    from pointcloud.evaluate_types import CharacteristicRequest, DatumRequest, Evaluation
+    from pointcloud.evaluate.types import CharacteristicRequest, DatumRequest, Evaluation
 
 Views = tuple[dict[str, Any], ...]
 
@@ -39,7 +39,7 @@ def simulated(
     The seed is keyed by the recipe's seed; trial t is one machine, the same for all parts of the run.
     """
     from metrology_core.uncertainty.sampling import seed_of
-    from pointcloud.evaluate_simulated import machine_for, simulate_evaluation
+    from pointcloud.evaluate.simulated import machine_for, simulate_evaluation
 
     measure = recipe.measure
     assert isinstance(measure, FeaturesMeasure) and measure.simulation is not None
@@ -89,7 +89,7 @@ def assessed(recipe: Recipe, measurements: Sequence[Measurement]) -> tuple[Measu
         if made is None or m.measured is None:
             out.append(m)
             continue
-        from pointcloud.evaluate import PROVISIONAL
+        from pointcloud.evaluate.entry import PROVISIONAL
 
         # the experiment is the whole uncertainty: no declared instrument is missing any more
         kept = [name for name in m.flags if name not in ("repeatability_only", "provisional_verdict")]

@@ -1,4 +1,4 @@
-"""Features of a point cloud: recipe and file in, `pointcloud.evaluate.evaluate`, record out."""
+"""Features of a point cloud: recipe and file in, `pointcloud.evaluate.entry.evaluate`, record out."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from pipelines.plan import Task
     from pipelines.recipe import Recipe
     from pipelines.recipe.models import FeatureCharacteristicSpec, FeatureSpec, InputsSpec, TextSpec, ThermalSpec
-    from pointcloud.evaluate_types import CharacteristicRequest, DeviationMap, FeatureRequest
+    from pointcloud.evaluate.types import CharacteristicRequest, DeviationMap, FeatureRequest
     from pointcloud.nominal.curve import NominalCurve
 
 
 def measure_features(recipe: Recipe, task: Task, root: Path) -> StepResult:
     """Read the points of a task and measure what the recipe asks. Raises as `pipelines.steps.measure_task`."""
-    from pointcloud.evaluate import evaluate
-    from pointcloud.evaluate_types import DatumRequest
+    from pointcloud.evaluate.entry import evaluate
+    from pointcloud.evaluate.types import DatumRequest
 
     measure = recipe.measure
     if measure.kind != "features":
@@ -129,7 +129,7 @@ def thermal_state(spec: ThermalSpec | None) -> ThermalState | None:
 
 def feature_request(spec: FeatureSpec, unit: str) -> FeatureRequest:
     """A feature of the recipe in the unit of the points."""
-    from pointcloud.evaluate_types import FeatureRequest
+    from pointcloud.evaluate.types import FeatureRequest
 
     region = None
     if spec.select is not None and spec.select.region is not None:
@@ -159,7 +159,7 @@ def characteristic_request(
     curves: dict[tuple[str, str], NominalCurve],
 ) -> CharacteristicRequest:
     """A characteristic of the recipe; nominal curves are read once into ``curves``. Raises `ReaderError`."""
-    from pointcloud.evaluate_types import CharacteristicRequest
+    from pointcloud.evaluate.types import CharacteristicRequest
     from pointcloud.nominal.curve import read_curve
 
     row = get_characteristic(spec.characteristic)

@@ -1,4 +1,4 @@
-"""Lines and spaces in an SEM image: recipe and file in, `wafer.evaluate.measure_sem_lines`, record out."""
+"""Lines and spaces in an SEM image: recipe and file in, `wafer.lines.evaluate.measure_sem_lines`, record out."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pipelines.recipe.models import SemCharacteristicSpec, SemLinesMeasure
     from wafer.contacts import ContactResult
     from wafer.contours.evaluate import ContourResult
-    from wafer.evaluate import SemLineResult
+    from wafer.lines.evaluate import SemLineResult
 
 UNIT = "nm"  # in which images are measured; results are converted to the unit of the recipe
 
@@ -28,7 +28,7 @@ UNIT = "nm"  # in which images are measured; results are converted to the unit o
 def measure_sem_lines_task(recipe: Recipe, task: Task, root: Path) -> StepResult:
     """Read the image of a task and measure what the recipe asks. Raises as `pipelines.steps.measure_task`."""
     import wafer.characteristics  # noqa: F401 - importing registers its rows
-    from wafer.evaluate import measure_sem_lines
+    from wafer.lines.evaluate import measure_sem_lines
     from wafer.readers import read_image
 
     measure = recipe.measure
@@ -63,7 +63,7 @@ def measure_sem_lines_task(recipe: Recipe, task: Task, root: Path) -> StepResult
 
 
 def _settings(measure: SemLinesMeasure, seed: int) -> Any:
-    from wafer.evaluate import SemLineSettings
+    from wafer.lines.evaluate import SemLineSettings
 
     nominal = {spec.characteristic: spec.nominal for spec in measure.characteristics if spec.nominal is not None}
     cd, pitch = nominal.get("sem.cd_line"), nominal.get("sem.pitch")

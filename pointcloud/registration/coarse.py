@@ -28,8 +28,8 @@ from pointcloud.registration.target import FeatureTarget, SampleTarget, Surface
 
 FloatArray = NDArray[np.float64]
 _FEW, _SOME, _MANY = 240, 1200, 20_000  # points of the first and second look, and of the nominal's sample
-_GOOD, _INSIDE = 0.01, 0.02  # rms and distance, relative to the part, of a scan that lies on its nominal
-_LEAST, _TIGHT, _HELD = 0.2, 0.1, 1e-3  # share, median distance over `_INSIDE` (chance: 0.5), least information
+_GOOD, INSIDE = 0.01, 0.02  # rms and distance, relative to the part, of a scan that lies on its nominal
+_LEAST, _TIGHT, _HELD = 0.2, 0.1, 1e-3  # share, median distance over `INSIDE` (chance: 0.5), least information
 _HOME = 1.1  # ratio of mean squares up to which the scan as it lies is preferred
 _STRAY, _STRAYS, _LOOKED = 10.0, 0.1, 30_000  # spacings from its neighbours, most of the points, points looked at
 _SAME = (0.05, 0.02)  # rad and share of the part within which two poses are one
@@ -96,10 +96,10 @@ class _Search:
         size = np.abs(judged.residual)
         size = np.where(np.isfinite(size), size, np.inf)
         cut = np.minimum(size, 0.05 * self.size)
-        inside = size <= _INSIDE * self.size
+        inside = size <= INSIDE * self.size
         share = float(np.mean(inside))
         rms = math.sqrt(float(np.mean(size[inside] ** 2))) if inside.any() else math.inf
-        tight = share >= _LEAST and float(np.median(size[inside])) <= _TIGHT * _INSIDE * self.size
+        tight = share >= _LEAST and float(np.median(size[inside])) <= _TIGHT * INSIDE * self.size
         if tight:
             rows = displacement_rows(judged.moved[inside], judged.direction[inside], judged.pivot)
             rows[:, :3] /= judged.length

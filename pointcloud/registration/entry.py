@@ -85,7 +85,8 @@ def align(
     search_limit, max_angle
         Points farther than this from the nominal (unit of the scan) or with a normal turned further than this (rad)
         do not count. They belong to the fine stage. Without a limit and a start, a fit of plain squares leaves out what
-        lies farther than 0.3 radii of gyration of the nominal: flag ``gross_outliers_left_out``.
+        lies farther than 0.3 radii of gyration of the nominal, or than 0.02 where the coarse stage found a part of the scan
+        tight on the nominal and the rest off it: flag ``gross_outliers_left_out``.
     metric
         How the first stage descends: by tangent planes at the feet with the feet themselves as brake
         (``point_to_plane``), or by the feet alone (``point_to_point``: slow and steady). The objective, the sum of
@@ -146,7 +147,7 @@ def align(
     gross = 0
     if start is None:
         from pointcloud.registration.checks import with_findings
-        from pointcloud.registration.coarse import find_start
+        from pointcloud.registration.coarse import INSIDE, find_start
 
         found = find_start(data, surface, seed=seed, open3d=open3d, check=check)
         pose, coarse = found.pose, found
@@ -161,7 +162,10 @@ def align(
             and options.rules.loss == "squares"
             and not isinstance(surface, FeatureTarget)
         ):
-            near = _near(data, surface, pose, GROSS * found.size)
+            best = found.trials[0]
+            # what a partial nominal does not hold has feet on other walls of it, and would pull
+            reach = INSIDE if best.tight and best.share < 0.95 else GROSS
+            near = _near(data, surface, pose, reach * found.size)
             gross = int(np.count_nonzero(~near))
             if gross:
                 order = order[near]

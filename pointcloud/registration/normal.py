@@ -143,7 +143,7 @@ def loss_weights(loss: Loss, t: FloatArray) -> tuple[FloatArray, FloatArray]:
             weight = np.where(inside, 1.0, c / size)
         return weight, np.where(inside, 0.5 * t * t, c * size - 0.5 * c * c)
     if loss == "tukey":
-        q = np.clip(1.0 - (t / c) ** 2, 0.0, None)
+        q = 1.0 - np.minimum(size / c, 1.0) ** 2  # the square of a gross outlier can overflow
         return q * q, c * c / 6.0 * (1.0 - q**3)
     return np.ones_like(t), 0.5 * t * t
 

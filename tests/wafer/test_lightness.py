@@ -9,7 +9,7 @@ from pathlib import Path
 
 def test_import_is_light(repository: Path) -> None:
     code = (
-        "import sys, wafer, wafer.readers, wafer.evaluate, wafer.characteristics, wafer.simulate;"
+        "import sys, wafer, wafer.readers, wafer.lines.evaluate, wafer.characteristics, wafer.simulate;"
         "wafer.SemLineSettings(); wafer.read_image;"
         "heavy = {'numba', 'scipy', 'open3d', 'cv2', 'h5py', 'dask', 'tifffile', 'skimage', 'PIL'};"
         "print(sorted(heavy & set(sys.modules)))"

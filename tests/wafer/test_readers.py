@@ -193,7 +193,7 @@ HOSTILE = {
     "tiff that claims 10000 x 10000": tiff(10_000, 10_000),
     "tiff with 0 columns": tiff(0, 10),
     "tiff with 1 bit": tiff(16, 16, bits=1),
-    "tiff with 32 bit integers": tiff(4, 4, bits=32, strip=(8, 64)),
+    "tiff with 64 bit integers": tiff(2, 2, bits=64, strip=(8, 32)),
     "tiff with complex pixels": tiff(2, 2, bits=64, kind=6, strip=(8, 32)),
     "tiff with short strips": tiff(8, 8, strip=(8, 10)),
     "png signature only": b"\x89PNG\r\n\x1a\n",

@@ -9,7 +9,7 @@ import pytest
 
 from metrology_core.data import Image
 from wafer import SemLineSettings, measure_sem_lines
-from wafer.lines import residuals
+from wafer.lines.places import residuals
 from wafer.roughness import autocorrelation, fit_roughness, height_height, psd_curves, traces
 from wafer.roughness.curves import palasantzas
 from wafer.roughness.spectrum import Expectation, score_covariance

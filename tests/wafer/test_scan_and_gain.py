@@ -11,8 +11,8 @@ import pytest
 from benchmarks.accuracy.sem_edges import model
 from wafer.edges import EdgeSet, find_edges
 from wafer.edges.resample import EdgeNoise
-from wafer.line_roughness import _followed, edge_gain
-from wafer.pitch import frame_drift, pitch
+from wafer.lines.pitch import frame_drift, pitch
+from wafer.lines.roughness import _followed, edge_gain
 from wafer.roughness import fit_roughness, traces
 from wafer.simulate import simulate_lines
 from wafer.simulate.roughness import rough_edges

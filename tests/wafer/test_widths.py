@@ -13,7 +13,7 @@ from metrology_core.provenance import Source
 from wafer import SemLineResult, SemLineSettings, measure_sem_lines
 from wafer.edges import find_edges
 from wafer.edges.profiles import Spread, plateaus, rough_levels, splines_of
-from wafer.lines import causes, width_correction
+from wafer.lines.places import causes, width_correction
 from wafer.noise import NoiseModel, grey_step
 
 PX = 0.8

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from metrology_core.data import Image
-from wafer.line_view import display
+from wafer.lines.view import display
 
 if TYPE_CHECKING:
     from wafer.contacts.evaluate import ContactResult

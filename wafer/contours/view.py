@@ -8,7 +8,7 @@ import numpy as np
 
 from metrology_core.data import Image
 from wafer.contours.evaluate import ContourResult
-from wafer.line_view import display
+from wafer.lines.view import display
 
 KEPT = ("x", "y", "epe", "epe_u", "u")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from metrology_core.errors import DataError, ParameterError
-from wafer import linescan
 from wafer.drawn import refuse_drawn_rows
+from wafer.edges import linescan
 from wafer.edges.result import CRITERIA
 
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from metrology_core.errors import DataError, ParameterError
-from wafer import linescan
+from wafer.edges import linescan
 from wafer.edges.checks import image_area, orientation, saturated_share, stripes, windows
 from wafer.edges.defects import mark_defects
 from wafer.edges.locate import SEARCH, SEARCH_BELOW, Shape, Windows, locate, tables

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from metrology_core.blocks import run_blocks
-from wafer import linescan
+from wafer.edges import linescan
 from wafer.kernels.linescan import edge_spread
 from wafer.noise import NoiseModel
 

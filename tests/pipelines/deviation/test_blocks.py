@@ -13,7 +13,7 @@ from metrology_core.hdf5 import open_new
 from pipelines.cli import main
 from pipelines.exit_codes import ExitCode
 from pipelines.steps import deviation_blocks as blockwise
-from pointcloud.deviation_stream import DeviationStream
+from pointcloud.deviation.stream import DeviationStream
 from tests.pipelines.deviation.test_deviation import DENT, NOISE, body, scan
 
 

@@ -179,7 +179,7 @@ def test_wrong_words(files: dict[str, Any], tmp_path: Path, capsys: Any) -> None
 def test_outlines_know_their_outside() -> None:
     """Normals of a cut, by the side on which it leaves the outside, against the direction from the middle."""
     from pipelines.steps.deviation_view import outlined
-    from pointcloud.deviation_sections import cut_mesh
+    from pointcloud.deviation.sections import cut_mesh
     from pointcloud.nominal.mesh import mesh_from_arrays
 
     vertices, faces = body()

@@ -13,13 +13,13 @@ from metrology_core.data import PointSet, ProbeTip
 from metrology_core.errors import ParameterError
 from metrology_core.features import Plane, Sphere
 from metrology_core.quantity import Influence
-from pointcloud.deviation import DeviationField, deviate, vector_deviations
-from pointcloud.deviation_coverage import coverage
-from pointcloud.deviation_display import display_subset
-from pointcloud.deviation_places import point_spacing, worst_places
-from pointcloud.deviation_sections import section
-from pointcloud.deviation_statistics import by_region, statistics
-from pointcloud.deviation_uncertainty import DeviationUncertainty
+from pointcloud.deviation.coverage import coverage
+from pointcloud.deviation.display import display_subset
+from pointcloud.deviation.field import DeviationField, deviate, vector_deviations
+from pointcloud.deviation.places import point_spacing, worst_places
+from pointcloud.deviation.sections import section
+from pointcloud.deviation.statistics import by_region, statistics
+from pointcloud.deviation.uncertainty import DeviationUncertainty
 from pointcloud.nominal.features import FeatureSurface
 from pointcloud.nominal.mesh import TriangleMesh
 from pointcloud.nominal.tree import SurfaceTree

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from metrology_core.errors import ParameterError
-from pointcloud.deviation import DeviationField, deviate
-from pointcloud.deviation_statistics import statistics
-from pointcloud.deviation_stream import DeviationStream
-from pointcloud.deviation_uncertainty import DeviationUncertainty
+from pointcloud.deviation.field import DeviationField, deviate
+from pointcloud.deviation.statistics import statistics
+from pointcloud.deviation.stream import DeviationStream
+from pointcloud.deviation.uncertainty import DeviationUncertainty
 from pointcloud.nominal.mesh import TriangleMesh
 from pointcloud.nominal.tree import SurfaceTree
 from tests.pointcloud.nominal import solids
@@ -96,8 +96,8 @@ def test_the_cut_into_blocks_and_a_stored_state_change_no_bit(tree: SurfaceTree,
 def test_every_cell_keeps_its_extremes(
     tree: SurfaceTree, points: np.ndarray, whole: DeviationField, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr("pointcloud.deviation_stream._SLOTS", 64)  # the table must grow
-    monkeypatch.setattr("pointcloud.deviation_stream.CELLS", 2000)
+    monkeypatch.setattr("pointcloud.deviation.stream._SLOTS", 64)  # the table must grow
+    monkeypatch.setattr("pointcloud.deviation.stream.CELLS", 2000)
     stream = streamed(tree, points, [17_000])
     kept = stream.extremes()
     cell = np.floor((whole.closest.foot - (tree.mesh.bounds[0] - stream.edge)) / stream.edge)

@@ -6,7 +6,7 @@ import numpy as np
 
 from metrology_core.data import PointSet, ProbeTip, Rigid, Selection
 from metrology_core.data.pointset import ThermalState
-from pointcloud.evaluate import CharacteristicRequest, DatumRequest, FeatureRequest
+from pointcloud.evaluate.entry import CharacteristicRequest, DatumRequest, FeatureRequest
 from pointcloud.nominal.curve import NominalCurve
 from pointcloud.simulate.section import aerofoil_points
 

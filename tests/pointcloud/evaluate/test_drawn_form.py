@@ -9,8 +9,8 @@ import pytest
 
 from metrology_core.data import PointSet
 from metrology_core.instrument import Instrument
-from pointcloud.evaluate import CharacteristicRequest, FeatureRequest, evaluate
-from pointcloud.evaluate_surface import PLACES, _region
+from pointcloud.evaluate.entry import CharacteristicRequest, FeatureRequest, evaluate
+from pointcloud.evaluate.surface import PLACES, _region
 
 PLAIN = Instrument("S", "scanner", noise=0.001, correlation_length=2.0)
 FIELD = replace(PLAIN, correlation_kernel="exponential")

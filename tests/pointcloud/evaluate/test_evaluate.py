@@ -14,7 +14,7 @@ from metrology_core.data.pointset import ThermalState
 from metrology_core.errors import CharacteristicError, DataError, ParameterError
 from metrology_core.instrument import Instrument
 from metrology_core.measurement import Measurement
-from pointcloud.evaluate import Evaluation, FeatureRequest, evaluate
+from pointcloud.evaluate.entry import Evaluation, FeatureRequest, evaluate
 from tests.pointcloud.evaluate.part_for_tests import (
     CHARACTERISTICS,
     CURVE,

@@ -13,7 +13,7 @@ from metrology_core.data import PointSet, Selection
 from metrology_core.errors import ParameterError
 from metrology_core.instrument import Instrument
 from metrology_core.measurement import Measurement
-from pointcloud.evaluate import CharacteristicRequest, FeatureRequest, evaluate
+from pointcloud.evaluate.entry import CharacteristicRequest, FeatureRequest, evaluate
 
 NOISE = 1e-3
 QUIET = Instrument("I", "cmm", noise=NOISE)

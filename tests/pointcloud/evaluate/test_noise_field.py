@@ -10,7 +10,7 @@ import pytest
 from metrology_core.data import PointSet
 from metrology_core.errors import ParameterError
 from metrology_core.instrument import Instrument
-from pointcloud.evaluate import CharacteristicRequest, FeatureRequest, evaluate
+from pointcloud.evaluate.entry import CharacteristicRequest, FeatureRequest, evaluate
 
 PLAIN = Instrument("S", "scanner", noise=0.002, correlation_length=3.0)
 

@@ -18,8 +18,8 @@ from metrology_core.virtual import VirtualCMM, by_cause, linear_measurement
 from metrology_core.virtual.batch import Batch
 from pointcloud.datums import frame_from_parent
 from pointcloud.datums_batch import motions
-from pointcloud.evaluate import DatumRequest, Evaluation, evaluate
-from pointcloud.evaluate_simulated import SimulationPlan, machine_for, plan_simulation, simulate_evaluation
+from pointcloud.evaluate.entry import DatumRequest, Evaluation, evaluate
+from pointcloud.evaluate.simulated import SimulationPlan, machine_for, plan_simulation, simulate_evaluation
 from tests.pointcloud.evaluate.part_for_tests import CHARACTERISTICS, DATUM, FEATURES, ask, measured, surfaces
 
 # a centre 50 um off its place: the position of an axis has two ends, and a kink where both are equally far

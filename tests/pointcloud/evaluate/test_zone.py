@@ -12,7 +12,7 @@ from metrology_core.data import Frame, PointSet, ProbeTip, Selection
 from metrology_core.features import Circle, Cylinder, Line, Plane
 from metrology_core.instrument import Instrument
 from metrology_core.testing import KnownAnswer, known_zone
-from pointcloud.evaluate import CharacteristicRequest, Evaluation, FeatureRequest, evaluate
+from pointcloud.evaluate.entry import CharacteristicRequest, Evaluation, FeatureRequest, evaluate
 
 NOISE = 1e-6
 QUIET = Instrument("I", "cmm", noise=NOISE)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from metrology_core.errors import MissingDependencyError, ParameterError, ReaderError
-from pointcloud.deviation import deviate
-from pointcloud.deviation_statistics import by_region
+from pointcloud.deviation.field import deviate
+from pointcloud.deviation.statistics import by_region
 from pointcloud.nominal.cad import CadSurface, cad_from_shape, read_cad
 from pointcloud.nominal.cad_bridge import SplineSurface, ocp
 from pointcloud.nominal.surface import NominalSurface

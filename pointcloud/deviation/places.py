@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from metrology_core.errors import ParameterError
 from metrology_core.quantity import Influence, Measured
-from pointcloud.deviation import DeviationField
+from pointcloud.deviation.field import DeviationField
 from pointcloud.nominal.surface import FloatArray
 
 _LINK = 2.5  # point spacings that join two points

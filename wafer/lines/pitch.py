@@ -9,7 +9,7 @@ import numpy as np
 
 from metrology_core.errors import DataError
 from wafer.edges import EdgeSet
-from wafer.lines import Estimate, edge_places, noise_covariance, noise_of_edges
+from wafer.lines.places import Estimate, edge_places, noise_covariance, noise_of_edges
 
 _SEEN = 2.45  # 97.5 % point of t with the six degrees of freedom of eight blocks about their line
 

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metrology_core.errors import ParameterError
-from pointcloud.deviation import DeviationField
-from pointcloud.deviation_places import point_spacing
+from pointcloud.deviation.field import DeviationField
+from pointcloud.deviation.places import point_spacing
 from pointcloud.nominal.surface import FloatArray
 
 _RADIUS = 2.5  # point spacings around a foot that count as measured

@@ -17,16 +17,16 @@ from metrology_core.data import Rigid
 from metrology_core.errors import ParameterError
 from metrology_core.propagation import propagate
 from metrology_core.quantity import Measured
-from pointcloud.evaluate_influences import (
+from pointcloud.evaluate.influences import (
     acts_thermally,
     length_contribution,
     noise_influences,
     thermal_contribution,
     tip_contribution,
 )
-from pointcloud.evaluate_types import CharacteristicRequest, EvaluatedFeature
-from pointcloud.evaluate_uncertainty import extremes_of
-from pointcloud.evaluate_workspace import Workspace, feature_words
+from pointcloud.evaluate.types import CharacteristicRequest, EvaluatedFeature
+from pointcloud.evaluate.uncertainty import extremes_of
+from pointcloud.evaluate.workspace import Workspace, feature_words
 
 FloatArray = NDArray[np.float64]
 

@@ -29,22 +29,22 @@ from metrology_core.provenance import digest_bytes
 from metrology_core.quantity import Measured
 from metrology_core.units import convert
 from pointcloud.datums import DatumFeature, datum_system
-from pointcloud.evaluate_bound import at_the_bound
-from pointcloud.evaluate_deviations import deviation_map
-from pointcloud.evaluate_features import deviations, evaluate_feature
-from pointcloud.evaluate_influences import instrument_influences, noise_influences
-from pointcloud.evaluate_profile import evaluate_profile
-from pointcloud.evaluate_surface import drawn_form, surface_influence
-from pointcloud.evaluate_types import (
+from pointcloud.evaluate.bound import at_the_bound
+from pointcloud.evaluate.deviations import deviation_map
+from pointcloud.evaluate.features import deviations, evaluate_feature
+from pointcloud.evaluate.influences import instrument_influences, noise_influences
+from pointcloud.evaluate.profile import evaluate_profile
+from pointcloud.evaluate.surface import drawn_form, surface_influence
+from pointcloud.evaluate.types import (
     CharacteristicRequest,
     DatumRequest,
     EvaluatedFeature,
     Evaluation,
     FeatureRequest,
 )
-from pointcloud.evaluate_uncertainty import extremes_of
-from pointcloud.evaluate_workspace import Workspace, feature_words
-from pointcloud.evaluate_zone import by_criterion, is_zone, zone_spread
+from pointcloud.evaluate.uncertainty import extremes_of
+from pointcloud.evaluate.workspace import Workspace, feature_words
+from pointcloud.evaluate.zone import by_criterion, is_zone, zone_spread
 from pointcloud.prepare import to_reference_temperature
 
 FloatArray = NDArray[np.float64]

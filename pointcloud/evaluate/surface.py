@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from metrology_core.features import basis
 from metrology_core.quantity import Influence
-from pointcloud.evaluate_types import EvaluatedFeature
+from pointcloud.evaluate.types import EvaluatedFeature
 
 FloatArray = NDArray[np.float64]
 MOST_POINTS = 1000

@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from types import MappingProxyType
 
 from metrology_core.errors import UsageError
-from metrology_core.flags_alignment import ALIGNMENT_FLAGS
-from metrology_core.flags_row import Flag, Severity
-from metrology_core.flags_shapes import SHAPE_FLAGS
+from metrology_core.flags.alignment import ALIGNMENT_FLAGS
+from metrology_core.flags.row import Flag, Severity
+from metrology_core.flags.shapes import SHAPE_FLAGS
 
 __all__ = ["FLAGS", "Flag", "Severity", "merge", "require_flag", "worst"]
 

@@ -14,8 +14,8 @@ from metrology_core.data import PointSet
 from metrology_core.errors import ParameterError
 from metrology_core.instrument import Instrument
 from metrology_core.propagation import UncertainFeature, is_angle
-from pointcloud.evaluate_types import FITTED, EvaluatedFeature, FeatureRequest
-from pointcloud.evaluate_uncertainty import (
+from pointcloud.evaluate.types import FITTED, EvaluatedFeature, FeatureRequest
+from pointcloud.evaluate.uncertainty import (
     PointErrors,
     design,
     distinct,
@@ -25,7 +25,7 @@ from pointcloud.evaluate_uncertainty import (
     offset_into_material,
     point_errors,
 )
-from pointcloud.evaluate_zone import is_zone, zone_covariance, zone_flags
+from pointcloud.evaluate.zone import is_zone, zone_covariance, zone_flags
 
 FloatArray = NDArray[np.float64]
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from metrology_core.characteristics import get as get_characteristic
 from metrology_core.uncertainty.fields.field import CorrelatedField
-from pointcloud.evaluate_types import FITTED, CharacteristicRequest, FeatureRequest
-from pointcloud.evaluate_uncertainty import correlation, field_correlation
+from pointcloud.evaluate.types import FITTED, CharacteristicRequest, FeatureRequest
+from pointcloud.evaluate.uncertainty import correlation, field_correlation
 
 FloatArray = NDArray[np.float64]
 STABLE_GAP = 20.0  # standard deviations between the border of the zone and the first point that is not a contact

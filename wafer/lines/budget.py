@@ -101,9 +101,9 @@ class Budget:
         self, linear: Mapping[str, Any], found: Any, fit: Any, line_polarity: int, short: float, drift: float = 0.0
     ) -> dict[str, Measured]:
         """Pitch, line and space from the same edges: contributions in pixels that keep their covariances. ``drift``:
-        relative standard uncertainty of the scale of this frame (`wafer.pitch.frame_drift`)."""
-        from wafer import lines as _lines
-        from wafer import pitch as _pitch
+        relative standard uncertainty of the scale of this frame (`wafer.lines.pitch.frame_drift`)."""
+        from wafer.lines import pitch as _pitch
+        from wafer.lines import places as _lines
 
         if not linear:
             return {}

@@ -1,7 +1,7 @@
 """Lines and spaces from edges: widths, their uniformity, and the biased roughness of edges and widths.
 
-Everything here is in pixels of x; `wafer.evaluate` turns it into lengths with an uncertainty. Lines are numbered from
-the left; a *complete* line or space has both edges in the image.
+Everything here is in pixels of x; `wafer.lines.evaluate` turns it into lengths with an uncertainty. Lines are numbered
+from the left; a *complete* line or space has both edges in the image.
 """
 
 from __future__ import annotations

@@ -107,11 +107,11 @@ def measure_sem_lines(
     an image without lines.
     """
     from wafer import edges as _edges
-    from wafer import lines as _lines
-    from wafer import pitch as _pitch
-    from wafer.line_budget import Budget, scale_of
-    from wafer.line_roughness import measure_roughness
-    from wafer.line_view import edge_view, facts_of, line_rows
+    from wafer.lines import pitch as _pitch
+    from wafer.lines import places as _lines
+    from wafer.lines.budget import Budget, scale_of
+    from wafer.lines.roughness import measure_roughness
+    from wafer.lines.view import edge_view, facts_of, line_rows
 
     settings = settings or SemLineSettings()
     if image.pixel_size is None:

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from metrology_core.quantity import Influence, Measured
-from wafer import lines as _lines
 from wafer.edges import EdgeSet
-from wafer.line_budget import Budget, Scale
+from wafer.lines import places as _lines
+from wafer.lines.budget import Budget, Scale
 from wafer.roughness import Roughness, Traces, autocorrelation, fit_roughness, height_height, psd_curves, traces
 
 COMMON_MODE_EDGES = 8  # edges from which the common shift of each row is taken off
@@ -21,7 +21,7 @@ _SPECTRUM = "roughness spectrum: finite number of independent pieces of edge, an
 
 @dataclass(eq=False)
 class RoughnessReport:
-    """What `measure_roughness` found; the fields are those of `wafer.evaluate.SemLineResult`."""
+    """What `measure_roughness` found; the fields are those of `wafer.lines.evaluate.SemLineResult`."""
 
     measurements: dict[str, Measured] = field(default_factory=dict)
     methods: dict[str, str] = field(default_factory=dict)

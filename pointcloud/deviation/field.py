@@ -21,7 +21,7 @@ from metrology_core.conformity import Tolerance
 from metrology_core.data import PointSet
 from metrology_core.errors import ParameterError
 from metrology_core.units import convert
-from pointcloud.deviation_uncertainty import DeviationUncertainty
+from pointcloud.deviation.uncertainty import DeviationUncertainty
 from pointcloud.nominal.surface import ClosestPoints, FloatArray, NominalSurface, as_points
 from pointcloud.nominal.tree import SurfaceTree
 

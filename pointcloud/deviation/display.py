@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metrology_core.errors import ParameterError
-from pointcloud.deviation import DeviationField
+from pointcloud.deviation.field import DeviationField
 from pointcloud.nominal.surface import FloatArray
 
 

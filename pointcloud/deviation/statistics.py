@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metrology_core.quantity import Influence, Measured
-from pointcloud.deviation import DeviationField
-from pointcloud.deviation_uncertainty import DeviationUncertainty
+from pointcloud.deviation.field import DeviationField
+from pointcloud.deviation.uncertainty import DeviationUncertainty
 from pointcloud.nominal.surface import FloatArray
 
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)

@@ -1,4 +1,4 @@
-"""An evaluation simulated: the features and characteristics of `pointcloud.evaluate` under a virtual instrument.
+"""An evaluation simulated: the features and characteristics of `pointcloud.evaluate.entry` under a virtual instrument.
 
 From an `Evaluation` to the joint distribution of all its characteristics, their budget by cause, and decisions that
 rest on them. The datum features are fitted anew in every trial, so alignment is never forgotten.
@@ -35,10 +35,10 @@ from metrology_core.virtual.repeat import (
     repeat_measurement,
 )
 from pointcloud.datums_batch import motions
-from pointcloud.evaluate_features import _plane_axes, compensating_tip
-from pointcloud.evaluate_types import CharacteristicRequest, DatumRequest, EvaluatedFeature, Evaluation
-from pointcloud.evaluate_uncertainty import design
-from pointcloud.evaluate_zone import by_criterion
+from pointcloud.evaluate.features import _plane_axes, compensating_tip
+from pointcloud.evaluate.types import CharacteristicRequest, DatumRequest, EvaluatedFeature, Evaluation
+from pointcloud.evaluate.uncertainty import design
+from pointcloud.evaluate.zone import by_criterion
 
 FloatArray = NDArray[np.float64]
 # simulated intervals of forms near the noise held the truth in 83 to 92 % (benchmarks.accuracy.demo_coverage)

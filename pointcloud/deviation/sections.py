@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from metrology_core.errors import ParameterError
 from metrology_core.features.base import basis, direction, vector
-from pointcloud.deviation import DeviationField
+from pointcloud.deviation.field import DeviationField
 from pointcloud.nominal.surface import FloatArray
 
 

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from metrology_core.errors import ParameterError
 from metrology_core.quantity import Influence, Measured
-from pointcloud.deviation import DeviationField, is_coarse, marks, plausibility
-from pointcloud.deviation_statistics import QUANTILES, DeviationStatistics, band_edges, expected_extreme, rms_widened
-from pointcloud.deviation_uncertainty import DeviationUncertainty
+from pointcloud.deviation.field import DeviationField, is_coarse, marks, plausibility
+from pointcloud.deviation.statistics import QUANTILES, DeviationStatistics, band_edges, expected_extreme, rms_widened
+from pointcloud.deviation.uncertainty import DeviationUncertainty
 from pointcloud.kernels import codes
 from pointcloud.nominal.surface import ClosestPoints, FloatArray, NominalSurface, as_points
 

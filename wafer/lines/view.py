@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from metrology_core.data import Image
-from wafer import lines as _lines
+from wafer.lines import places as _lines
 
 if TYPE_CHECKING:
-    from wafer.evaluate import SemLineSettings
+    from wafer.lines.evaluate import SemLineSettings
 
 
 def facts_of(found: Any, lines: Any, scale: float, px: float, unit: str) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from metrology_core.data import PointSet, Rigid
 from metrology_core.instrument import Instrument
 from metrology_core.provenance import digest_bytes
 from pointcloud.datums import frame_from_parent
-from pointcloud.evaluate_features import compensating_tip
-from pointcloud.evaluate_types import DatumRequest, EvaluatedFeature
+from pointcloud.evaluate.features import compensating_tip
+from pointcloud.evaluate.types import DatumRequest, EvaluatedFeature
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from metrology_core.flags_row import Flag
+from metrology_core.flags.row import Flag
 
 SHAPE_FLAGS = (
     # --- contours of arbitrary shapes

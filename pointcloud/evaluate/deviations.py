@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from metrology_core.characteristics import get as get_characteristic
 from metrology_core.units import convert
-from pointcloud.evaluate_features import deviations
-from pointcloud.evaluate_profile import profile_deviations
-from pointcloud.evaluate_types import CharacteristicRequest, DeviationMap
-from pointcloud.evaluate_workspace import Workspace
+from pointcloud.evaluate.features import deviations
+from pointcloud.evaluate.profile import profile_deviations
+from pointcloud.evaluate.types import CharacteristicRequest, DeviationMap
+from pointcloud.evaluate.workspace import Workspace
 
 FloatArray = NDArray[np.float64]
 _WORST = 10  # points listed as worst, over all features

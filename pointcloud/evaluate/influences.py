@@ -10,7 +10,7 @@ from metrology_core.data import PointSet
 from metrology_core.instrument import REFERENCE_TEMPERATURE, Instrument
 from metrology_core.propagation import UncertainFeature
 from metrology_core.quantity import Evaluation, Influence
-from pointcloud.evaluate_uncertainty import Extremes, scale_sensitivity, tip_sensitivity
+from pointcloud.evaluate.uncertainty import Extremes, scale_sensitivity, tip_sensitivity
 
 
 def instrument_influences(

@@ -1,0 +1,1 @@
+"""From features in a point cloud to characteristics with uncertainty and verdict."""

@@ -1,0 +1,1 @@
+"""Lines and spaces in one image: pitch, widths, roughness, with uncertainty."""
