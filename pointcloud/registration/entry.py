@@ -85,8 +85,8 @@ def align(
     search_limit, max_angle
         Points farther than this from the nominal (unit of the scan) or with a normal turned further than this (rad)
         do not count. They belong to the fine stage. Without a limit and a start, a fit of plain squares leaves out what
-        lies farther than 0.3 radii of gyration of the nominal, or than 0.02 where the coarse stage found a part of the scan
-        tight on the nominal and the rest off it: flag ``gross_outliers_left_out``.
+        lies farther than 0.3 radii of gyration of the nominal, or than 0.02 where the coarse stage found a part of the
+        scan tight on the nominal and the rest off it: flag ``gross_outliers_left_out``.
     metric
         How the first stage descends: by tangent planes at the feet with the feet themselves as brake
         (``point_to_plane``), or by the feet alone (``point_to_point``: slow and steady). The objective, the sum of

@@ -146,6 +146,11 @@ def align_together(
         means = [_means(item, surface, low, edge, size, search_limit, passes > _SETTLE) for item in items]
         sigma = [_noise(item, mean) for item, mean in zip(items, means)]
         a, g, fresh, shared = _equations(means, sigma, form)
+        if not _determined(a):
+            return JointRegistration(
+                tuple(alone), np.full((6 * len(scans),) * 2, math.nan), math.nan, edge, shared, unit, "degenerate",
+                passes, merge([flag for found in alone for flag in found.flags], ["degenerate"]),
+            )  # fmt: skip
         step = -np.linalg.solve(a, g)
         smallest = math.sqrt(float(np.linalg.inv(a).diagonal().min(initial=math.inf)))
         size_of_step = float(np.abs(step).max(initial=0.0))
@@ -183,6 +188,14 @@ def align_together(
         tuple(result), covariance, form, edge, shared, unit, "converged" if converged else "not_converged", passes,
         merge([flag for row in result for flag in row.flags]), {"noise": sigma},
     )  # fmt: skip
+
+
+def _determined(a: FloatArray) -> bool:
+    """Whether the cells determine all motions that the scans determine alone: too few or too large ones do not."""
+    if not np.isfinite(a).all():
+        return False
+    values = np.linalg.eigvalsh(a)
+    return bool(values[0] > 1e-13 * values[-1])
 
 
 def _scan_of(scan: PointSet, found: Registration, size: float) -> _Scan:

@@ -91,3 +91,11 @@ def test_wrong_use_is_refused() -> None:
     ):  # fmt: skip
         with pytest.raises(ParameterError):
             align_together(scans, tree, **more)  # type: ignore[arg-type]
+
+
+def test_cells_that_determine_nothing_give_a_status() -> None:
+    """One cell about the whole part: one mean a scan, six motions each."""
+    tree = SurfaceTree(freeform(30))
+    scans = [points(sample_mesh(tree.mesh.vertices, tree.mesh.faces, 500, seed)) for seed in (1, 2)]
+    found = align_together(scans, tree, starts=[Rigid.identity()] * 2, cell=1e6)
+    assert found.status == "degenerate" and "degenerate" in found.flags and np.isnan(found.covariance).all()
