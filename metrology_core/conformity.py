@@ -10,6 +10,8 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+
 from metrology_core.errors import ParameterError, UnitError
 from metrology_core.quantity import Measured, one_sided_factor
 from metrology_core.units import convert, unit
@@ -203,7 +205,8 @@ def decide(measured: Measured, tolerance: Tolerance, rule: DecisionRule, *, prov
 
     ISO 14253-1: *conforming* where the probability of conformity reaches the rule's, *nonconforming* where the
     probability of nonconformity does, else *indeterminate*. For a tolerance that is wide against u this equals
-    acceptance limits drawn in by ``z(p) u`` (1.645 u at 0.95); the printed guard band is that. Set ``provisional``
+    acceptance limits drawn in by ``z(p) u`` (1.645 u at 0.95); the printed guard band is that, for a value with samples
+    the distance to the end of its one-sided interval. Set ``provisional``
     where the uncertainty is known to be incomplete.
 
     Raises `UnitError` where value and tolerance have different dimensions.
@@ -227,7 +230,7 @@ def decide(measured: Measured, tolerance: Tolerance, rule: DecisionRule, *, prov
         inside, outside = _drawn_in(limits, guard, measured), not _drawn_in(limits, -guard, measured)
         verdict = "conforming" if inside else "nonconforming" if outside else "indeterminate"
     else:
-        guard = one_sided_factor(rule.probability, measured.dof) * measured.u
+        guard = _guard(measured, limits, rule.probability)
         if probability >= rule.probability:
             verdict = "conforming"
         elif 1.0 - probability >= rule.probability:
@@ -247,6 +250,17 @@ def decide(measured: Measured, tolerance: Tolerance, rule: DecisionRule, *, prov
         upper,
         provisional,
     )
+
+
+def _guard(measured: Measured, limits: Tolerance, p: float) -> float:
+    """Printed guard band of ISO 14253-1: from the value to the one-sided end of its distribution, on the side of the
+    limit (the wider of two)."""
+    if measured.samples is None or not measured.samples.size:
+        return one_sided_factor(p, measured.dof) * measured.u
+    low, high = (float(q) for q in np.quantile(measured.samples, [1.0 - p, p]))
+    above = 0.0 if limits.upper is None else high - measured.value
+    below = 0.0 if limits.lower is None or limits.lower == measured.lower_bound else measured.value - low
+    return max(above, below, 0.0)
 
 
 def _acceptance(limits: Tolerance, guard: float, measured: Measured) -> tuple[float | None, float | None]:

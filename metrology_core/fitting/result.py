@@ -91,7 +91,7 @@ class Fit:
         if self.associated is None:
             return self._flat
         values = self.associated.parameters
-        u = math.sqrt(max(0.0, float(self.covariance[-1, -1])))
+        u = math.sqrt(max(float(self.covariance[-1, -1]), 0.0))  # in this order NaN stays NaN
         return of_radius(values["radius"], u, self.dof, self.rms, self.form, self.associated.dimension)
 
     if not TYPE_CHECKING:

@@ -64,7 +64,7 @@ def _show(session: Session, rows: list[dict[str, Any]]) -> None:
 
 @click.command("map")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--unit", default="angstrom", show_default=True, help="Unit of the values, as the tool names it.")
+@click.option("--unit", help="Unit of the values where the file does not state one in brackets: angstrom, nm, ...")
 @click.option("--diameter", default="300mm", show_default=True, metavar="LENGTH", help="Of the wafer.")
 @click.option("--edge-exclusion", default="3mm", show_default=True, metavar="LENGTH")
 @click.option("--notch", type=click.Choice(["down", "up", "left", "right"]), default="down", show_default=True)
@@ -72,7 +72,7 @@ def _show(session: Session, rows: list[dict[str, Any]]) -> None:
 @json_option
 @click.pass_obj
 def film_map(
-    session: Session, file: Path, unit: str, diameter: str, edge_exclusion: str, notch: str, out: Path | None
+    session: Session, file: Path, unit: str | None, diameter: str, edge_exclusion: str, notch: str, out: Path | None
 ) -> int:
     """Wafer maps of the film measurements in FILE, their summaries beside those that the file states."""
     from metrology_core.units import quantity
@@ -92,6 +92,7 @@ def film_map(
                 "figures": summary.figures(), "reported": {k: float(v) for k, v in found.reported.items()},
                 "differences": {k: list(v) for k, v in found.differences().items()},
                 "outside": sum(not frame.counts(float(x), float(y)) for x, y in zip(found.x, found.y, strict=True)),
+                "off_wafer": sum(not frame.holds(float(x), float(y)) for x, y in zip(found.x, found.y, strict=True)),
             }
         )  # fmt: skip
     if out is not None:
@@ -108,7 +109,9 @@ def film_map(
             )
             session.console.print(
                 f"{row['wafer']} {row['title']}: {row['n']} sites, mean {f['MEAN']:.5g} {row['unit']}, "
-                f"3 s {f['3 STDDEV']:.3g}, range {f['RANGE']:.3g}" + (f"; {said}" if row["reported"] else ""),
+                f"3 s {f['3 STDDEV']:.3g}, range {f['RANGE']:.3g}"
+                + (f"; {said}" if row["reported"] else "")
+                + (f"; {row['off_wafer']} of the sites off the wafer, counted, not drawn" if row["off_wafer"] else ""),
                 markup=False,
             )
     bad = any(row["differences"] for row in rows)

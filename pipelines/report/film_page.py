@@ -25,6 +25,15 @@ def film_page(name: str, maps: Sequence[SiteMap], frame: WaferFrame) -> str:
     """The page as HTML, complete in itself."""
     shape = Frame(frame.diameter, frame.edge_exclusion, frame.notch, frame.field_size)
     titles = list(dict.fromkeys((m.title, m.unit) for m in maps))
+    off = sum(not frame.holds(float(x), float(y)) for m in maps for x, y in zip(m.x, m.y, strict=True))
+    remark = (
+        Markup("")
+        if not off
+        else Markup(
+            '<p class="bad">{} values lie off the wafer: counted in the figures, not drawn. Check the places and the '
+            "diameter.</p>"
+        ).format(off)
+    )
     wrong = sum(bool(m.differences()) for m in maps)
     stated = sum(bool(m.reported) for m in maps)
     verdict = (
@@ -44,10 +53,17 @@ def film_page(name: str, maps: Sequence[SiteMap], frame: WaferFrame) -> str:
             )
         )
     body = Markup(
-        '<h1>{}</h1>{}<p class="dim">{} maps; wafer {:g} mm, edge exclusion {:g} mm (dashed), notch {}. One '
+        '<h1>{}</h1>{}{}<p class="dim">{} maps; wafer {:g} mm, edge exclusion {:g} mm (dashed), notch {}. One '
         "colour scale for all wafers of a result.</p>{}"
     ).format(
-        clean(name), verdict, len(maps), frame.diameter, frame.edge_exclusion, frame.notch, Markup("").join(sections)
+        clean(name),
+        verdict,
+        remark,
+        len(maps),
+        frame.diameter,
+        frame.edge_exclusion,
+        frame.notch,
+        Markup("").join(sections),
     )
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'

@@ -216,3 +216,16 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     rows = (tmp_path / "c.csv").read_text().splitlines()
     assert rows[0] == "feature,state,x,y,u" and len(rows) > 180 * answer["sites"]["found"]
     assert (tmp_path / "c.svg").read_text().count("<path") == len(answer["per_contact"])
+
+
+def test_interval_of_a_spread_is_that_of_chi_square() -> None:
+    """Closed form: the variance with noise by chi-square, the noise taken off, at least 0; near zero as well."""
+    from scipy.stats import chi2
+
+    for values, noise in (([1.0, 1.3, 0.8, 1.4], 0.01), ([1.0, 1.1, 0.9, 1.05, 0.95], 0.02)):
+        found = unbiased_spread(np.array(values), np.full(len(values), noise))
+        quantiles = found.quantiles()
+        for p in (0.025, 0.5, 0.975):
+            end = np.var(values, ddof=1) * found.dof / chi2.isf(p, found.dof) - noise
+            # 2000 quantiles, the ends between two of them
+            assert np.quantile(quantiles, p) == pytest.approx(math.sqrt(max(end, 0.0)), rel=0.01)

@@ -49,7 +49,7 @@ def test_places() -> None:
 def test_summary_against_the_files_own(tmp_path: Path) -> None:
     path = tmp_path / "f.csv"
     path.write_text(BLOCK.format(mean="11.001", sd="1.0"))
-    thickness, fit = read_film_maps(path)
+    thickness, fit = read_film_maps(path, unit="angstrom")
     assert (thickness.wafer, thickness.lot, thickness.title, thickness.unit) == (
         "Slot01",
         "pre",
@@ -61,7 +61,17 @@ def test_summary_against_the_files_own(tmp_path: Path) -> None:
     assert (found.n, found.mean, found.sd, found.range) == pytest.approx((3, 11.001, 1.0, 2.0))
     assert thickness.differences() == {} and thickness.reported["RANGE"] == "2.0"
     path.write_text(BLOCK.format(mean="11.4", sd="1.0"))
-    assert read_film_maps(path)[0].differences() == {"MEAN": (11.4, pytest.approx(11.001))}
+    assert read_film_maps(path, unit="angstrom")[0].differences() == {"MEAN": (11.4, pytest.approx(11.001))}
+
+
+def test_the_unit_is_never_guessed(tmp_path: Path) -> None:
+    path = tmp_path / "f.csv"
+    for text in (BLOCK.format(mean="11.001", sd="1.0"), "X,Y,s1\n0,0,3\n"):
+        path.write_text(text)
+        with pytest.raises(ParameterError, match="does not say the unit"):
+            read_film_maps(path)
+    path.write_text("X,Y,s1 [um],s2\n0,0,3,4\n")
+    assert [m.unit for m in read_film_maps(path, unit="nm")] == ["um", "nm"]  # the file's own goes first
 
 
 @pytest.mark.parametrize(
@@ -80,9 +90,9 @@ def test_bad_film_files(tmp_path: Path, text: str, words: str) -> None:
     path = tmp_path / "f.csv"
     path.write_text(text)
     with pytest.raises(ReaderError, match=words):
-        read_film_maps(path)
+        read_film_maps(path, unit="angstrom")
     with pytest.raises(ReaderError, match="cannot be read"):
-        read_film_maps(tmp_path / "nothing.csv")
+        read_film_maps(tmp_path / "nothing.csv", unit="angstrom")
 
 
 @pytest.mark.real_data
@@ -90,7 +100,7 @@ def test_bad_film_files(tmp_path: Path, text: str, words: str) -> None:
 @pytest.mark.parametrize(("name", "least"), [("pre.csv", 8), ("post.csv", 8), ("native_oxide.csv", 20)])
 def test_real_files_reproduce_their_summaries(name: str, least: int) -> None:
     """Every figure that the tool printed, from its sites, to the rounding of both."""
-    maps = read_film_maps(DATA / name)
+    maps = read_film_maps(DATA / name, unit="angstrom")
     assert len(maps) >= least
     checked = 0
     for found in maps:
@@ -103,7 +113,7 @@ def test_real_files_reproduce_their_summaries(name: str, least: int) -> None:
 @pytest.mark.skipif(not DATA.is_dir(), reason="the film maps are not here")
 def test_real_collection() -> None:
     """55 sites by 10 slots; mean and 3 sigma of the first slot as its provenance states them."""
-    maps = read_film_maps(DATA / "wafer_collection.csv")
+    maps = read_film_maps(DATA / "wafer_collection.csv", unit="angstrom")
     assert len(maps) == 10 and {m.x.size for m in maps} == {55}
     first = maps[0].summary()
     assert first.mean == pytest.approx(5624.9, abs=0.05) and first.sd3 == pytest.approx(261.3, abs=0.05)

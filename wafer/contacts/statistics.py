@@ -16,6 +16,7 @@ from metrology_core.data import Image
 from metrology_core.instrument import Instrument
 from metrology_core.provenance import digest_bytes
 from metrology_core.quantity import Influence, Measured
+from metrology_core.spreads import chi_square_spread, mean_variance_spread, with_spread
 from metrology_core.units import convert
 from wafer.contacts.contour import Contour
 from wafer.contacts.lattice import Lattice
@@ -51,6 +52,10 @@ class Spread:
     noise: float
     dof: float
     resolved: bool
+
+    def quantiles(self) -> np.ndarray:
+        """Its distribution: chi-square for the variance with noise, less the noise (`metrology_core.spreads`)."""
+        return chi_square_spread(self.biased**2, self.dof, self.noise**2)
 
 
 def unbiased_spread(values: np.ndarray, noise_variance: np.ndarray, dof: float | None = None) -> Spread:
@@ -167,7 +172,8 @@ def _shape(out: Statistics, contours: list[Contour], budget: _Budget, common: st
     value = 4.0 * math.sqrt(max(0.0, mean2))
     if n > 1:
         u = 4.0 * (u2 / (2.0 * math.sqrt(mean2)) if mean2 > u2 else math.sqrt(max(0.0, mean2) + u2))
-        out.measurements["sem.contact_elongation"] = budget.plain("sem.contact_elongation", value, u, n - 1)
+        drawn = 4.0 * mean_variance_spread(float(np.mean(second)), u2, n - 1, float(np.mean(second_noise)))
+        out.measurements["sem.contact_elongation"] = budget.plain("sem.contact_elongation", value, u, n - 1, drawn)
         out.methods["sem.contact_elongation"] = (
             f"largest less smallest diameter of the second Fourier mode, root mean square over {n} features, noise "
             f"taken off; {common}"
@@ -177,9 +183,10 @@ def _shape(out: Statistics, contours: list[Contour], budget: _Budget, common: st
         um = float(np.std(rough, ddof=1)) / math.sqrt(n)
         value = math.sqrt(max(0.0, mean))
         u = um / (2.0 * value) if mean > um else math.sqrt(max(0.0, mean) + um)
+        drawn = mean_variance_spread(float(np.mean(rough)), um, n - 1, float(np.mean(rough_noise)))
         for factor in (1, 3):
             name = f"sem.cer_{factor}s"
-            out.measurements[name] = budget.plain(name, value, u, n - 1, factor)
+            out.measurements[name] = budget.plain(name, value, u, n - 1, drawn, factor)
             out.methods[name] = (
                 f"{factor} times the root mean variance of the Fourier modes 3 to {max(weights) + 2} of the radius, "
                 f"{n} features, noise taken off; {common}"
@@ -227,7 +234,9 @@ def _placement(
     spread = unbiased_spread(both - both.mean() + 0.0, noise.T.ravel(), dof=2.0 * dof)
     for factor in (1, 3):
         name = f"sem.placement_{factor}s"
-        out.measurements[name] = budget.plain(name, spread.value / px, spread.u / px, 2 * dof, factor)
+        out.measurements[name] = budget.plain(
+            name, spread.value / px, spread.u / px, 2 * dof, spread.quantiles() / px, factor
+        )
         out.methods[name] = (
             f"{factor} times the standard deviation along one axis of {len(rows)} centres from their lattice (affine "
             f"taken off), noise taken off; {common}"
@@ -329,14 +338,15 @@ class _Budget:
         return self._measured(value * self.px, rows, (0.5, 0.5), 0.0)
 
     def spread(self, name: str, found: Spread, factor: int) -> Measured:
-        return self.plain(name, found.value, found.u, int(found.dof), factor)
+        return self.plain(name, found.value, found.u, int(found.dof), found.quantiles(), factor)
 
-    def plain(self, name: str, value: float, u: float, dof: int, factor: int = 1) -> Measured:
-        """1 s and 3 s of one spread share their influence."""
+    def plain(self, name: str, value: float, u: float, dof: int, quantiles: np.ndarray, factor: int = 1) -> Measured:
+        """1 s and 3 s of one spread share their influence; ``quantiles``: its distribution, which is not symmetric."""
         stem = name.removesuffix("_1s").removesuffix("_3s")
         row = Influence(f"{self.scope}/{stem}", "noise and number of features", "A", max(dof, 1))
         unit = self.px * factor
-        return self._measured(value * unit, [(row, u * unit)], (0.5, 0.5), 0.0)
+        found = self._measured(value * unit, [(row, u * unit)], (0.5, 0.5), 0.0)
+        return with_spread(found, quantiles * unit, (row.id,))
 
     def pitch(self, name: str, value: float, u: float, dof: int, unit: np.ndarray) -> Measured:
         row = Influence(f"{self.scope}/{name}", "placement of the centres", "A", max(dof, 1))

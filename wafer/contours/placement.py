@@ -10,6 +10,7 @@ import numpy as np
 from metrology_core.data import Image
 from metrology_core.errors import DataError
 from metrology_core.quantity import two_sided_factor
+from metrology_core.spreads import mean_variance_spread, with_spread
 from wafer.contours import registration as reg
 from wafer.contours.defects import STATES, judge_shapes
 from wafer.contours.design import Design, Edges, area_of
@@ -227,11 +228,14 @@ def _errors(
         u_variance = abs(variance)
     u = u_variance / (2.0 * value) if variance > u_variance else math.sqrt(max(0.0, variance) + u_variance) - value
     relative = value / math.sqrt(max(float(np.mean((epe - mean) ** 2)), 1e-300))
+    noise_variance = float(own.mean())
+    drawn = mean_variance_spread(max(variance + noise_variance, 0.0), u_variance, max(count - 1, 1), noise_variance)
     for factor in (1, 3):
         name = f"sem.epe_{factor}s"
-        out.measurements[name] = out.budget.measured(
+        found_spread = out.budget.measured(
             name, value, noise=0.0, sampling=u, dof=count - 1, bound=0.0, factor=float(factor),
         )  # fmt: skip
+        out.measurements[name] = with_spread(found_spread, factor * drawn, found_spread.contributions)
         out.methods[name] = (
             f"{factor} times the standard deviation about their mean, noise of each taken off "
             f"({100.0 * relative:.0f} % of the plain one), of {words}"

@@ -12,6 +12,7 @@ import numpy as np
 from metrology_core.data import Image
 from metrology_core.instrument import Instrument
 from metrology_core.quantity import Influence, Measured
+from metrology_core.spreads import with_spread
 from metrology_core.units import convert
 
 NOISE = "noise of the edges in single rows"
@@ -95,7 +96,10 @@ class Budget:
             add(self.scale_row.influence, value * self.scale_row.relative)
         if self.edge is not None and edges:
             add(self.edge[0], edges * self.edge[1])
-        return Measured(value, self.unit, parts, rows, bound)
+        found = Measured(value, self.unit, parts, rows, bound)
+        if estimate.quantiles is None:
+            return found
+        return with_spread(found, estimate.quantiles * unit_length, [row.id for row, _ in given])
 
     def from_edges(
         self, linear: Mapping[str, Any], found: Any, fit: Any, line_polarity: int, short: float, drift: float = 0.0

@@ -13,6 +13,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from metrology_core.errors import DataError, ParameterError
+from metrology_core.spreads import chi_square_spread, mean_variance_spread
 from wafer.edges import EdgeSet
 
 Detrend = Literal["linear", "mean"]
@@ -29,6 +30,7 @@ class Estimate:
     dof: float
     count: int
     weights: np.ndarray | None = None  # value = weights @ places of all edges, where it is linear in them
+    quantiles: np.ndarray | None = None  # distribution of a spread, which is not symmetric (`metrology_core.spreads`)
 
 
 @dataclass(frozen=True, eq=False)
@@ -229,7 +231,11 @@ def roughness(variances: np.ndarray) -> Estimate | None:
     if good.size < 2:
         return Estimate(sigma, math.nan, 0.0, 1.0, 1)
     spread = float(good.std(ddof=1)) / math.sqrt(good.size)
-    return Estimate(sigma, spread / (2.0 * sigma) if sigma > 0.0 else 0.0, 0.0, float(good.size - 1), int(good.size))
+    dof = float(good.size - 1)
+    return Estimate(
+        sigma, spread / (2.0 * sigma) if sigma > 0.0 else 0.0, 0.0, dof, int(good.size),
+        quantiles=mean_variance_spread(mean, spread, dof),
+    )  # fmt: skip
 
 
 def row_jitter(edges: EdgeSet) -> float:
@@ -253,7 +259,8 @@ def local_cdu(edges: EdgeSet, rows: LineTable) -> Estimate | None:
     """Standard deviation of the mean widths of the lines of one image, without the noise of the edges.
 
     ``s^2 - s_noise^2`` with the noise of the mean of the rows from resampling; its standard uncertainty that of a
-    variance of normal values, ``s^2 sqrt(2 / (n - 1))``. Zero where the noise explains the scatter.
+    variance of normal values, ``s^2 sqrt(2 / (n - 1))``, its distribution chi-square less the noise. Zero where the
+    noise explains the scatter.
     """
     good = np.isfinite(rows.width)
     widths = rows.width[good]
@@ -266,4 +273,7 @@ def local_cdu(edges: EdgeSet, rows: LineTable) -> Estimate | None:
     value = math.sqrt(max(scatter - noise, 0.0))
     u = scatter * math.sqrt(2.0 / (n - 1))
     # u(s) = u(s^2) / 2s; near zero the variance itself is the scale
-    return Estimate(value, u / (2.0 * value) if value * value > u else math.sqrt(u), 0.0, float(n - 1), n)
+    return Estimate(
+        value, u / (2.0 * value) if value * value > u else math.sqrt(u), 0.0, float(n - 1), n,
+        quantiles=chi_square_spread(scatter, n - 1.0, noise),
+    )  # fmt: skip

@@ -6,23 +6,26 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from pathlib import Path
 
 import numpy as np
 
-from metrology_core.errors import ReaderError
+from metrology_core.errors import ParameterError, ReaderError
 from wafer.maps.sites import SiteMap
 
 MAX_BYTES = 2**27
 FIGURES = ("MEAN", "MIN", "MAX", "% STDDEV", "STDDEV", "3 % STDDEV", "3 STDDEV", "RANGE")
+_BRACKETS = re.compile(r"\[([^\[\]]+)\]\s*$")
 _FAR = 1000.0  # mm; no wafer is that large
 
 
-def read_film_maps(path: str | Path, *, unit: str = "angstrom") -> tuple[SiteMap, ...]:
+def read_film_maps(path: str | Path, *, unit: str | None = None) -> tuple[SiteMap, ...]:
     """Maps of all wafers and results in a file, in its order; places in mm, values in ``unit`` as the tool wrote them.
 
-    Columns that are no length (goodness of fit ``GOF``) come with an empty unit. Raises `ReaderError` with file and
-    line.
+    A unit in brackets behind the name of a column (``slot1 [nm]``) is the file's own and goes before ``unit``. Columns
+    that are no length (goodness of fit ``GOF``) come with an empty unit. Raises `ReaderError` with file and line,
+    `ParameterError` where neither the file nor ``unit`` says what the values are in.
     """
     file = Path(path)
     try:
@@ -50,7 +53,7 @@ def read_film_maps(path: str | Path, *, unit: str = "angstrom") -> tuple[SiteMap
     return tuple(maps)
 
 
-def _table(rows: list[list[str]], name: str, unit: str) -> tuple[SiteMap, ...]:
+def _table(rows: list[list[str]], name: str, unit: str | None) -> tuple[SiteMap, ...]:
     head = rows[0]
     body = [(i + 2, row) for i, row in enumerate(rows[1:]) if any(row)]
     values = np.array(
@@ -60,8 +63,23 @@ def _table(rows: list[list[str]], name: str, unit: str) -> tuple[SiteMap, ...]:
         raise ReaderError("the table has no site", path=name)
     _near(values[:, :2], name)
     return tuple(
-        SiteMap(values[:, 0], values[:, 1], values[:, k], unit, wafer=head[k]) for k in range(2, len(head)) if head[k]
+        SiteMap(values[:, 0], values[:, 1], values[:, k], _unit(head[k], name, unit), wafer=head[k])
+        for k in range(2, len(head))
+        if head[k]
     )
+
+
+def _unit(title: str, name: str, unit: str | None) -> str:
+    """The unit of a column: as its title states it, else as the caller does; never guessed."""
+    stated = _BRACKETS.search(title)
+    if stated is not None:
+        return stated[1].strip()
+    if not unit:
+        raise ParameterError(
+            "the file does not say the unit of its values", expected="a unit in brackets behind the name of the column",
+            got=f"{name}, column {title or 'Value'}", remedy="state it: --unit angstrom, --unit nm, ...",
+        )  # fmt: skip
+    return unit
 
 
 def _cells(row: list[str], count: int, name: str, line: int) -> list[str]:
@@ -70,7 +88,7 @@ def _cells(row: list[str], count: int, name: str, line: int) -> list[str]:
     return row[:count]
 
 
-def _blocks(rows: list[list[str]], name: str, unit: str) -> list[SiteMap]:
+def _blocks(rows: list[list[str]], name: str, unit: str | None) -> list[SiteMap]:
     facts: dict[str, list[str]] = {}
     maps: list[SiteMap] = []
     i = 0
@@ -100,10 +118,11 @@ def _blocks(rows: list[list[str]], name: str, unit: str) -> list[SiteMap]:
         titles = facts.get("RESULT TYPE", [])
         for k in range(len(columns)):
             title = titles[k] if k < len(titles) else ""
+            own = "" if "GOF" in title.upper() else _unit(title, name, unit)
             reported = {f: facts[f][k] for f in FIGURES if f in facts and k < len(facts[f]) and facts[f][k]}
             maps.append(
                 SiteMap(
-                    values[:, 0], values[:, 1], values[:, 2 + k], "" if "GOF" in title.upper() else unit,
+                    values[:, 0], values[:, 1], values[:, 2 + k], own,
                     wafer=_first(facts, "WAFER ID"), lot=_first(facts, "LOT ID"), title=title, reported=reported,
                 )
             )  # fmt: skip

@@ -45,6 +45,10 @@ class WaferFrame:
         """Whether a place lies inside the edge exclusion's circle."""
         return math.hypot(x, y) <= self.radius - self.edge_exclusion + 1e-9
 
+    def holds(self, x: float, y: float) -> bool:
+        """Whether a place lies on the wafer at all."""
+        return math.hypot(x, y) <= self.radius + 1e-9
+
 
 def place_of(acquisition: Mapping[str, Any], frame: WaferFrame) -> tuple[float, float] | None:
     """Place in mm: ``wafer_x`` and ``wafer_y`` (texts with units) where stated, else from ``field``, whose first two

@@ -138,3 +138,14 @@ def test_a_fixed_axis_leaves_one_component() -> None:
     assert (held.curvature.components, free.curvature.components) == (1, 3)
     assert free.curvature.undetermined == ("axis",) and held.curvature.undetermined == ()
     assert free.curvature.value >= held.curvature.value
+
+
+def test_no_redundancy_has_no_uncertainty() -> None:
+    """A circle through three points: nothing is left over to estimate from, so u is unknown, not zero."""
+    found = fit(np.array([[0.0, 0.0], [10.0, 0.1], [20.0, 0.0]]), "circle")
+    assert "zero_redundancy" in found.flags and found.curvature is not None
+    assert found.curvature.value == pytest.approx(
+        0.2 / 100.01, rel=1e-9
+    )  # 2 h / (c^2 + h^2): sagitta 0.1, half chord 10
+    assert math.isnan(found.curvature.u) and not found.curvature.significant
+    assert found.curvature.to_dict()["u"] is None and found.curvature.to_dict()["interval"] is None

@@ -126,9 +126,25 @@ def test_map_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     path = tmp_path / "f.csv"
     path.write_text("X,Y,slot1,slot2\n0,0,10.0,11\n100,0,12.0,12\n0,-147,14.0,\n")
     out = tmp_path / "page" / "map.html"
-    assert main(["map", str(path), "--out", str(out), "--edge-exclusion", "5mm", "--json"]) == 0
+    assert main(["map", str(path), "--out", str(out)]) == 2
+    assert "--unit" in capsys.readouterr().err and not out.exists()
+    assert main(["map", str(path), "--unit", "nm", "--out", str(out), "--edge-exclusion", "5mm", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)["maps"]
     assert [m["n"] for m in found] == [3, 2] and found[0]["figures"]["MEAN"] == pytest.approx(12.0)
-    assert found[0]["outside"] == 1
+    assert found[0]["outside"] == 1 and found[0]["off_wafer"] == 0 and found[0]["unit"] == "nm"
     text = out.read_text()
     assert text.count('class="wafermap"') == 2 and "no summaries of its own" in text and "#c9ced3" in text
+    assert "off the wafer" not in text
+
+
+def test_map_says_what_lies_off_the_wafer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One of three sites of each of two wafers, 232 mm from the middle of a wafer of 300 mm; the unit is the file's."""
+    path = tmp_path / "f.csv"
+    path.write_text("X,Y,slot1 [angstrom],slot2 [nm]\n0,0,10.0,11\n100,0,12.0,12\n0,-232,14.0,13\n")
+    out = tmp_path / "map.html"
+    assert main(["map", str(path), "--out", str(out), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["maps"]
+    assert [(m["unit"], m["off_wafer"], m["n"]) for m in found] == [("angstrom", 1, 3), ("nm", 1, 3)]
+    assert "2 values lie off the wafer" in out.read_text()
+    assert main(["map", str(path)]) == 0
+    assert " ".join(capsys.readouterr().out.split()).count("1 of the sites off the wafer") == 2
