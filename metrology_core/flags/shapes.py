@@ -37,6 +37,12 @@ SHAPE_FLAGS = (
         "Take an image with edges across the lines, or with line ends facing both ways.",
     ),
     Flag(
+        "registration_unmodelled",
+        "warning",
+        "The residuals of the registration call for a rotation or a scale that was not free: place and errors lean.",
+        "Give free rotation or free scale; check the pixel size and the alignment of the scan.",
+    ),
+    Flag(
         "missing_shapes",
         "warning",
         "Polygons of the design have no feature in the image.",

@@ -142,6 +142,11 @@ def _drawing(image: Image, result: ContourResult) -> str:
     return contour_svg(image.pixels, result.vertices, result.design, result.shapes, result.tips, result.unit) + "\n"
 
 
+def _held(where: dict[str, Any], name: str) -> str:
+    u = where[f"{name}_u"]
+    return f"{where[name]:.4g} (as stated, not held)" if u is None else f"{where[name]:.4g} ± {u:.2g}"
+
+
 def _show(session: Session, result: ContourResult) -> None:
     console = session.console
     show_values(session, result.measurements, result.methods)
@@ -152,9 +157,12 @@ def _show(session: Session, result: ContourResult) -> None:
     where = result.registration
     if where is not None:
         console.print(
-            f"design at x {where['x']:.4g} ± {where['x_u']:.2g}, y {where['y']:.4g} ± {where['y_u']:.2g} {result.unit} "
+            f"design at x {_held(where, 'x')}, y {_held(where, 'y')} {result.unit} "
             "(standard uncertainties; x right, y up, from the middle of the image)", markup=False,
         )  # fmt: skip
         counts = ", ".join(f"{n} {name}" for name, n in result.shapes["counts"].items() if n)
-        console.print(f"polygons: {counts}", markup=False)
+        console.print(
+            f"polygons: {counts}; without partner: {details['contour_without_design']:.1%} of the contours, "
+            f"{details['design_without_contour']:.1%} of the design", markup=False,
+        )  # fmt: skip
     show_gaps(session, result.missing, result.flags)

@@ -30,6 +30,7 @@ from wafer.simulate.shapes import (
     rectangle,
     simulate_shapes,
 )
+from wafer.visible import refuse_noise
 
 CLEAN: dict[str, Any] = {"electrons_per_grey": math.inf, "read_noise": 0.0, "bits": 16,
                          "low_level": 5000.0, "high_level": 45000.0}  # fmt: skip
@@ -360,3 +361,82 @@ def test_raster_and_distance_agree() -> None:
     distance = signed_distance(x, y, np.cos(angle), np.sin(angle), rows)
     clear = np.abs(distance) > 1.0
     assert np.array_equal(share.ravel()[clear] > 0.5, distance[clear] < 0.0)
+
+
+# --- what is no measurement
+def _two_shapes() -> list[np.ndarray]:
+    angle = np.array([(-150, -120), (10, -120), (10, 130), (-20, 130), (-20, -90), (-150, -90)], float)
+    return [angle, rectangle(60, -60, 150, 90)]
+
+
+def _against(image: ShapeImage, design: list[np.ndarray], pixel: float = 0.8, **settings: Any) -> ContourResult:
+    return measure_contours(
+        Image(image.pixels, "nm", (pixel, pixel)), ContourSettings(origin=(0.0, 0.0), **settings),
+        design=Design(tuple(design), "nm"),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.5])
+def test_pure_noise_is_refused(correlation: float) -> None:
+    """White noise, and noise with correlated neighbours in the rows, as 8 bit."""
+    white = np.random.default_rng(0).normal(0.0, 12.0, (512, 513))
+    grey = np.clip(100.0 + white[:, 1:] + correlation * white[:, :-1], 0, 255).astype(np.uint8)
+    with pytest.raises(DataError, match="nothing but noise"):
+        measure_contours(Image(grey, "nm", (0.8, 0.8)))
+
+
+def test_a_single_small_feature_in_noise_is_no_noise() -> None:
+    """A disc of 12 px radius with a step of four standard deviations hardly changes the spread of 512 x 512 px
+    (0.17 of a standard deviation where smoothed noise has 0.14), but no noise reaches its grey."""
+    y, x = np.mgrid[:512, :512] - 250.0
+    white = np.random.default_rng(1).normal(0.0, 12.0, (512, 512))
+    grey = np.clip(100.0 + 48.0 * (np.hypot(x, y) < 12.0) + white, 0, 255).astype(np.uint8)
+    refuse_noise(grey.astype(np.float64), grey_noise(grey), 2.0)
+
+
+@pytest.mark.parametrize(("turn", "pixel"), [((1.0, -1.0), 0.8), ((1.1, 1.1), 0.8), ((1.0, 1.0), 1.2)])
+def test_another_design_is_refused(turn: tuple[float, float], pixel: float) -> None:
+    """Mirrored in y, 10 % too large, wrong pixel size: over a fifth of contour and of design has no partner."""
+    shapes = _two_shapes()
+    image = simulate_shapes(shapes, seed=3, bias=2.0, corner_radius=6.0, roughness=1.0)
+    with pytest.raises(DataError, match="not that of the image"):
+        _against(image, [p * np.array(turn) for p in shapes], pixel)
+
+
+def test_a_place_outside_the_search_is_refused() -> None:
+    """23 nm off where 5 nm are searched; the right one within 40 nm has every partner."""
+    shapes = _two_shapes()
+    image = simulate_shapes(shapes, seed=3, bias=2.0, corner_radius=6.0, roughness=1.0, shift=(23.4, -17.2))
+    with pytest.raises(DataError, match="border of the search"):
+        _against(image, shapes, search=5.0)
+    found = _against(image, shapes, search=40.0)
+    assert found.details["contour_without_design"] < 0.02 and found.details["design_without_contour"] < 0.02
+
+
+def test_a_direction_that_nothing_holds_has_no_uncertainty() -> None:
+    """Straight lines across the image: x is held, y is not, and 0 would be a claim."""
+    lines = [rectangle(x - 14.0, -400.0, x + 14.0, 400.0) for x in (-112.0, -56.0, 0.0, 56.0, 112.0)]
+    image = simulate_shapes(lines, seed=3, roughness=1.0)
+    found = _against(image, lines, search=20.0)
+    where = found.registration
+    assert where is not None and "registration_undetermined" in found.flags
+    assert where["y_u"] is None and where["x_u"] > 0.0
+
+
+def test_missing_lines_are_no_other_design() -> None:
+    """Two lines of ten are missing: a share of the design has no contour (a fifth; the lines are cut by the rim), the
+    contours have theirs."""
+    image = simulate_shapes(line_ends(), seed=3, missing=(3, 6))
+    found = measured(image)
+    assert 0.1 < found.details["design_without_contour"] < 0.3
+    assert found.details["contour_without_design"] < 0.02 and found.shapes["counts"]["missing"] == 2
+
+
+@pytest.mark.parametrize("truth", [{"rotation": 1.0}, {"scale": 0.02}, {}])
+def test_a_motion_that_was_not_free_is_flagged(truth: dict[str, Any]) -> None:
+    """Rotation by 1 deg and scale by 2 % move the corner by 5 and 6 px; once free, and in the plain image, no flag."""
+    shapes = elbows()
+    image = simulate_shapes(shapes, seed=3, bias=2.0, corner_radius=6.0, roughness=1.0, **truth)
+    name = "registration_unmodelled"
+    assert (name in _against(image, shapes).flags) == bool(truth)
+    assert name not in _against(image, shapes, free=("rotation", "scale")).flags

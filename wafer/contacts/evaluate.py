@@ -14,13 +14,14 @@ from metrology_core.data import Image
 from metrology_core.errors import DataError, ParameterError
 from metrology_core.instrument import Instrument
 from metrology_core.quantity import Measured
-from wafer.contacts.checks import refuse_noise, refuse_open_pattern
+from wafer.contacts.checks import refuse_open_pattern
 from wafer.contacts.contour import Contour, Edge, Template, fit_contour, pool
 from wafer.contacts.lattice import Lattice, find_lattice, on_lattice
 from wafer.contacts.locate import SMOOTHING, Candidates, locate
 from wafer.contacts.sites import Site, judge, merged_regions, rates, unclaimed
 from wafer.contours import GreyNoise, Window, grey_noise
 from wafer.drawn import refuse_drawn_rows
+from wafer.visible import refuse_noise
 
 PITCH_CONFLICT = 0.04  # relative: real arrays are up to 2.5 % off in one axis by the scan alone
 CRITERIA = ("threshold", "sigmoid", "model")

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from metrology_core.errors import DataError
+from wafer.visible import smoothed
 
 LEAST_DIAMETER = 5.0  # px: below, an edge and its neighbour across the feature overlap
 SMOOTHING = 1.5  # px, Gaussian, of the copy that is split
@@ -81,15 +82,6 @@ def locate(image: np.ndarray, polarity: Literal["dark", "bright", "auto"], smoot
         bright,
         contrast,
     )
-
-
-def smoothed(image: np.ndarray, sigma: float) -> np.ndarray:
-    """The image without pixel noise and without its slow background."""
-    from scipy import ndimage
-
-    ground = ndimage.gaussian_filter(image, 0.2 * min(image.shape), mode="nearest")
-    smooth: np.ndarray = ndimage.gaussian_filter(image, sigma, mode="nearest") - ground
-    return smooth
 
 
 def _pieces(mask: np.ndarray) -> int:

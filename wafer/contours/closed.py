@@ -93,5 +93,8 @@ def closed_contours(
         name, value, noise=math.sqrt(float(np.sum(own**2))) / n, sampling=scatter / math.sqrt(n), dof=n - 1,
         scale=(0.5 * value, 0.5 * value), edges=2.0, bound=0.0,
     )  # fmt: skip
-    out.methods[name] = f"mean over {n} complete features of the diameter of the circle of equal area; {out.common}"
+    out.methods[name] = (
+        f"mean over {n} closed contours of features of the diameter of the circle of equal area, its uncertainty with "
+        f"their scatter: features of one kind are meant, a broken one counts as what is left of it; {out.common}"
+    )
     return table

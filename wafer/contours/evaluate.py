@@ -17,8 +17,9 @@ from metrology_core.quantity import Measured
 from wafer.contours.budget import ContourBudget
 from wafer.contours.design import Design
 from wafer.contours.grey import GreyNoise, grey_noise
-from wafer.contours.seeds import find_seeds, split_grey
+from wafer.contours.seeds import SMOOTH, find_seeds, split_grey
 from wafer.contours.trace import Trace, trace
+from wafer.visible import refuse_noise
 
 SPACING = 2.0  # px of contour for each vertex ...
 MOST_SPACING = 6.0  # ... up to this where the noise asks for it
@@ -110,14 +111,15 @@ def measure_contours(
 ) -> ContourResult:
     """Measure the contours of all features and, with a ``design``, their edge placement.
 
-    An edge placement error is the signed distance of a contour from the nearest facing edge of the registered design,
-    positive where the feature is larger. Its uncertainty holds the noise of the vertex, the covariance of the
-    registration, the pixel size and the edge criterion. Influences: noise (propagated exactly from the pixels through
-    contour and registration), scatter (cluster-robust over pieces of edges), place of the design, pixel size, edge
-    criterion. Flags: those of the image, ``repeatability_only``, ``contours_lost``, ``edge_noise_high``,
-    ``registration_ambiguous``, ``registration_undetermined``, ``registration_by_line_ends``, ``missing_shapes``,
-    ``broken_shapes``, ``bridged_shapes``, ``extra_shapes``, ``unmatched_contours``, ``few_line_ends``. Raises
-    `ParameterError` for an image without pixel size, `DataError` where there is no contour or the design does not fit.
+    An edge placement error is the signed distance of a contour from the nearest facing edge of the registered
+    design, positive where the feature is larger. Its uncertainty holds the noise of the vertex, the covariance of
+    the registration, the pixel size and the edge criterion. Influences: noise (propagated exactly from the pixels
+    through contour and registration), scatter (cluster-robust over pieces of edges), place of the design, pixel
+    size, edge criterion. Flags: those of the image, ``repeatability_only``, ``contours_lost``, ``edge_noise_high``,
+    ``registration_ambiguous``, ``registration_undetermined``, ``registration_by_line_ends``,
+    ``registration_unmodelled``, ``missing_shapes``, ``broken_shapes``, ``bridged_shapes``, ``extra_shapes``,
+    ``unmatched_contours``, ``few_line_ends``. Raises `ParameterError` for an image without pixel size, `DataError`
+    where there is nothing but noise, no contour, or the design does not fit.
     """
     settings = settings or ContourSettings()
     if image.pixel_size is None:
@@ -140,6 +142,7 @@ def measure_contours(
     pixels = np.ascontiguousarray(area, np.float64)
     noise = grey_noise(area)
     split = split_grey(pixels)
+    refuse_noise(pixels, noise, SMOOTH)
     budget = ContourBudget(image, settings, instrument)
     flags: set[str] = set(image.flags)
     if budget.relative is None:

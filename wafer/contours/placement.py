@@ -14,6 +14,7 @@ from metrology_core.spreads import mean_variance_spread, with_spread
 from wafer.contours import registration as reg
 from wafer.contours.defects import STATES, judge_shapes
 from wafer.contours.design import Design, Edges, area_of
+from wafer.contours.fit_checks import refuse_mismatch, unmodelled
 from wafer.contours.grey import GreyNoise
 from wafer.contours.tips import Gap, Tip, find_gaps, find_tips
 from wafer.contours.trace import Trace, functionals
@@ -81,6 +82,8 @@ def placement(
         found, edges, shape, pixel, origin, start, corner=corner, limit=limit, free=settings.free
     )
     out.flags.update(place_of.flags)
+    unmatched, empty = refuse_mismatch(found, place_of, matches, rows, shape, pixel, corner, limit)
+    out.flags.update(unmodelled(found, edges, place_of, matches, rows, shape, pixel))
     place = reg.places_of(found, shape, pixel)
     normal = np.column_stack((found.seeds.ux * pixel[0], found.seeds.uy * pixel[1]))
     j = reg.sensitivities(rows, matches, place, place_of.values[:2], edges.line_end)
@@ -115,8 +118,7 @@ def placement(
     gaps = find_gaps(tips)
     tip_rows, gap_rows = _line_ends(out, tool, tips, gaps, place, text, reg.middle_of(shape), pixel, shift)
     shapes, rings = _shapes(out, found, place_of, edges, pixel, shape)
-    strange = (found.state == 0) & ~matched
-    if strange.sum() > 0.02 * (found.state == 0).sum():
+    if unmatched > 0.02:
         out.flags.add("unmatched_contours")
     return {
         "registration": {
@@ -126,6 +128,7 @@ def placement(
         "details": {
             "kinds": {name: int(np.count_nonzero((kind == k) & (found.state == 0)))
                       for name, k in (("edge", EDGE), ("corner", CORNER), ("line_end", END), ("unmatched", UNMATCHED))},
+            "contour_without_design": unmatched, "design_without_contour": empty,
             "worst": _worst(vertices, matches, regular),
         },
     }  # fmt: skip

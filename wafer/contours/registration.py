@@ -24,6 +24,7 @@ NAMES = ("x", "y", "rotation", "scale", "offset", "end_offset")
 FACING = 0.5  # least cosine between the normals of a contour and of the edge it is compared with
 _AMBIGUOUS = 0.93  # a second place with this share of the best correlation
 _LEAST_FIT = 0.4  # correlation of the areas
+_BORDER_DROP = 0.02  # share of the correlation lost from the border of the search to its middle: no flat ridge
 _LEAST_PART = 0.02  # share of the vertices that must hold a direction
 _TUKEY = 5.0  # in robust standard deviations
 _PIECE = 32.0  # px of an edge, at least, that count as one in the scatter of residuals
@@ -154,7 +155,21 @@ def coarse(
     distance = np.hypot((peaks[:, 0] - sy) * pixel[1], (peaks[:, 1] - sx) * pixel[0])
     k = int(np.argmin(distance))
     row, column = peaks[k]
+    _refuse_border(score, int(row), int(column), search)
     return Start((-(column - sx) * pixel[0], -(row - sy) * pixel[1]), float(score[row, column]), bright, len(peaks) > 1)
+
+
+def _refuse_border(score: np.ndarray, row: int, column: int, search: float) -> None:
+    """`DataError` where the correlation still rises at the border of the search. A flat ridge (straight lines along a
+    direction that nothing holds) does not rise."""
+    ny, nx = score.shape
+    here = float(score[row, column])
+    for at, size, inner in ((column, nx, score[row, nx // 2]), (row, ny, score[ny // 2, column])):
+        if at in (0, size - 1) and here - float(inner) > _BORDER_DROP * here:
+            raise DataError(
+                "the best place of the design lies at the border of the search", expected="a best place within it",
+                got=f"search {search:.4g}", remedy="state another origin, or a wider search",
+            )  # fmt: skip
 
 
 def _peaks(score: np.ndarray, least: float) -> np.ndarray:
@@ -303,6 +318,24 @@ def _inverse(j: np.ndarray, weight: np.ndarray, columns: list[int], unit: np.nda
     return inverse, not bool(held.all())
 
 
+def one_step(
+    j: np.ndarray, matches: Matches, used: np.ndarray, columns: list[int], shape: tuple[int, int],
+    pixel: tuple[float, float],
+) -> tuple[np.ndarray, np.ndarray, int, float]:  # fmt: skip
+    """One robust step on ``columns`` of `NAMES`: (6,) values, (6, 6) covariance by scatter, its degrees of freedom, and
+    the half diagonal of the image."""
+    radius = 0.5 * math.hypot(shape[1] * pixel[0], shape[0] * pixel[1])
+    unit = np.array((1.0, 1.0, 1.0 / radius, 1.0 / radius, 1.0, 1.0))
+    weight = _weights(matches.epe, j, used, columns)
+    inverse, _ = _inverse(j, weight, columns, unit)
+    solve = inverse @ (j * weight[:, None]).T
+    epe = np.where(used, np.nan_to_num(matches.epe), 0.0)
+    values = solve @ epe
+    left = np.where(weight > 0.0, epe - j @ values, 0.0)
+    covariance, dof = _scatter(solve, left, weight, matches, len(columns), pixel[0])
+    return values, covariance, dof, radius
+
+
 def _scatter(
     solve: np.ndarray, residual: np.ndarray, weight: np.ndarray, matches: Matches, p: int, px: float
 ) -> tuple[np.ndarray, int]:
@@ -370,11 +403,15 @@ def beyond_noise(sampling: np.ndarray, noise: np.ndarray) -> np.ndarray:
 
 
 def summary(found: Registration, covariance: np.ndarray, unit: str) -> dict[str, Any]:
-    """The registration in numbers for people: x to the right, y up, counterclockwise."""
+    """The registration in numbers for people: x to the right, y up, counterclockwise.
+
+    ``x_u``, ``y_u`` are None where nothing holds the direction.
+    """
     u = np.sqrt(np.maximum(np.diag(covariance), 0.0))
     v = found.values
     return {
-        "unit": unit, "x": float(v[0]), "x_u": float(u[0]), "y": float(-v[1]), "y_u": float(u[1]),
+        "unit": unit, "x": float(v[0]), "x_u": float(u[0]) or None, "y": float(-v[1]),
+        "y_u": float(u[1]) or None,
         "rotation_deg": math.degrees(v[2]), "rotation_u_deg": math.degrees(u[2]), "scale": float(v[3]),
         "scale_u": float(u[3]), "offset": float(v[4]), "offset_u": float(u[4]), "end_offset": float(v[5]),
         "end_offset_u": float(u[5]), "fitted": list(found.fitted),

@@ -1,0 +1,49 @@
+"""Is there anything to see in an image? Pure noise is refused before its bumps become features."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from metrology_core.errors import DataError
+
+if TYPE_CHECKING:
+    from wafer.contours.grey import GreyNoise
+
+_VISIBLE = 1.5  # standard deviation of the smoothed image over that of smoothed noise: 1 for noise alone
+_FAR = 6.0  # standard deviations of smoothed noise that it does not reach in an image: two in 1e9 pixels lie beyond
+_LEAST_FAR = 60  # px beyond it: a single small feature in a large image; a hot pixel lifts fewer
+
+
+def smoothed(image: np.ndarray, sigma: float) -> np.ndarray:
+    """The image without pixel noise and without its slow background."""
+    from scipy import ndimage
+
+    ground = ndimage.gaussian_filter(image, 0.2 * min(image.shape), mode="nearest")
+    smooth: np.ndarray = ndimage.gaussian_filter(image, sigma, mode="nearest") - ground
+    return smooth
+
+
+def refuse_noise(image: np.ndarray, noise: GreyNoise, sigma: float) -> None:
+    """`DataError` where the image, smoothed as for the search, varies no more than smoothed noise does.
+
+    White noise of variance v keeps v / (4 pi sigma^2) under a Gaussian of standard deviation sigma; neighbours in a row
+    that are correlated by r keep (1 + r) / (1 - r) times as much. One small feature hardly changes the spread of a
+    large image: pixels that noise cannot reach count as seen, too.
+    """
+    smooth = smoothed(image, sigma)
+    spread = float(np.std(smooth))
+    r = min(max(noise.correlation, 0.0), 0.9)
+    pixel = math.sqrt(float(np.mean(noise.variance(image))))
+    expected = pixel * math.sqrt((1.0 + r) / (1.0 - r)) / (2.0 * sigma * math.sqrt(math.pi))
+    if spread > _VISIBLE * expected:
+        return
+    if np.count_nonzero(np.abs(smooth - np.median(smooth)) > _FAR * expected) < _LEAST_FAR or not expected > 0.0:
+        raise DataError(
+            "the image shows nothing but noise",
+            expected=f"after smoothing by {sigma:g} px, a spread above {_VISIBLE:g} times that of noise",
+            got=f"{spread:.3g} grey levels where noise gives {expected:.3g}",
+            remedy="check focus, position and dose; take the image again",
+        )
