@@ -1,0 +1,124 @@
+"""What the steps for SEM images share: the image as the recipe states it, measurements with verdicts, the result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from metrology_core import flags as _flags
+from metrology_core.characteristics import get as get_characteristic
+from metrology_core.conformity import decide
+from metrology_core.measurement import Measurement
+from pipelines.recipe.convert import calibration_flags, decision_rule, tolerance
+from pipelines.record import StepResult
+from pipelines.steps.common import acquisition_of, digests, result_unit, single_input, under_calibration
+
+if TYPE_CHECKING:
+    from metrology_core.data import Image
+    from metrology_core.instrument import Instrument
+    from pipelines.plan import Task
+    from pipelines.recipe import Recipe
+    from pipelines.recipe.models import SemCharacteristicSpec, SemContactsMeasure, SemContoursMeasure, SemLinesMeasure
+    from wafer.contacts import ContactResult
+    from wafer.contours.evaluate import ContourResult
+    from wafer.lines.evaluate import SemLineResult
+
+    Found = SemLineResult | ContactResult | ContourResult
+    Measure = SemLinesMeasure | SemContactsMeasure | SemContoursMeasure
+
+UNIT = "nm"  # in which images are measured; results are converted to the unit of the recipe
+
+
+def image_of(measure: Measure, task: Task, root: Path) -> Image:
+    """The image of a task with the pixel size of the recipe; raises `ReaderError`."""
+    from wafer.readers import read_image
+
+    pixel = (measure.pixel.x.to(UNIT), measure.pixel.y.to(UNIT))
+    relative = None if measure.pixel.u_relative is None else measure.pixel.u_relative.to("1")
+    return read_image(
+        single_input(task, root),
+        pixel=pixel,
+        pixel_u=None if relative is None else (relative * pixel[0], relative * pixel[1]),
+        unit=UNIT,
+        root=root,
+        acquisition=acquisition_of(task),
+    )
+
+
+def step_result(
+    recipe: Recipe,
+    task: Task,
+    image: Image,
+    declared: Instrument | None,
+    found: Found,
+    views: Sequence[Mapping[str, Any]],
+    arrays: Mapping[str, Any],
+) -> StepResult:
+    """Everything that the recipe asked for, decided, under the state of the calibration."""
+    inputs = digests(task)
+    rows = tuple(measurement_of(spec, found, recipe, inputs) for spec in recipe.measure.characteristics)  # type: ignore[arg-type]
+    calibration = calibration_flags(recipe, task.acquisition.get("time"))
+    return StepResult(
+        measurements=under_calibration(rows, calibration),
+        features=(),
+        views=tuple(views),
+        arrays=dict(arrays),
+        flags=_flags.merge(found.flags, calibration),
+        acquisition=image.acquisition.to_dict(),
+        datum_system=None,
+        instrument=None if declared is None else declared.to_dict(),
+        readers={task.inputs[0].path: image.source.reader} if image.source is not None else {},
+    )
+
+
+def measurement_of(
+    spec: SemCharacteristicSpec,
+    found: Found,
+    recipe: Recipe,
+    inputs: tuple[str, ...],
+) -> Measurement:
+    """What a recipe asked for, from the result of an image: value, decision, flags; not evaluated with its reason."""
+    row = get_characteristic(spec.characteristic)
+    unit = result_unit(spec, "1" if row.dimension == "ratio" else found.unit)
+    nominal = None if spec.nominal is None else spec.nominal.to(unit)
+    limits = tolerance(spec, unit)
+    value = found.measurements.get(row.id)
+    if value is None:
+        reason = found.missing.get(row.id, "the image does not give it")
+        return Measurement(
+            spec.name,
+            row.id,
+            row.title,
+            unit,
+            None,
+            nominal,
+            limits,
+            None,
+            f"not evaluated: {reason}",
+            ("not_evaluated",),
+            inputs,
+            {"reason": reason},
+        )
+    measured = value.to(unit)
+    flags = measured.flags
+    decision = None
+    if limits is not None:
+        provisional = recipe.instrument is None or "repeatability_only" in flags
+        decision = decide(measured, limits, decision_rule(recipe.decision), provisional=provisional)
+        if provisional:
+            flags = _flags.merge(flags, ["provisional_verdict"])
+    return Measurement(
+        spec.name,
+        row.id,
+        row.title,
+        unit,
+        measured,
+        nominal,
+        limits,
+        decision,
+        found.methods.get(row.id, row.words),
+        flags,
+        inputs,
+        {},
+    )
