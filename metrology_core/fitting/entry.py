@@ -142,6 +142,10 @@ def fit(
         part = xyz if used is None else np.ascontiguousarray(xyz[used])
         load = all_weights if used is None or not all_weights.size else np.ascontiguousarray(all_weights[used])
         answer = rescued(row, part, load, held, answer, searched=first is None)
+    if first is None and answer.outcome == "converged" and not all_weights.size and _rough(row, answer, m):
+        from metrology_core.fitting.rescue import beside_strays
+
+        answer = beside_strays(row, xyz if used is None else np.ascontiguousarray(xyz[used]), held, answer)
     evidence = None
     if answer.outcome in ("converged", "not_converged"):
         pose = canonical_frame(row, answer.pose)
@@ -178,6 +182,12 @@ def fit(
             settings,
         )
     return _finish(row, criterion, given, n, m, n_free, answer, evidence, material, notes, settings)
+
+
+def _rough(row: Row, answer: Answer, m: int) -> bool:
+    """Whether residuals are above a hundredth of the extent: no workpiece, or a few strays beside a sound one."""
+    p = layout.N_PARAMETERS[row.kind]
+    return float(answer.sums[p * (p + 1) - p * (p - 1) // 2]) > 1e-4 * m
 
 
 def _streamed(

@@ -30,6 +30,8 @@ _REFINED = 80  # candidates that come back from it
 _PATIENT = 10  # of those, the different ones that are solved to the end
 _SAMPLE = 400  # points on which they compete
 _FINISHED = 100_000  # points up to which second derivatives are taken: the rows of all points are in memory then
+_FAR = 3.0  # median distances from the middle beyond which a point is a stray: a line of equal spacing reaches 2
+_MOST = 0.9  # share of the points that must be near
 _SAME = 0.05  # relative difference of costs and sizes below which two candidates are one
 
 
@@ -40,6 +42,30 @@ def rescued(
     if searched and due(row, answer, len(xyz)):
         answer = again(row, xyz, weights, held, answer)
     return finish(row, xyz, weights, answer) if answer.outcome == "not_converged" else answer
+
+
+def beside_strays(row: Row, xyz: np.ndarray, held: dict[str, Any], answer: Answer) -> Answer:
+    """This answer, or a lower minimum that a few points far from all others have hidden from the search.
+
+    Candidates come from samples of the points; where some lie far away, those with such a point in them can win the
+    first passes. So the points without them are fitted first, and all points from there: the criterion still counts
+    every point.
+    """
+    n, none = len(xyz), np.empty(0)
+    distance = np.linalg.norm(xyz - np.median(xyz, axis=0), axis=1)
+    near = distance <= _FAR * float(np.median(distance))
+    kept = int(np.count_nonzero(near))
+    if kept == n or kept < _MOST * n:
+        return answer
+    inner = least_squares(row, np.ascontiguousarray(xyz[near]), none, held, None)
+    if inner.outcome != "converged":
+        return answer
+    feature = feature_of(row, canonical_pose(row, inner.pose)[0], inner.centre, inner.scale)
+    trial = least_squares(row, xyz, none, held, feature)
+    if not _better(row, trial, answer):
+        return answer
+    trial.rivals = answer.rivals
+    return trial
 
 
 def due(row: Row, answer: Answer, n: int) -> bool:
@@ -262,4 +288,4 @@ def _proved(row: Row, xyz: np.ndarray, weights: np.ndarray, first: Answer, featu
     )  # fmt: skip
 
 
-__all__ = ["rescued"]
+__all__ = ["beside_strays", "rescued"]

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from metrology_core import blocks, fit
+from metrology_core.features import Cone, Cylinder, Feature, Sphere
 from metrology_core.fitting import search, solver
 from metrology_core.fitting.table import find
 from metrology_core.kernels import layout
@@ -134,3 +135,28 @@ def test_an_error_in_a_shared_range_reaches_the_caller() -> None:
 
     with blocks.threads(3), pytest.raises(RuntimeError, match="last range"):
         blocks.run_blocks(work, 16, shares=2)
+
+
+@pytest.mark.parametrize("kind", ["cylinder", "sphere", "cone"])
+@pytest.mark.parametrize("seed", range(6))
+def test_a_few_strays_do_not_hide_the_minimum(kind: str, seed: int) -> None:
+    """One point in a thousand 87 mm away: every point counts, yet the search ends no higher than from the truth."""
+    rng = np.random.default_rng(seed)
+    t, z = rng.uniform(0.0, 2.0 * np.pi, 1000), rng.uniform(0.0, 30.0, 1000)
+    if kind == "sphere":
+        points = rng.standard_normal((1000, 3))
+        points *= 10.0 / np.linalg.norm(points, axis=1)[:, None]
+        truth: Feature = Sphere(center=(0, 0, 0), radius=10.0)
+    else:
+        slope = 0.2 if kind == "cone" else 0.0
+        r = 10.0 + slope * z
+        points = np.column_stack((r * np.cos(t), r * np.sin(t), z))
+        truth = (
+            Cone(point=(0, 0, 0), axis=(0, 0, 1), radius=10.0, half_angle=float(np.arctan(slope)))
+            if slope
+            else Cylinder(point=(0, 0, 0), axis=(0, 0, 1), radius=10.0)
+        )
+    points = points + rng.normal(0.0, 0.003, points.shape)
+    points[0] += 50.0
+    found, known = fit(points, kind, unit="mm"), fit(points, kind, unit="mm", start=truth)
+    assert found.status != "converged" or found.rms <= known.rms * (1.0 + 1e-9)
