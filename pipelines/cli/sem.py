@@ -99,7 +99,7 @@ def lines(
         with compile_notice(session.remark):
             result = measure_frames(stack, settings)
     else:
-        data = read_image(image, pixel=size, pixel_u=spread, unit=unit)
+        data = read_image(image, pixel=size, pixel_u=spread, unit=unit, measured_rows=row_range(rows))
         with compile_notice(session.remark):
             result = measure_sem_lines(data, settings)
     if picture is not None:

@@ -42,6 +42,7 @@ def image_of(measure: Measure, task: Task, root: Path) -> Image:
         pixel_u=None if relative is None else (relative * pixel[0], relative * pixel[1]),
         unit=UNIT,
         root=root,
+        measured_rows=None if measure.rows is None else (measure.rows[0], measure.rows[1]),
         acquisition=acquisition_of(task),
     )
 

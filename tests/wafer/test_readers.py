@@ -255,3 +255,17 @@ def test_other_hostile_inputs(tmp_path: Path) -> None:
         read_image(tmp_path / "a.tif", pixel=-1.0)
     with pytest.raises(ParameterError, match="pixel_u"):
         read_image(tmp_path / "a.tif", pixel_u=0.1)
+
+
+def test_coloured_marks_outside_the_measured_rows_do_not_matter(tmp_path: Path) -> None:
+    from PIL import Image as Pillow
+
+    colour = np.repeat(PIXELS[:, :, None], 3, axis=2).copy()
+    colour[-2:, :, 0] ^= 1  # a mark in the last two rows
+    Pillow.fromarray(colour).save(tmp_path / "c.png")
+    with pytest.raises(ReaderError, match="in colour"):
+        read_image(tmp_path / "c.png", pixel=1.0)
+    with pytest.raises(ReaderError, match=f"row {len(PIXELS) - 2}"):
+        read_image(tmp_path / "c.png", pixel=1.0, measured_rows=(1, len(PIXELS) - 1))
+    image = read_image(tmp_path / "c.png", pixel=1.0, measured_rows=(0, len(PIXELS) - 2))
+    assert image.pixels.shape == PIXELS.shape and "grey_from_colour" in image.flags

@@ -28,6 +28,7 @@ def read_image(
     root: str | Path | None = None,
     rows: tuple[int, int] | None = None,
     columns: tuple[int, int] | None = None,
+    measured_rows: tuple[int, int] | None = None,
     page: int | None = None,
     dataset: str | None = None,
     acquisition: Acquisition | None = None,
@@ -45,7 +46,8 @@ def read_image(
     (Hitachi, JEOL) gives the pixel size where the image does not. ``root``: `Source.path`
     is relative to it, else the bare name.
 
-    Colour images with equal channels (in the region) are read as grey with flag ``grey_from_colour``; others raise.
+    Colour images with equal channels (in the region, or in its ``measured_rows`` where only these will be measured) are
+    read as grey with flag ``grey_from_colour``; others raise.
     Raises `ReaderError` with path and place for unreadable files, `ParameterError` for wrong arguments.
     """
     stated = _pair(pixel, "pixel", positive=True)
@@ -60,7 +62,7 @@ def read_image(
     else:
         decoded, reader = _decode(data, name, page)
     pixels = _region(decoded.pixels, rows, columns, name)
-    pixels, colour_flags = _grey(pixels, name)
+    pixels, colour_flags = _grey(pixels, name, measured_rows)
     ny, nx = pixels.shape
     if min(ny, nx) < 2:
         raise ReaderError(
@@ -251,16 +253,17 @@ def _region(pixels: np.ndarray, rows: tuple[int, int] | None, columns: tuple[int
     return pixels[r0:r1, c0:c1]
 
 
-def _grey(pixels: np.ndarray, name: str) -> tuple[np.ndarray, list[str]]:
+def _grey(pixels: np.ndarray, name: str, measured: tuple[int, int] | None) -> tuple[np.ndarray, list[str]]:
     if pixels.ndim == 2:
         return pixels, []
     if pixels.shape[2] == 1:
         return pixels[:, :, 0], []
     colour = pixels[:, :, :3] if pixels.shape[2] >= 3 else pixels[:, :, :1]
     first = colour[:, :, :1]
-    if not np.array_equal(colour, np.broadcast_to(first, colour.shape)):
-        differing = np.any(colour != first, axis=2)
-        y, x = (int(v) for v in np.argwhere(differing)[0])
+    start, end = measured or (0, len(colour))
+    if not np.array_equal(colour[start:end], np.broadcast_to(first, colour.shape)[start:end]):
+        differing = np.any(colour[start:end] != first[start:end], axis=2)
+        y, x = (int(v) for v in np.argwhere(differing)[0] + (start, 0))
         raise ReaderError(
             "the image is in colour",
             path=name,
