@@ -77,7 +77,7 @@ def closed_contours(
         variance = np.diag(functionals(image, found, noise, rows))
         for k, c in enumerate(chosen):
             row = table[c]
-            row["area_u"] = math.sqrt(max(0.0, float(variance[k])))
+            row["area_u"] = math.sqrt(max(float(variance[k]), 0.0))  # NaN stays NaN
             row["diameter_area_u"] = row["area_u"] / (math.pi * row["diameter_area"]) * 2.0
     name = "sem.contour_diameter_area"
     features = [table[c] for c in whole if table[c]["feature"]]

@@ -163,7 +163,7 @@ class _Linear:
 
     def place_u(self, motion: np.ndarray) -> float:
         """Standard uncertainty by the scatter that the place of the design rests on."""
-        return math.sqrt(max(0.0, float(motion[:4] @ self.sampling[:4, :4] @ motion[:4])))
+        return math.sqrt(max(float(motion[:4] @ self.sampling[:4, :4] @ motion[:4]), 0.0))  # NaN stays NaN
 
     def scale(self, direct: np.ndarray, motion: np.ndarray) -> tuple[float, float]:
         """Change per relative change of the pixel size in x and y: ``direct`` (2,) and through the place."""

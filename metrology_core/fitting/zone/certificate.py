@@ -57,13 +57,13 @@ def certify(
     gradient = np.abs((rows * (lam * signs)) @ np.ones(k)).max(initial=0.0)
     stationarity = float(gradient / max(float(np.abs(rows).max(initial=0.0)), 1e-300))
     if problem.law == 1:  # the direction from the axis to a contact is known to rounding over its length
-        stationarity = max(0.0, stationarity - 16.0 * _EPS * answer.reference / max(abs(answer.h), 1e-300))
+        stationarity = max(stationarity - 16.0 * _EPS * answer.reference / max(abs(answer.h), 1e-300), 0.0)
     distance = np.empty(k)
     kernels.all_distances(problem.row.kind, problem.law, touch, np.zeros(3), 1.0, answer.pose, distance)
     scatter = float(np.ptp(signs * distance))
     zone = max(abs(answer.high - answer.low), abs(answer.h), 1e-300)
-    scatter = max(0.0, scatter - 8.0 * _EPS * answer.reference) / zone
-    negative = max(0.0, -float(lam.min()))
+    scatter = max(scatter - 8.0 * _EPS * answer.reference, 0.0) / zone
+    negative = max(-float(lam.min()), 0.0)
     hess = np.empty((nf, nf))
     kernels.lagrangian_hessian(
         problem.row.kind, problem.law, touch, k, signs, lam, answer.pose, centroid, problem.columns, nf,
