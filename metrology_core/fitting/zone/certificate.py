@@ -78,7 +78,8 @@ def certify(
             unique = bool(kernels.least_push(np.ascontiguousarray(pressing.T @ free.T)) > 1e-9)
             unique = unique or _curved_by_all(problem, answer, centroid, points, sides, pressing)
     response = _response(problem, answer, rows, hess, normals, vertex=curvature is None)
-    return Certificate(max(stationarity, scatter, negative), curvature, unique, response)
+    # numpy, because Python's max drops what is not a number
+    return Certificate(float(np.max((stationarity, scatter, negative))), curvature, unique, response)
 
 
 def _rows(problem: ZoneProblem, touch: np.ndarray, pose: np.ndarray) -> np.ndarray:
