@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
+from metrology_core._lazy import load
 from metrology_core._version import __version__
 
 if TYPE_CHECKING:
@@ -92,12 +92,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    home = _HOME_OF.get(name)
-    if home is None:
-        raise AttributeError(f"module 'metrology_core' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"metrology_core.{home}"), name)
-    globals()[name] = value  # the second look costs nothing
-    return value
+    return load(__name__, _HOME_OF, name)
 
 
 def __dir__() -> list[str]:

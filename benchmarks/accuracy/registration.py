@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 import metrology_core.features as features
-from benchmarks.common import print_environment
+from benchmarks.common import REPOSITORY, print_environment
 from metrology_core.blocks import threads
 from metrology_core.data import Rigid
 from pointcloud.nominal.tree import SurfaceTree
@@ -37,7 +37,7 @@ from pointcloud.registration.uncertainty import chi_square
 from tests.pointcloud.registration import parts_for_tests as parts
 
 NOISE = 5e-3  # mm
-DATA = Path(os.environ.get("ABBE_DATA", "data"))
+DATA = Path(os.environ.get("ABBE_DATA") or REPOSITORY.parent / "shared" / "data")
 
 
 @cache

@@ -5,8 +5,9 @@ Everything loads when first used; the names below are the public ones.
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
+
+from metrology_core._lazy import load
 
 if TYPE_CHECKING:
     from metrology_core.uncertainty.calibrated import Assessment, artefact_ratio, assess
@@ -187,12 +188,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    home = _HOME_OF.get(name)
-    if home is None:
-        raise AttributeError(f"module 'metrology_core.uncertainty' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"metrology_core.uncertainty.{home}"), name)
-    globals()[name] = value
-    return value
+    return load(__name__, _HOME_OF, name)
 
 
 def __dir__() -> list[str]:

@@ -7,8 +7,9 @@ measurement on simulated data. Everything loads when first used.
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
+
+from metrology_core._lazy import load
 
 if TYPE_CHECKING:
     from metrology_core.virtual.acceptance import LengthTest, ProbingTest, length_test, probing_test
@@ -62,12 +63,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    home = _HOME_OF.get(name)
-    if home is None:
-        raise AttributeError(f"module 'metrology_core.virtual' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"metrology_core.virtual.{home}"), name)
-    globals()[name] = value
-    return value
+    return load(__name__, _HOME_OF, name)
 
 
 def __dir__() -> list[str]:

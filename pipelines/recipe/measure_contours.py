@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
-from pydantic_core import PydanticCustomError
 
 from pipelines.recipe.amounts import Length, LengthUnit, PositiveLength, Ratio
 from pipelines.recipe.base import Name, Strict, relative_path
-from pipelines.recipe.measure_sem import PixelSpec, SemCharacteristicSpec
+from pipelines.recipe.measure_sem import PixelSpec, SemCharacteristicSpec, check_level, check_rows
 
 
 class ContourCharacteristicSpec(SemCharacteristicSpec):
@@ -50,18 +49,9 @@ class SemContoursMeasure(Strict):
     design: DesignSpec | None = None
     characteristics: list[ContourCharacteristicSpec] = Field(min_length=1)
 
-    @field_validator("rows")
-    @classmethod
-    def _rows(cls, value: list[int] | None) -> list[int] | None:
-        if value is not None and not 0 <= value[0] < value[1]:
-            raise PydanticCustomError("out_of_range", "rows are [first, end], with 0 <= first < end")
-        return value
+    _rows = field_validator("rows")(staticmethod(check_rows))
 
     @model_validator(mode="after")
     def _level(self) -> SemContoursMeasure:
-        if self.level is not None:
-            if self.criterion != "threshold":
-                raise PydanticCustomError("contradiction", "'level' belongs to criterion threshold", {"key": "level"})
-            if not 0.05 <= self.level.to("1") <= 0.95:
-                raise PydanticCustomError("out_of_range", "the level lies between 5 % and 95 %", {"key": "level"})
+        check_level(self.level, self.criterion, "threshold")
         return self

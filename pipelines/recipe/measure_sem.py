@@ -38,6 +38,23 @@ def _area(value: list[int] | None) -> list[int] | None:
     return value
 
 
+def check_rows(value: list[int] | None) -> list[int] | None:
+    if value is not None and not 0 <= value[0] < value[1]:
+        raise PydanticCustomError("out_of_range", "rows are [first, end], with 0 <= first < end")
+    return value
+
+
+def check_level(level: Ratio | None, criterion: str, *criteria: str) -> None:
+    """A level belongs to some criteria only, and lies well between the plateaus."""
+    if level is None:
+        return
+    if criterion not in criteria:
+        words = ("criterion " if len(criteria) == 1 else "criteria ") + " and ".join(criteria)
+        raise PydanticCustomError("contradiction", "'level' belongs to {words}", {"key": "level", "words": words})
+    if not 0.05 <= level.to("1") <= 0.95:
+        raise PydanticCustomError("out_of_range", "the level lies between 5 % and 95 %", {"key": "level"})
+
+
 class SemLinesMeasure(Strict):
     """Measure lines and spaces in an SEM image."""
 
@@ -51,22 +68,11 @@ class SemLinesMeasure(Strict):
     orientation: Literal["vertical", "horizontal"] = "vertical"
     characteristics: list[SemCharacteristicSpec] = Field(min_length=1)
 
-    @field_validator("rows")
-    @classmethod
-    def _rows(cls, value: list[int] | None) -> list[int] | None:
-        if value is not None and not 0 <= value[0] < value[1]:
-            raise PydanticCustomError("out_of_range", "rows are [first, end], with 0 <= first < end")
-        return value
+    _rows = field_validator("rows")(staticmethod(check_rows))
 
     @model_validator(mode="after")
     def _level(self) -> SemLinesMeasure:
-        if self.level is not None:
-            if self.criterion not in ("threshold", "model"):
-                raise PydanticCustomError(
-                    "contradiction", "'level' belongs to criteria threshold and model", {"key": "level"}
-                )
-            if not 0.05 <= self.level.to("1") <= 0.95:
-                raise PydanticCustomError("out_of_range", "the level lies between 5 % and 95 %", {"key": "level"})
+        check_level(self.level, self.criterion, "threshold", "model")
         return self
 
 
@@ -89,9 +95,5 @@ class SemContactsMeasure(Strict):
 
     @model_validator(mode="after")
     def _level(self) -> SemContactsMeasure:
-        if self.level is not None:
-            if self.criterion != "threshold":
-                raise PydanticCustomError("contradiction", "'level' belongs to criterion threshold", {"key": "level"})
-            if not 0.05 <= self.level.to("1") <= 0.95:
-                raise PydanticCustomError("out_of_range", "the level lies between 5 % and 95 %", {"key": "level"})
+        check_level(self.level, self.criterion, "threshold")
         return self

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from wafer.simulate.disturb import charged, distorted
 from wafer.simulate.sem import SemModel, simulate_lines
 from wafer.simulate.wafers import CdSignature, WaferLots, wafer_images, wafer_table
 
-DATA = Path(os.environ.get("ABBE_DATA", "nowhere")) / "wafer" / "waferscope_kla_f5"
+FILMS = Path("wafer") / "waferscope_kla_f5"
 
 BLOCK = """Cassette: ,x,,,
 WAFER ID,Slot01,,,
@@ -96,11 +95,10 @@ def test_bad_film_files(tmp_path: Path, text: str, words: str) -> None:
 
 
 @pytest.mark.real_data
-@pytest.mark.skipif(not DATA.is_dir(), reason="the film maps are not here")
 @pytest.mark.parametrize(("name", "least"), [("pre.csv", 8), ("post.csv", 8), ("native_oxide.csv", 20)])
-def test_real_files_reproduce_their_summaries(name: str, least: int) -> None:
+def test_real_files_reproduce_their_summaries(data_root: Path, name: str, least: int) -> None:
     """Every figure that the tool printed, from its sites, to the rounding of both."""
-    maps = read_film_maps(DATA / name, unit="angstrom")
+    maps = read_film_maps(data_root / FILMS / name, unit="angstrom")
     assert len(maps) >= least
     checked = 0
     for found in maps:
@@ -110,10 +108,9 @@ def test_real_files_reproduce_their_summaries(name: str, least: int) -> None:
 
 
 @pytest.mark.real_data
-@pytest.mark.skipif(not DATA.is_dir(), reason="the film maps are not here")
-def test_real_collection() -> None:
+def test_real_collection(data_root: Path) -> None:
     """55 sites by 10 slots; mean and 3 sigma of the first slot as its provenance states them."""
-    maps = read_film_maps(DATA / "wafer_collection.csv", unit="angstrom")
+    maps = read_film_maps(data_root / FILMS / "wafer_collection.csv", unit="angstrom")
     assert len(maps) == 10 and {m.x.size for m in maps} == {55}
     first = maps[0].summary()
     assert first.mean == pytest.approx(5624.9, abs=0.05) and first.sd3 == pytest.approx(261.3, abs=0.05)
