@@ -104,8 +104,38 @@ def least_absolute(model: Model, start: Any) -> Solution:
     ref = reference(model, start)
     if float(_lengths(rows.c).max()) <= 16.0 * EPS * ref:
         return Solution(start, "exact", 0.0, 0.0, 0, 0.0)
-    state, active, count = _one_row(model, start, w) if len(rows.c) == 1 else _two_rows(model, start, w)
+    if len(rows.c) == 1:
+        state, active, count = _one_row(model, start, w)
+    elif float(np.abs(rows.c[1]).max()) <= 16.0 * EPS * ref:
+        state, active, count = _one_row(_InPlane(model, rows.j[0]), start, w)
+    else:
+        state, active, count = _two_rows(model, start, w)
     return _polish(model, state, active, w, count)
+
+
+class _InPlane:
+    """A curve in space whose points lie in its plane: the sum of distances is least for the curve of that plane, since
+    every other plane lengthens them all. Its vertices are those of one residual per point; smoothing, which looks for
+    points where both residuals vanish, would find the second to vanish everywhere.
+    """
+
+    def __init__(self, model: Model, slopes: np.ndarray) -> None:
+        """slopes (n, p): of the residuals in the plane, by which the motions out of it are told."""
+        self.model = model
+        largest = np.abs(slopes).max(axis=0)
+        self.free = np.flatnonzero(largest > 1e-9 * largest.max())
+        self.size = len(self.free)
+
+    def rows(self, state: Any) -> Any:
+        """The residuals in the plane and their slopes by the motions in it."""
+        rows = self.model.rows(state)
+        return type(rows)(rows.c[:1], rows.d[:1], rows.j[:1, :, self.free])
+
+    def move(self, state: Any, step: np.ndarray) -> Any:
+        """The curve after a motion in its plane."""
+        whole = np.zeros(self.model.size)
+        whole[self.free] = step
+        return self.model.move(state, whole)
 
 
 def _merge(rows: Any, w: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -120,7 +150,7 @@ def _merge(rows: Any, w: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray
     return rows.c[0][first], rows.j[0][first], joined, first
 
 
-def _one_row(model: Model, start: Any, w: np.ndarray) -> tuple[Any, np.ndarray, int]:
+def _one_row(model: Model | _InPlane, start: Any, w: np.ndarray) -> tuple[Any, np.ndarray, int]:
     state = start
     basis: list[int] = []
     names = np.empty(0, np.int64)
