@@ -129,6 +129,14 @@ CASES: list[tuple[str, str, str, str, str]] = [
     ("rule: iso14253-1", "rule: simple_acceptance", "recipe/contradiction", "simple_acceptance", "simple_acceptance"),
     ("points_are: ball_centre", "points_are: surface", "recipe/contradiction", "tip_radius:", "ball_centre"),
     ("feature: points,", "feature: points, material: inside,", "recipe/contradiction", "{name: tip", "not fitted"),
+    ("0, 1]}", "0, 1], criterion: least_absolute}", "recipe/bad-value", "least_absolute", "least_squares_outside"),
+    (
+        "0, 1]}",
+        "0, 1], criterion: least_squares_outside}",
+        "recipe/bad-value",
+        "least_squares_out",
+        "inside or outside",
+    ),
     ("0, 1]}", "0, 1], fixed: [direction]}", "recipe/contradiction", "[direction", "circle only"),
     ("feature: plane,", "feature: cone,", "recipe/contradiction", "[0, 0, 1]", "widens"),
     ("feature: plane,", "feature: sphere,", "recipe/contradiction", "[0, 0, 1]", "no direction"),
@@ -174,6 +182,12 @@ CASES: list[tuple[str, str, str, str, str]] = [
 
 def test_the_base_recipe_is_sound() -> None:
     assert parse_recipe(BASE).recipe.name == "ring"
+
+
+def test_a_datum_may_be_associated_from_outside_the_material() -> None:
+    criterion = "criterion: least_squares_outside, material: inside"
+    recipe = parse_recipe(BASE.replace("0, 1]}", f"0, 1], {criterion}}}", 1)).recipe
+    assert [f.criterion for f in recipe.measure.features if f.feature == "plane"] == ["least_squares_outside"]
 
 
 @pytest.mark.parametrize(
