@@ -1,7 +1,8 @@
 """The one door to Numba: the `kernel` decorator and its on-disk cache.
 
 Kernels are plain functions compiled lazily with ``nogil``, NumPy's error model and no fast-math: without
-reassociation or contraction the same source gives the same bits on every IEEE-754 machine, which records rely on.
+reassociation or contraction that the source does not ask for (`kernels.vectors` asks for fused products and sums), it
+gives the same bits on every IEEE-754 machine, which records rely on.
 
 Cache: machine code is kept per user in a folder named after the package version, Python, Numba and the processor, in
 files named after the digest of the kernel's source and of all kernel sources it imports. A changed callee in another
