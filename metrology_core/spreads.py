@@ -14,6 +14,7 @@ A distribution is given as equally probable quantiles, in rising order: it needs
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Collection
 
@@ -30,20 +31,45 @@ def _levels() -> np.ndarray:
     return (np.arange(COUNT) + 0.5) / COUNT
 
 
+# Inverse distributions cost 0.2 us a level, and all images of a lot ask for the same few.
+@functools.lru_cache(maxsize=64)
+def _chi_square(dof: float) -> np.ndarray:
+    from scipy.special import chdtri
+
+    return _kept(chdtri(dof, _levels()))
+
+
+@functools.lru_cache(maxsize=64)
+def _student(dof: float) -> np.ndarray:
+    from scipy.special import stdtrit
+
+    return _kept(stdtrit(dof, _levels()))
+
+
+@functools.lru_cache(maxsize=1)
+def _scattered_normal() -> np.ndarray:
+    from scipy.special import ndtri
+
+    return _kept(ndtri(_levels())[np.argsort((np.arange(COUNT) * _GOLDEN) % 1.0)])
+
+
+def _kept(values: np.ndarray) -> np.ndarray:
+    values.setflags(write=False)
+    return values
+
+
 def chi_square_spread(variance: float, dof: float, noise: float = 0.0) -> np.ndarray:
     """Quantiles of a true standard deviation, shape (COUNT,).
 
     ``variance``: estimated from normal values with ``dof`` degrees of freedom; ``noise``: the known variance within it
     that does not belong to the spread. Raises `ParameterError` for a negative variance or no degrees of freedom.
     """
-    from scipy.special import chdtri
-
     if not (variance >= 0.0 and noise >= 0.0 and dof > 0.0):
         raise ParameterError(
             "a spread needs variances that are not negative and degrees of freedom",
             got=f"variance {variance!r}, noise {noise!r}, dof {dof!r}",
         )
-    found: np.ndarray = np.sqrt(np.maximum(variance * dof / chdtri(dof, _levels()) - noise, 0.0))
+    found: np.ndarray = np.sqrt(np.maximum(variance * dof / _chi_square(dof) - noise, 0.0))
     return found
 
 
@@ -54,8 +80,6 @@ def mean_variance_spread(variance: float, u: float, dof: float, noise: float = 0
     taken as Student's t on its logarithm, with the relative uncertainty ``u / variance`` and ``dof`` of the scatter.
     Raises `ParameterError` as `chi_square_spread`.
     """
-    from scipy.special import stdtrit
-
     if not (variance >= 0.0 and noise >= 0.0 and dof > 0.0 and u >= 0.0):
         raise ParameterError(
             "a spread needs variances that are not negative and degrees of freedom",
@@ -63,7 +87,7 @@ def mean_variance_spread(variance: float, u: float, dof: float, noise: float = 0
         )
     if variance == 0.0:
         return np.zeros(COUNT)
-    power = np.clip(stdtrit(dof, _levels()) * u / variance, -300.0, 300.0)  # exp stays finite
+    power = np.clip(_student(dof) * u / variance, -300.0, 300.0)  # exp stays finite
     found: np.ndarray = np.sqrt(np.maximum(variance * np.exp(power) - noise, 0.0))
     return found
 
@@ -76,8 +100,5 @@ def with_spread(measured: Measured, quantiles: np.ndarray, held: Collection[str]
     """
     rest = math.hypot(*(part for key, part in measured.contributions.items() if key not in held))
     if rest > 0.0 and measured.value > 0.0:
-        from scipy.special import ndtri
-
-        order = np.argsort((np.arange(COUNT) * _GOLDEN) % 1.0)
-        quantiles = np.sort(quantiles * (1.0 + rest / measured.value * ndtri(_levels())[order]))
+        quantiles = np.sort(quantiles * (1.0 + rest / measured.value * _scattered_normal()))
     return dataclasses.replace(measured, samples=quantiles)
