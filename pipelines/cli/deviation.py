@@ -19,6 +19,7 @@ _METHODS = ("best-fit", "minimum-maximum", "tolerance-fit", "rps", "none")
 @click.argument("scan", type=click.Path(path_type=Path))
 @click.argument("nominal", type=click.Path(path_type=Path))
 @click.option("--unit", required=True, help="Unit of the scan, e.g. mm.")
+@click.option("--dataset", metavar="NAME", help="Of an HDF5 file with several: the dataset of the points.")
 @click.option("--nominal-unit", help="Unit of the nominal (default: that of the scan; CAD files state their own).")
 @click.option(
     "--align", "align", type=click.Choice(_METHODS), default="best-fit", show_default=True,
@@ -53,6 +54,7 @@ def deviation(
     scan: Path,
     nominal: Path,
     unit: str,
+    dataset: str | None,
     nominal_unit: str | None,
     align: str,
     loss: str,
@@ -77,6 +79,7 @@ def deviation(
 
     limit_threads()
     from metrology_core.errors import UsageError
+    from pipelines.execute.compiling import compile_notice
     from pipelines.run import run_recipe
     from pipelines.steps.surroundings import told
     from pipelines.store import RunFolder
@@ -92,11 +95,11 @@ def deviation(
         base = Path(scratch) if out is None else out
         base.mkdir(parents=True, exist_ok=True)
         recipe = _write_recipe(
-            base, scan, nominal, unit=unit, nominal_unit=nominal_unit or unit, align=align, loss=loss, targets=targets,
-            permission=permission, points_are=points_are, tip_radius=tip_radius, tolerance=tolerance,
+            base, scan, nominal, unit=unit, dataset=dataset, nominal_unit=nominal_unit or unit, align=align, loss=loss,
+            targets=targets, permission=permission, points_are=points_are, tip_radius=tip_radius, tolerance=tolerance,
             search_limit=search_limit, noise=noise, sections=sections, seed=seed,
         )  # fmt: skip
-        with told(session.remark):
+        with told(session.remark), compile_notice(session.remark):
             summary = run_recipe(
                 recipe, [scan], out=base / "run", data_root=scan.resolve().parent, report=out is not None,
                 remark=session.remark, resume=resume,
@@ -134,6 +137,8 @@ def _write_recipe(base: Path, scan: Path, nominal: Path, **given: Any) -> Path:
     if given["permission"]:
         align["permission"] = given["permission"]
     inputs: dict[str, Any] = {"files": ["*"], "unit": given["unit"], "points_are": given["points_are"]}
+    if given["dataset"]:
+        inputs["dataset"] = given["dataset"]
     if given["tip_radius"]:
         inputs["tip_radius"] = amount(given["tip_radius"])
     measure: dict[str, Any] = {

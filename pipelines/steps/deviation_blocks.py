@@ -50,7 +50,7 @@ def is_streamed(recipe: Recipe, task: Task, root: Path) -> bool:
     path = single_input(task, root)
     if recipe.inputs.format not in ("auto", "hdf5") or path.suffix.lower() not in SUFFIXES or not path.is_file():
         return False
-    with Hdf5Points(path, unit=recipe.inputs.unit) as source:
+    with Hdf5Points(path, recipe.inputs.dataset, unit=recipe.inputs.unit) as source:
         return source.n_points >= FROM
 
 
@@ -61,7 +61,7 @@ class Blocks:
         from pipelines.steps.features import thermal_state, tip_of
 
         spec = recipe.inputs
-        self.source = Hdf5Points(single_input(task, root), unit=spec.unit)
+        self.source = Hdf5Points(single_input(task, root), spec.dataset, unit=spec.unit)
         unit = self.source.unit
         flags = ("float32_source",) if self.source.is_single else ()
         self._head: dict[str, Any] = {

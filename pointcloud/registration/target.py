@@ -181,6 +181,9 @@ def surface_of(
     )
 
 
+_NEARLY = 0.3  # a sample this share farther than the nearest will do: far from all of them many are nearly nearest
+
+
 class SampleTarget:
     """Points of a surface with their normals, in place of it: for the first look at many poses, where the cost of a
     query must not depend on how far the points are away."""
@@ -191,10 +194,10 @@ class SampleTarget:
     def __init__(self, xyz: FloatArray, normals: FloatArray, spacing: float) -> None:
         from scipy.spatial import cKDTree
 
-        self._tree, self._xyz, self._normals, self._spacing = cKDTree(xyz), xyz, normals, spacing
+        self._tree, self._xyz, self._normals, self._spacing = cKDTree(xyz, 20), xyz, normals, spacing
 
     def feet(self, xyz: FloatArray, *, border: bool = False, normals: FloatArray | None = None) -> Feet:
-        far, index = self._tree.query(xyz)
+        far, index = self._tree.query(xyz, eps=_NEARLY)
         away = xyz - self._xyz[index]
         normal = self._normals[index]
         height = np.einsum("ij,ij->i", away, normal)

@@ -214,3 +214,18 @@ def test_a_large_mesh_is_thinned_for_the_eye() -> None:
     kept, triangles = thin_mesh(mesh_from_arrays(vertices, faces, unit="mm"), 20_000)
     assert 2_000 < len(triangles) <= 20_000 and triangles.max() < len(kept)
     assert np.ptp(kept, axis=0) == pytest.approx(np.ptp(vertices, axis=0), rel=0.02)  # a cell of the grid
+
+
+def test_a_file_with_several_datasets_needs_the_name_of_one(files: dict[str, Any], tmp_path: Path, capsys: Any) -> None:
+    h5py = pytest.importorskip("h5py")
+    xyz = np.loadtxt(files["folder"] / "placed.csv", delimiter=",", skiprows=1)
+    with h5py.File(tmp_path / "two.h5", "w") as file:
+        file["first"], file["second"] = xyz, xyz[::2]
+    where = [str(tmp_path / "two.h5"), str(files["folder"] / "body.obj"), "--unit", "mm", "--align", "none", "--json"]
+    assert main(["deviation", *where]) == 3
+    reason = json.loads(capsys.readouterr().out)["reason"]
+    assert "--dataset" in reason["remedy"] and "first, second" in json.dumps(reason)
+    assert main(["deviation", *where, "--dataset", "second"]) in (0, 1)
+    assert json.loads(capsys.readouterr().out)["counts"]["points"] == len(xyz) // 2
+    assert main(["fit", "sphere", where[0], "--unit", "mm", "--json", "--dataset", "first"]) == 0
+    assert json.loads(capsys.readouterr().out)["n_points"] == len(xyz)
