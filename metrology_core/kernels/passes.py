@@ -148,8 +148,8 @@ def feature_sums(kind, flat, weights, centre, scale, pose, first, last, work, ou
             weighted_line(place, count, scale, points, loads, centre, pose, sizes, totals)
     fill(out, 0, GRAM, 0.0)
     for t in range(FIRST_TERM[kind], FIRST_TERM[kind + 1]):
-        entry, row, a, b = TERMS[t, 0], TERMS[t, 1], TERMS[t, 2], TERMS[t, 3]
-        out[entry] += sum_lanes(totals, T_SUMS + row) * (factors[a] * factors[b])
+        entry, row, a, b, c = TERMS[t, 0], TERMS[t, 1], TERMS[t, 2], TERMS[t, 3], TERMS[t, 4]
+        out[entry] += sum_lanes(totals, T_SUMS + row) * (factors[a] * factors[b] * factors[c])
     out[S_DMIN], out[S_DMAX] = least_lane(totals, T_DMIN), most_lane(totals, T_DMAX)
     out[S_GMIN], out[S_GMAX] = least_lane(totals, T_GMIN), most_lane(totals, T_GMAX)
     out[S_REACH2], out[S_REACH2 + 1] = most_lane(totals, T_REACH2), 0.0

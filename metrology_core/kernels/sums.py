@@ -82,40 +82,62 @@ def _torus(m: Any, u: Any, v: Any, g: Any, r2: Any, size: Any) -> dict[str, Any]
     }  # fmt: skip
 
 
+Key = tuple[str, str]
+
+
 @dataclass(frozen=True)
 class Shape:
-    """Columns of the Jacobian and the residual by name ("1" for ones, "" for zeros); `factors`: what each is multiplied
-    by, a number or the index of a size; `same`: products that equal others."""
+    """Columns of the Jacobian and the residual by name ("1" for ones, "" for zeros), and what each is multiplied by.
+
+    `same`: sums that follow from others, as ((sum, factor), ...); none of them is a difference of large numbers.
+    `axial`: whether the extremes along the axis are wanted.
+    """
 
     formula: Any
     first: tuple[str, ...]
     factors: tuple[str, ...]
     second: tuple[str, ...] = ()
     second_factors: tuple[str, ...] = ()
-    same: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
+    same: dict[Key, tuple[tuple[Key, str], ...]] = field(default_factory=dict)
+    axial: bool = False
 
 
-_TURN = {("gx", "ny"): ("gy", "nx")}
+_TURN = {("gx", "ny"): ((("gy", "nx"), "+"),)}
 SHAPES = {
-    LINE: Shape(_line, ("1", "", "g", "", "u"), ("-",) * 4 + ("+",), ("", "1", "", "g", "v"), ("-",) * 4 + ("+",)),
+    LINE: Shape(
+        _line, ("1", "", "g", "", "u"), ("-",) * 4 + ("+",), ("", "1", "", "g", "v"), ("-",) * 4 + ("+",), axial=True
+    ),
     PLANE: Shape(_plane, ("1", "u", "v", "g"), ("-", "+", "+", "+")),
     CIRCLE: Shape(
         _circle, ("nx", "ny", "", "gx", "gy", "1", "d"), ("-",) * 6 + ("+",),
-        ("", "", "1", "u", "v", "", "g"), ("+", "+", "-", "+", "+", "+", "+"), _TURN,
+        ("", "", "1", "u", "v", "", "g"), ("+", "+", "-", "+", "+", "+", "+"),
+        {
+            **_TURN,  # u is (d + R) nx, v is (d + R) ny
+            ("1", "u"): ((("d", "nx"), "+"), (("1", "nx"), "R")),
+            ("1", "v"): ((("d", "ny"), "+"), (("1", "ny"), "R")),
+            ("g", "u"): ((("d", "gx"), "+"), (("1", "gx"), "R")),
+            ("g", "v"): ((("d", "gy"), "+"), (("1", "gy"), "R")),
+        },
     ),
     SPHERE: Shape(_sphere, ("nx", "ny", "nz", "1", "d"), ("-",) * 4 + ("+",)),
-    CYLINDER: Shape(_cylinder, ("nx", "ny", "gx", "gy", "1", "d"), ("-",) * 5 + ("+",), same=_TURN),
+    CYLINDER: Shape(_cylinder, ("nx", "ny", "gx", "gy", "1", "d"), ("-",) * 5 + ("+",), same=_TURN, axial=True),
     CONE: Shape(
         _cone, ("nx", "ny", "hx", "hy", "1", "k", "d"), ("-c", "-c", "-", "-", "-c", "-", "+"),
-        same={("hx", "ny"): ("hy", "nx")},
+        same={("hx", "ny"): ((("hy", "nx"), "+"),)}, axial=True,
     ),
     TORUS: Shape(
         _torus, ("ax", "ay", "b", "bx", "by", "a", "1", "d"), ("-", "-", "-", "R", "R", "-", "-", "+"),
-        same={("ay", "bx"): ("ax", "by"), ("ax", "b"): ("a", "bx"), ("ay", "b"): ("a", "by")},
+        same={
+            ("ay", "bx"): ((("ax", "by"), "+"),), ("ax", "b"): ((("a", "bx"), "+"),), ("ay", "b"): ((("a", "by"), "+"),),
+            # nx^2 + ny^2 is 1, and what it multiplies has one sign at each point
+            ("a", "a"): ((("ax", "ax"), "+"), (("ay", "ay"), "+")),
+            ("b", "b"): ((("bx", "bx"), "+"), (("by", "by"), "+")),
+            ("a", "b"): ((("ax", "bx"), "+"), (("ay", "by"), "+")),
+        },
     ),
 }  # fmt: skip
 
-# What columns are multiplied by, as indices into the factors of a pass: 1, -1, minus the cosine, the major radius.
+# What columns are multiplied by, as indices into the factors of a pass: 1, -1, minus the cosine, the first size.
 _FACTORS = {"+": 0, "-": 1, "-c": 2, "R": 3}
 N_SIZES_OF_PASS = 5
 # Rows of eight in the totals of a pass: extremes, then the sum of the weights, then the other sums.
@@ -126,9 +148,9 @@ def _packed(a: int, b: int, p: int) -> int:
     return a * (p + 1) - a * (a - 1) // 2 + (b - a)
 
 
-def _products(shape: Shape) -> tuple[list[tuple[str, str]], list[tuple[int, int, int, int]]]:
-    """The sums that are carried, the count first, and (packed entry, sum, factor, factor) of the normal equations."""
-    order: list[tuple[str, str]] = [("1", "1")]
+def _products(shape: Shape) -> tuple[list[Key], list[tuple[int, int, int, int, int]]]:
+    """The sums that are carried, the count first, and (packed entry, sum, three factors) of the normal equations."""
+    order: list[Key] = [("1", "1")]
     terms = []
     p = len(shape.first) - 1
     for names, factors in ((shape.first, shape.factors), (shape.second, shape.second_factors)):
@@ -138,10 +160,11 @@ def _products(shape: Shape) -> tuple[list[tuple[str, str]], list[tuple[int, int,
                 if not left or not right:
                     continue
                 key = (left, right) if left <= right else (right, left)
-                key = shape.same.get(key, key)
-                if key not in order:
-                    order.append(key)
-                terms.append((_packed(a, b, p), order.index(key), _FACTORS[factors[a]], _FACTORS[factors[b]]))
+                for part, factor in shape.same.get(key, ((key, "+"),)):
+                    if part not in order:
+                        order.append(part)
+                    words = (factors[a], factors[b], factor)
+                    terms.append((_packed(a, b, p), order.index(part), *(_FACTORS[word] for word in words)))
     return order, terms
 
 
@@ -167,7 +190,9 @@ def _prepare(shape: Shape, weighted: bool, m: Any, scale: Any, arrays: Any) -> A
         r2 = m.fma(v, v, u * u)
         values = shape.formula(m, u, v, g, r2, size)
         widened = (values["extreme"], values["extreme"], g, g, m.fma(g, g, r2))
-        for slot, value, relation in zip(extremes, widened, "<><>>", strict=True):
+        for k, (slot, value, relation) in enumerate(zip(extremes, widened, "<><>>", strict=True)):
+            if not shape.axial and k in (T_GMIN, T_GMAX):
+                continue
             slot.set(m.select(relation, value, slot.get(), value, slot.get()))
         load = m.load(weights, at) if weighted else None
         heavy = {name: value * load for name, value in values.items()} if weighted else values
