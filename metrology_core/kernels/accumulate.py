@@ -45,7 +45,7 @@ from metrology_core.kernels.layout import (
     SPHERE,
     TORUS,
 )
-from metrology_core.kernels.passes import WORK, end_of_run, feature_sums, least_lane, most_lane, sum_lanes
+from metrology_core.kernels.passes import end_of_run, feature_sums, least_lane, most_lane, sum_lanes, work_space
 from metrology_core.kernels.rows import (
     circle_rows,
     cone_rows,
@@ -56,7 +56,7 @@ from metrology_core.kernels.rows import (
     sphere_rows,
     torus_rows,
 )
-from metrology_core.kernels.sums import TOTALS, plain_box
+from metrology_core.kernels.sums import plain_box
 from metrology_core.kernels.vectors import WIDTH
 
 
@@ -170,7 +170,7 @@ def accumulate(kind, flat, weights, centre, scale, pose, start, stop, out):  # t
     `weights` holds one weight per point (1 / variance) or is empty. Residual extremes are of the unweighted residual.
     """
     n = flat.shape[0] // 3
-    work = np.empty(WORK)
+    work = work_space()
     for chunk in range(start, stop):
         first = chunk * CHUNK
         last = min(n, first + CHUNK)
@@ -223,9 +223,7 @@ def extremes(flat, start, stop, out):  # type: ignore[no-untyped-def]
     Where a chunk holds one, its extremes mean nothing: the caller drops the bad points and asks again.
     """
     n = flat.shape[0] // 3
-    work = np.empty(WORK)
-    totals = work[:TOTALS]
-    tail, load = work[TOTALS : TOTALS + 3 * WIDTH], work[TOTALS + 3 * WIDTH : TOTALS + 4 * WIDTH]
+    totals, tail, load = np.empty(7 * WIDTH), np.empty(3 * WIDTH), np.empty(WIDTH)
     nothing = np.empty(0)
     for chunk in range(start, stop):
         first = chunk * CHUNK
@@ -256,7 +254,7 @@ def moments(flat, weights, centre, scale, start, stop, out):  # type: ignore[no-
     """Weighted count, first and second moments of the centred, scaled points, per chunk (finite points only are
     given): the sums of a plane in the axes of the data."""
     n = flat.shape[0] // 3
-    work, sums = np.empty(WORK), np.empty(N_SUMS)
+    work, sums = work_space(), np.empty(N_SUMS)
     pose = np.zeros(14)
     pose[3] = pose[7] = pose[11] = 1.0
     for chunk in range(start, stop):

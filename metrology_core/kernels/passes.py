@@ -25,6 +25,7 @@ from metrology_core.kernels.layout import (
 )
 from metrology_core.kernels.sums import (
     FIRST_TERM,
+    SCRATCH,
     T_DMAX,
     T_DMIN,
     T_GMAX,
@@ -50,7 +51,14 @@ from metrology_core.kernels.sums import (
 )
 from metrology_core.kernels.vectors import WIDTH
 
-WORK = TOTALS + 6 * WIDTH  # scratch of a pass: totals, the last points and their weights, sizes, factors
+WORK = SCRATCH + 6 * WIDTH  # of a pass: totals and rows, the last points and their weights, sizes, factors
+
+
+@inner
+def work_space():  # type: ignore[no-untyped-def]
+    """WORK numbers that begin at a line of the cache: vectors across two lines take twice the time."""
+    work = np.empty(WORK + WIDTH)
+    return work[(-work.ctypes.data // 8) % WIDTH :]
 
 
 @inner
@@ -94,12 +102,12 @@ def end_of_run(flat, weights, first, last, tail, load):  # type: ignore[no-untyp
 def feature_sums(kind, flat, weights, centre, scale, pose, first, last, work, out):  # type: ignore[no-untyped-def]
     """Sums of points first..last of a feature (no ellipse) into out (N_SUMS numbers).
 
-    `work` has room for WORK numbers. Every BLOCK points the sums go from the vectors to the totals: long sums are added
+    `work`: see `work_space`. Every BLOCK points the sums go from the vectors to the totals: long sums are added
     up in two stages, which keeps their rounding small.
     """
-    totals = work[:TOTALS]
-    tail, load = work[TOTALS : TOTALS + 3 * WIDTH], work[TOTALS + 3 * WIDTH : TOTALS + 4 * WIDTH]
-    sizes, factors = work[TOTALS + 4 * WIDTH : TOTALS + 5 * WIDTH], work[TOTALS + 5 * WIDTH : WORK]
+    totals = work[:SCRATCH]
+    tail, load = work[SCRATCH : SCRATCH + 3 * WIDTH], work[SCRATCH + 3 * WIDTH : SCRATCH + 4 * WIDTH]
+    sizes, factors = work[SCRATCH + 4 * WIDTH : SCRATCH + 5 * WIDTH], work[SCRATCH + 5 * WIDTH : WORK]
     sizes[0], sizes[1] = pose[12], pose[13]
     sizes[2], sizes[3] = math.cos(pose[13]), math.sin(pose[13])
     sizes[4] = -sizes[3]

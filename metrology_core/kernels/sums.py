@@ -1,8 +1,9 @@
 """Sums over the points of one feature, eight points at a time and all sums at once.
 
-Points are read once, turned into the feature's frame, and every sum that the normal equations need is carried in its
-own vector, in registers as far as they go. Which sums those are follows from the columns of the Jacobian (see
-kernels.rows, the same formulas without structure): equal products are summed once, the radius column is the count.
+A block of points is read once and turned into the feature's frame; two or three short loops make normals and residuals
+of them, and the last one sums: every sum that the normal equations need is carried in its own vector, in registers as
+far as they go. Which sums those are follows from the columns of the Jacobian (see kernels.rows, the same formulas
+without structure): equal products are summed once, the radius column is the count.
 """
 
 from __future__ import annotations
@@ -14,72 +15,88 @@ from typing import Any
 import numpy as np
 
 from metrology_core.kernels.layout import (
+    BLOCK,
     CIRCLE,
     CONE,
     CYLINDER,
     LINE,
     PLANE,
+    ROW,
     SPHERE,
     TORUS,
 )
-from metrology_core.kernels.vectors import WIDTH, build, triple
+from metrology_core.kernels.vectors import AHEAD, WIDTH, build, plus, triple
+
+Values = dict[str, Any]
 
 
-def _line(m: Any, u: Any, v: Any, g: Any, r2: Any, size: Any) -> dict[str, Any]:
-    return {"u": u, "v": v, "g": g, "extreme": r2}
+def _line(m: Any, at: Values, size: Any) -> Values:
+    return {"u": at["u"], "v": at["v"], "g": at["g"], "extreme": at["r2"]}
 
 
-def _plane(m: Any, u: Any, v: Any, g: Any, r2: Any, size: Any) -> dict[str, Any]:
-    return {"u": u, "v": v, "g": g, "extreme": g}
+def _plane(m: Any, at: Values, size: Any) -> Values:
+    return {"u": at["u"], "v": at["v"], "g": at["g"], "extreme": at["g"]}
 
 
-def _unit(m: Any, length: Any, *parts: Any) -> list[Any]:
-    """Parts over their length; zero where that is zero."""
+def _inverse(m: Any, length: Any) -> Any:
+    """1 / length, zero where that is zero."""
     zero = m.constant(0.0)
-    inverse = m.select(">", length, zero, m.constant(1.0) / length, zero)
-    return [part * inverse for part in parts]
+    return m.select(">", length, zero, m.constant(1.0) / length, zero)
 
 
-def _radial(m: Any, u: Any, v: Any, r2: Any) -> tuple[Any, Any, Any]:
-    f = m.sqrt(r2)
-    return (f, *_unit(m, f, u, v))
+def _sphere(m: Any, at: Values, size: Any) -> Values:
+    f = m.sqrt(m.fma(at["g"], at["g"], at["r2"]))
+    inverse, d = _inverse(m, f), f - size(0)
+    return {"nx": at["u"] * inverse, "ny": at["v"] * inverse, "nz": at["g"] * inverse, "d": d, "extreme": d}
 
 
-def _circle(m: Any, u: Any, v: Any, g: Any, r2: Any, size: Any) -> dict[str, Any]:
-    return {"u": u, "v": v, "g": g, **_cylinder(m, u, v, g, r2, size)}
+def _radial(m: Any, at: Values, size: Any) -> Values:
+    f = m.sqrt(at["r2"])
+    inverse = _inverse(m, f)
+    return {"f": f, "e": f - size(0), "nx": at["u"] * inverse, "ny": at["v"] * inverse, "g": at["g"]}
 
 
-def _sphere(m: Any, u: Any, v: Any, g: Any, r2: Any, size: Any) -> dict[str, Any]:
-    f = m.sqrt(m.fma(g, g, r2))
-    nx, ny, nz = _unit(m, f, u, v, g)
-    d = f - size(0)
-    return {"nx": nx, "ny": ny, "nz": nz, "d": d, "extreme": d}
+def _cylinder(m: Any, at: Values, size: Any) -> Values:
+    found = _radial(m, at, size)
+    return {"nx": found["nx"], "ny": found["ny"], "g": at["g"], "d": found["e"], "extreme": found["e"]}
 
 
-def _cylinder(m: Any, u: Any, v: Any, g: Any, r2: Any, size: Any) -> dict[str, Any]:
-    f, nx, ny = _radial(m, u, v, r2)
-    d = f - size(0)
-    return {"nx": nx, "ny": ny, "gx": g * nx, "gy": g * ny, "d": d, "extreme": d}
+def _circle(m: Any, at: Values, size: Any) -> Values:
+    return {"u": at["u"], "v": at["v"], **_cylinder(m, at, size)}
 
 
-def _cone(m: Any, u: Any, v: Any, g: Any, r2: Any, size: Any) -> dict[str, Any]:
-    f, nx, ny = _radial(m, u, v, r2)
-    c, s = size(2), size(3)  # cosine and sine of the half-angle; 4: the sine's negative
-    e, gc = f - size(0), g * c
-    h = m.fma(f, s, gc)  # along the surface line, from the apex of the normals
-    d = m.fma(g, size(4), e * c)
-    return {"nx": nx, "ny": ny, "hx": h * nx, "hy": h * ny, "k": m.fma(e, s, gc), "d": d, "extreme": d}
+def _cylinder_columns(m: Any, at: Values, size: Any) -> Values:
+    return {**at, "gx": at["g"] * at["nx"], "gy": at["g"] * at["ny"]}
 
 
-def _torus(m: Any, u: Any, v: Any, g: Any, r2: Any, size: Any) -> dict[str, Any]:
-    f, nx, ny = _radial(m, u, v, r2)
-    e = f - size(0)
+def _cone(m: Any, at: Values, size: Any) -> Values:
+    found = _radial(m, at, size)
+    c, s, e, gc = size(2), size(3), found["e"], at["g"] * size(2)  # cosine, sine of the half-angle; 4: minus the sine
+    h = m.fma(found["f"], s, gc)  # along the surface line, from the apex of the normals
+    d = m.fma(at["g"], size(4), e * c)
+    return {"nx": found["nx"], "ny": found["ny"], "h": h, "k": m.fma(e, s, gc), "d": d, "extreme": d}
+
+
+def _cone_columns(m: Any, at: Values, size: Any) -> Values:
+    return {**at, "hx": at["h"] * at["nx"], "hy": at["h"] * at["ny"]}
+
+
+def _ring(m: Any, at: Values, size: Any) -> Values:
+    found = _radial(m, at, size)
+    return {"nx": found["nx"], "ny": found["ny"], "e": found["e"], "g": at["g"]}
+
+
+def _torus(m: Any, at: Values, size: Any) -> Values:
+    e, g = at["e"], at["g"]
     t = m.sqrt(m.fma(e, e, g * g))
-    a, b = _unit(m, t, e, g)  # derivatives of the distance with respect to f and g
-    d = t - size(1)
-    return {
-        "a": a, "b": b, "ax": a * nx, "ay": a * ny, "bx": b * nx, "by": b * ny, "d": d, "extreme": d,
-    }  # fmt: skip
+    inverse, d = _inverse(m, t), t - size(1)
+    # a, b: derivatives of the distance with respect to the distance from the axis and to the height
+    return {"nx": at["nx"], "ny": at["ny"], "a": e * inverse, "b": g * inverse, "d": d, "extreme": d}
+
+
+def _torus_columns(m: Any, at: Values, size: Any) -> Values:
+    a, b, nx, ny = at["a"], at["b"], at["nx"], at["ny"]
+    return {**at, "ax": a * nx, "ay": a * ny, "bx": b * nx, "by": b * ny}
 
 
 Key = tuple[str, str]
@@ -89,11 +106,14 @@ Key = tuple[str, str]
 class Shape:
     """Columns of the Jacobian and the residual by name ("1" for ones, "" for zeros), and what each is multiplied by.
 
-    `same`: sums that follow from others, as ((sum, factor), ...); none of them is a difference of large numbers.
+    `stages`: formulas, one on what the other gives, from the local coordinates u, v, g and r2 = u^2 + v^2 to the
+    columns; a loop ends where there is a None. `same`: sums that follow from others, as ((sum, factor), ...); none of
+    them is a difference of large numbers.
     `axial`: whether the extremes along the axis are wanted.
     """
 
-    formula: Any
+    name: str
+    stages: tuple[Any, ...]
     first: tuple[str, ...]
     factors: tuple[str, ...]
     second: tuple[str, ...] = ()
@@ -105,11 +125,14 @@ class Shape:
 _TURN = {("gx", "ny"): ((("gy", "nx"), "+"),)}
 SHAPES = {
     LINE: Shape(
-        _line, ("1", "", "g", "", "u"), ("-",) * 4 + ("+",), ("", "1", "", "g", "v"), ("-",) * 4 + ("+",), axial=True
+        "line", (_line, None),
+        ("1", "", "g", "", "u"), ("-",) * 4 + ("+",),
+        ("", "1", "", "g", "v"), ("-",) * 4 + ("+",), axial=True,
     ),
-    PLANE: Shape(_plane, ("1", "u", "v", "g"), ("-", "+", "+", "+")),
+    PLANE: Shape("plane", (_plane, None), ("1", "u", "v", "g"), ("-", "+", "+", "+")),
     CIRCLE: Shape(
-        _circle, ("nx", "ny", "", "gx", "gy", "1", "d"), ("-",) * 6 + ("+",),
+        "circle", (_circle, None, _cylinder_columns),
+        ("nx", "ny", "", "gx", "gy", "1", "d"), ("-",) * 6 + ("+",),
         ("", "", "1", "u", "v", "", "g"), ("+", "+", "-", "+", "+", "+", "+"),
         {
             **_TURN,  # u is (d + R) nx, v is (d + R) ny
@@ -119,16 +142,23 @@ SHAPES = {
             ("g", "v"): ((("d", "gy"), "+"), (("1", "gy"), "R")),
         },
     ),
-    SPHERE: Shape(_sphere, ("nx", "ny", "nz", "1", "d"), ("-",) * 4 + ("+",)),
-    CYLINDER: Shape(_cylinder, ("nx", "ny", "gx", "gy", "1", "d"), ("-",) * 5 + ("+",), same=_TURN, axial=True),
+    SPHERE: Shape("sphere", (_sphere, None), ("nx", "ny", "nz", "1", "d"), ("-",) * 4 + ("+",)),
+    CYLINDER: Shape(
+        "cylinder", (_cylinder, None, _cylinder_columns),
+        ("nx", "ny", "gx", "gy", "1", "d"), ("-",) * 5 + ("+",), same=_TURN, axial=True,
+    ),
     CONE: Shape(
-        _cone, ("nx", "ny", "hx", "hy", "1", "k", "d"), ("-c", "-c", "-", "-", "-c", "-", "+"),
+        "cone", (_cone, None, _cone_columns),
+        ("nx", "ny", "hx", "hy", "1", "k", "d"), ("-c", "-c", "-", "-", "-c", "-", "+"),
         same={("hx", "ny"): ((("hy", "nx"), "+"),)}, axial=True,
     ),
     TORUS: Shape(
-        _torus, ("ax", "ay", "b", "bx", "by", "a", "1", "d"), ("-", "-", "-", "R", "R", "-", "-", "+"),
+        "torus", (_ring, None, _torus, None, _torus_columns),
+        ("ax", "ay", "b", "bx", "by", "a", "1", "d"), ("-", "-", "-", "R", "R", "-", "-", "+"),
         same={
-            ("ay", "bx"): ((("ax", "by"), "+"),), ("ax", "b"): ((("a", "bx"), "+"),), ("ay", "b"): ((("a", "by"), "+"),),
+            ("ay", "bx"): ((("ax", "by"), "+"),),
+            ("ax", "b"): ((("a", "bx"), "+"),),
+            ("ay", "b"): ((("a", "by"), "+"),),
             # nx^2 + ny^2 is 1, and what it multiplies has one sign at each point
             ("a", "a"): ((("ax", "ax"), "+"), (("ay", "ay"), "+")),
             ("b", "b"): ((("bx", "bx"), "+"), (("by", "by"), "+")),
@@ -170,30 +200,32 @@ def _products(shape: Shape) -> tuple[list[Key], list[tuple[int, int, int, int, i
 
 def _prepare(shape: Shape, weighted: bool, m: Any, scale: Any, arrays: Any) -> Any:
     points, weights, centre, pose, sizes, totals = arrays
+    zero = m.constant(0.0)
     middle = [m.spread(centre, k) for k in range(3)]
     factor = m.spread_value(scale)
-    origin = [m.spread(pose, k) for k in range(3)]
+    origin = [zero - m.spread(pose, k) for k in range(3)]
     axes = [[m.spread(pose, 3 + 3 * a + k) for k in range(3)] for a in range(3)]
-    size = functools.cache(lambda k: m.spread(sizes, k))
-    for k in range(N_SIZES_OF_PASS):
-        size(k)  # before the loop
+    spread = [m.spread(sizes, k) for k in range(N_SIZES_OF_PASS)]
     order, _ = _products(shape)
-    zero = m.constant(0.0)
     extremes = [m.slot(m.load(totals, k * WIDTH)) for k in range(T_SUMS)]
     sums = [m.slot(zero) for _ in order]
 
-    def step(at: Any) -> None:
-        x, y, z = (
-            m.fma(value - middle[k], factor, zero_less[k]) for k, value in enumerate(m.columns(points, triple(m, at)))
-        )
+    def widen(row: int, value: Any) -> None:
+        slot = extremes[row]
+        slot.set(m.select("<" if row in (T_DMIN, T_GMIN) else ">", value, slot.get(), value, slot.get()))
+
+    def local(at: Any) -> Values:
+        xyz = m.columns(points, triple(m, at))
+        x, y, z = (m.fma(xyz[k] - middle[k], factor, origin[k]) for k in range(3))
         u, v, g = (m.fma(z, axis[2], m.fma(y, axis[1], x * axis[0])) for axis in axes)
         r2 = m.fma(v, v, u * u)
-        values = shape.formula(m, u, v, g, r2, size)
-        widened = (values["extreme"], values["extreme"], g, g, m.fma(g, g, r2))
-        for k, (slot, value, relation) in enumerate(zip(extremes, widened, "<><>>", strict=True)):
-            if not shape.axial and k in (T_GMIN, T_GMAX):
-                continue
-            slot.set(m.select(relation, value, slot.get(), value, slot.get()))
+        widen(T_REACH2, m.fma(g, g, r2))
+        if shape.axial:
+            widen(T_GMIN, g)
+            widen(T_GMAX, g)
+        return {"u": u, "v": v, "g": g, "r2": r2}
+
+    def add(values: Values, at: Any) -> None:
         load = m.load(weights, at) if weighted else None
         heavy = {name: value * load for name, value in values.items()} if weighted else values
         for slot, (left, right) in zip(sums, order, strict=True):
@@ -205,7 +237,24 @@ def _prepare(shape: Shape, weighted: bool, m: Any, scale: Any, arrays: Any) -> A
             else:
                 slot.set(m.fma(heavy[left], values[right], slot.get()))
 
-    zero_less = [zero - o for o in origin]
+    parts = _loops(shape.stages)
+    names: list[str] = []  # of what one loop leaves to the next, in rows after the totals
+
+    def step(part: int, at: Any, k: Any) -> None:
+        values = local(at) if part == 0 else {n: m.load(totals, plus(m, k, _row(i))) for i, n in enumerate(names)}
+        for stage in parts[part]:
+            values = stage(m, values, lambda number: spread[number])
+            if "extreme" in values:
+                extreme = values.pop("extreme")
+                widen(T_DMIN, extreme)
+                widen(T_DMAX, extreme)
+        if part == len(parts) - 1:
+            add(values, at)
+            m.fetch(points, plus(m, triple(m, at), 3 * BLOCK))  # the next block's first loop finds them in the cache
+            return
+        names[:] = values
+        for i, value in enumerate(values.values()):
+            m.store(value, totals, plus(m, k, _row(i)))
 
     def finish() -> None:
         for k, slot in enumerate(extremes):
@@ -214,14 +263,35 @@ def _prepare(shape: Shape, weighted: bool, m: Any, scale: Any, arrays: Any) -> A
             at = (T_SUMS + k) * WIDTH
             m.store(m.load(totals, at) + slot.get(), totals, at)
 
-    return step, finish
+    return [functools.partial(step, part) for part in range(len(parts))], finish
+
+
+def _loops(stages: tuple[Any, ...]) -> list[list[Any]]:
+    parts: list[list[Any]] = [[]]
+    for stage in stages:
+        if stage is None:
+            parts.append([])
+        else:
+            parts[-1].append(stage)
+    return parts
+
+
+def _row(i: int) -> int:
+    """Where the scratch keeps the i-th value of every point of a block."""
+    return TOTALS + i * ROW
+
+
+_TERMS = [_products(shape)[1] for shape in SHAPES.values()]
+TERMS = np.array([term for terms in _TERMS for term in terms], np.int64)
+FIRST_TERM = np.cumsum([0, *(len(terms) for terms in _TERMS)])
+TOTALS = (T_SUMS + max(len(_products(shape)[0]) for shape in SHAPES.values())) * WIDTH
+SCRATCH = TOTALS + 6 * ROW  # the totals and what one loop leaves to the next
 
 
 def _functions(weighted: bool) -> list[Any]:
     word = "weighted" if weighted else "plain"
     return [
-        build(functools.partial(_prepare, shape, weighted), f"{word}_{shape.formula.__name__[1:]}_sums")
-        for shape in SHAPES.values()
+        build(functools.partial(_prepare, shape, weighted), f"{word}_{shape.name}_sums") for shape in SHAPES.values()
     ]
 
 
@@ -232,11 +302,6 @@ def _functions(weighted: bool) -> list[Any]:
     weighted_line, weighted_plane, weighted_circle, weighted_sphere, weighted_cylinder, weighted_cone, weighted_torus,
 ) = _functions(True)  # fmt: skip
 
-_TERMS = [_products(shape)[1] for shape in SHAPES.values()]
-TERMS = np.array([term for terms in _TERMS for term in terms], np.int64)
-FIRST_TERM = np.cumsum([0, *(len(terms) for terms in _TERMS)])
-TOTALS = (T_SUMS + max(len(_products(shape)[0]) for shape in SHAPES.values())) * WIDTH
-
 
 def _prepare_box(m: Any, scale: Any, arrays: Any) -> Any:
     """Rows 0 to 2 of the totals: smallest coordinates; 3 to 5: largest; 6: points without NaN or infinity."""
@@ -244,8 +309,9 @@ def _prepare_box(m: Any, scale: Any, arrays: Any) -> Any:
     rows = [m.slot(m.load(totals, k * WIDTH)) for k in range(7)]
     zero, one = m.constant(0.0), m.constant(1.0)
 
-    def step(at: Any) -> None:
+    def step(at: Any, _: Any) -> None:
         xyz = m.columns(points, triple(m, at))
+        m.fetch(points, plus(m, triple(m, at), AHEAD))
         for k, value in enumerate(xyz):
             low, high = rows[k], rows[3 + k]
             low.set(m.select("<", value, low.get(), value, low.get()))
@@ -257,7 +323,7 @@ def _prepare_box(m: Any, scale: Any, arrays: Any) -> Any:
         for k, slot in enumerate(rows):
             m.store(slot.get(), totals, k * WIDTH)
 
-    return step, finish
+    return [step], finish
 
 
 plain_box = build(_prepare_box, "plain_box")

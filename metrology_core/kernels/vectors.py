@@ -16,7 +16,7 @@ import numpy as np
 from metrology_core._jit import compiler_parts
 
 WIDTH = 8
-AHEAD = 256  # numbers that memory is asked for ahead of its use: two kilobytes
+AHEAD = 1024  # numbers that memory is asked for ahead of its use, where a loop only reads: eight kilobytes
 
 
 class Vector:
@@ -99,7 +99,6 @@ class Machine:
     def columns(self, base: Any, index: Any) -> tuple[Vector, Vector, Vector]:
         """x, y and z of eight points that lie one after the other."""
         ir, builder = self._parts.ir, self.builder
-        self._fetch(base, builder.add(index, self.whole(AHEAD)))
         parts = [self.load(base, builder.add(index, self.whole(k * WIDTH))).value for k in range(3)]
         found = []
         for axis in range(3):
@@ -112,7 +111,7 @@ class Machine:
             )
         return found[0], found[1], found[2]
 
-    def _fetch(self, base: Any, index: Any) -> None:
+    def fetch(self, base: Any, index: Any) -> None:
         """Ask for the memory of eight points; beyond the end of an array that asks for nothing."""
         ir, builder = self._parts.ir, self.builder
         byte, whole = ir.IntType(8).as_pointer(), ir.IntType(32)
@@ -180,6 +179,9 @@ class Plain:
         xyz = base[index : index + 3 * WIDTH].reshape(WIDTH, 3)
         return xyz[:, 0], xyz[:, 1], xyz[:, 2]
 
+    def fetch(self, base: Any, index: int) -> None:
+        """Nothing to ask for."""
+
     def slot(self, value: Any) -> PlainSlot:
         return PlainSlot(value)
 
@@ -196,18 +198,21 @@ class PlainSlot:
 
 
 def build(prepare: Callable[..., Any], name: str) -> Any:
-    """A function for kernels: ``name(first, count, scale, *six arrays)`` runs a loop over `count` groups of points.
+    """A function for kernels: ``name(first, count, scale, *six arrays)`` runs loops over `count` groups of points.
 
-    prepare(machine, first, scale, arrays) reads what stays the same and returns (step, finish): step(k, at) handles the
-    eight points that start at `at` of the first array, k numbers before the loop's, and finish() stores the results.
+    prepare(machine, scale, arrays) reads what stays the same and returns (steps, finish): one loop after the other
+    calls its step(at, k) for the eight points that start at `at`, k numbers after the first; finish() stores the
+    results. Several short loops run faster than a long one where a step is a long chain of roots and quotients: a
+    processor looks ahead a few hundred instructions, which must reach the next points.
     """
     parts = compiler_parts()
     if parts is None:
 
         def plain(first: int, count: int, scale: float, *arrays: Any) -> float:
-            step, finish = prepare(Plain(), scale, arrays)
-            for k in range(count):
-                step(first + k * WIDTH)
+            steps, finish = prepare(Plain(), scale, arrays)
+            for step in steps:
+                for k in range(0, count * WIDTH, WIDTH):
+                    step(first + k, k)
             finish()
             return 0.0
 
@@ -220,9 +225,11 @@ def build(prepare: Callable[..., Any], name: str) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             machine = Machine(parts, context, builder)
             arrays = [machine.array(kind, value) for kind, value in zip(signature.args[3:], args[3:], strict=True)]
-            step, finish = prepare(machine, args[2], arrays)
-            with machine.loop(args[1]) as loop:
-                step(builder.add(args[0], builder.mul(loop.index, machine.whole(WIDTH))))
+            steps, finish = prepare(machine, args[2], arrays)
+            for step in steps:
+                with machine.loop(args[1]) as loop:
+                    k = builder.mul(loop.index, machine.whole(WIDTH))
+                    step(builder.add(args[0], k), k)
             finish()
             return context.get_constant(types.float64, 0.0)
 
@@ -230,6 +237,11 @@ def build(prepare: Callable[..., Any], name: str) -> Any:
 
     typed.__name__ = typed.__qualname__ = name
     return parts.intrinsic(typed)
+
+
+def plus(machine: Any, index: Any, number: int) -> Any:
+    """An index further on."""
+    return index + number if isinstance(machine, Plain) else machine.builder.add(index, machine.whole(number))
 
 
 def triple(machine: Any, point: Any) -> Any:
