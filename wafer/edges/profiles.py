@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -215,9 +216,11 @@ def plateaus(distance: np.ndarray, one: Spline, other: Spline) -> tuple[tuple[fl
 
 
 def edge_profile(
-    spline: Spline, distance: np.ndarray, level: float, noise: NoiseModel, logistic: bool = True
-) -> EdgeProfile:
-    """The profile of a spline on even ``distance``, and what follows from it; without ``logistic`` only its start.
+    spline: Callable[[np.ndarray], np.ndarray], distance: np.ndarray, level: float, noise: NoiseModel,
+    logistic: bool = True,
+) -> EdgeProfile:  # fmt: skip
+    """The profile of a spline (or another curve) on even ``distance``, and what follows from it; without ``logistic``
+    only its start.
 
     Cramer-Rao: var(x) = 1 / sum_i (dI/dx)^2 / sigma_i^2 over pixels one apart, averaged
     over the phase of the grid; for noise with neighbour correlation rho in x the whitened gradient takes its place.
