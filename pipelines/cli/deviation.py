@@ -39,6 +39,10 @@ _METHODS = ("best-fit", "minimum-maximum", "tolerance-fit", "rps", "none")
 )
 @click.option("--tip-radius", metavar="QUANTITY", help="Radius of the probe tip for ball centres, e.g. '1.5 mm'.")
 @click.option("--tolerance", metavar="LIMITS", help="'0.1 mm' for +-0.1 mm, or '-0.05 mm,0.1 mm'.")
+@click.option(
+    "--least-coverage", type=click.FloatRange(0.0, 1.0), default=0.8, show_default=True, metavar="SHARE",
+    help="Of the nominal's area: with less measured no part is called conforming.",
+)  # fmt: skip
 @click.option("--search-limit", metavar="QUANTITY", help="Points farther from the nominal have no deviation.")
 @click.option("--noise", metavar="QUANTITY", help="Standard deviation of a point along the normal.")
 @click.option(
@@ -63,6 +67,7 @@ def deviation(
     points_are: str,
     tip_radius: str | None,
     tolerance: str | None,
+    least_coverage: float,
     search_limit: str | None,
     noise: str | None,
     sections: tuple[str, ...],
@@ -97,7 +102,7 @@ def deviation(
         recipe = _write_recipe(
             base, scan, nominal, unit=unit, dataset=dataset, nominal_unit=nominal_unit or unit, align=align, loss=loss,
             targets=targets, permission=permission, points_are=points_are, tip_radius=tip_radius, tolerance=tolerance,
-            search_limit=search_limit, noise=noise, sections=sections, seed=seed,
+            search_limit=search_limit, noise=noise, sections=sections, seed=seed, least_coverage=least_coverage,
         )  # fmt: skip
         with told(session.remark), compile_notice(session.remark):
             summary = run_recipe(
@@ -145,6 +150,7 @@ def _write_recipe(base: Path, scan: Path, nominal: Path, **given: Any) -> Path:
         "kind": "deviation",
         "nominal": {"file": beside(nominal), "unit": given["nominal_unit"]},
         "align": align,
+        "least_coverage": given["least_coverage"],
     }
     largest: dict[str, Any] = {"name": "largest deviation", "characteristic": "deviation.maximum"}
     smallest: dict[str, Any] = {"name": "smallest deviation", "characteristic": "deviation.minimum"}
@@ -258,6 +264,12 @@ def _show(session: Session, answer: Mapping[str, Any]) -> None:
     if answer["coverage"]:
         share = answer["coverage"]["without_data"] / max(answer["coverage"]["area"], 1e-300)
         console.print(f"nominal without data: {100 * share:.1f} %", markup=False)
+        if not answer["coverage"]["enough"] and any(m["tolerance"] for m in answer["measurements"]):
+            least = answer["coverage"]["least"]
+            console.print(
+                f"no part is called conforming with less than {100 * least:.0f} % of it measured (--least-coverage)",
+                markup=False,
+            )
     if answer["flags"]:
         console.print(f"flags: {', '.join(answer['flags'])}", markup=False)
     if answer["report"]:

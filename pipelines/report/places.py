@@ -43,7 +43,7 @@ def coverage_text(words: Words, v: CloudView) -> Any:
     total, missing = found.get("area"), found.get("without_data")
     if not total or missing is None:
         return None
-    return words.t(
+    text = words.t(
         "map.coverage",
         total=f"{total:.4g}",
         missing=f"{missing:.3g}",
@@ -52,6 +52,9 @@ def coverage_text(words: Words, v: CloudView) -> Any:
         distance=f"{found['distance']:.3g}" if found.get("distance") else "\u2013",
         length=v.unit,
     )
+    if found.get("enough", True):
+        return text
+    return text + " " + words.t("map.coverage.short", least=percent(found["least"], digits=0))
 
 
 _STATISTICS = ("mean", "sd", "rms", "min", "p05", "median", "p95", "max")
