@@ -13,6 +13,7 @@ from metrology_core import flags as _flags
 from metrology_core.errors import ParameterError
 from metrology_core.features.base import Feature
 from metrology_core.fitting import problem as _problem
+from metrology_core.fitting import shallow
 from metrology_core.fitting.canonical import canonical_frame, canonical_turn, chart_columns, feature_of, lengths
 from metrology_core.fitting.memory import finite_points, in_space, selected
 from metrology_core.fitting.passes import NEAR_FROM, Gathered
@@ -148,6 +149,9 @@ def fit(
         from metrology_core.fitting.rescue import beside_strays
 
         answer = beside_strays(row, in_space(selected(xyz, used)), held, answer)
+    if answer.outcome == "converged" and answer.pose[12] > shallow.FROM and "radius" not in held:
+        load = all_weights if used is None or not all_weights.size else all_weights[used]
+        shallow.refined(row, xyz if used is None else xyz[used], load, answer.pose, answer.centre, answer.scale)
     evidence = None
     if answer.outcome in ("converged", "not_converged"):
         pose = canonical_frame(row, answer.pose)

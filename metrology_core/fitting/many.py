@@ -58,7 +58,8 @@ def fit_many(
     Every item is solved for itself: neighbours, order and threads change no bit. Bad data never raise: an item gets a
     status and flags, and the others go on. Optimum, status and flags are those of `fit`; the optimum agrees to
     rounding, since a shorter search may reach it from elsewhere (least squares, more than 64 points or with a start:
-    to the last bit). Wrong use raises `ParameterError`, `CriterionError` or `UnitError`, naming the item.
+    to the last bit; spheres and circles of which a small piece is seen are refined by `fit` alone, within 1e-9 of a
+    radius of 1e4). Wrong use raises `ParameterError`, `CriterionError` or `UnitError`, naming the item.
     """
     items = read_items(points, offsets, unit)
     if not isinstance(feature, str):
