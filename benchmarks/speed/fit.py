@@ -1,15 +1,20 @@
 """Speed of our own fits: `python -m benchmarks.speed.fit`.
 
 One Gauss-Newton pass over 1e6 points against one reading of them, whole fits from raw points at 1e3 and 1e6, fits
-with a start, and the first fit of a new process with a warm cache.
+with a start, memory, and the first fit of a new process with a warm cache; `--first`: only the first fit on a machine,
+with an empty cache, and the first of a process after it.
 """
 
 from __future__ import annotations
 
+import argparse
 import functools
 import itertools
+import os
 import subprocess
 import sys
+import tempfile
+import tracemalloc
 from collections.abc import Callable
 
 import numpy as np
@@ -21,14 +26,51 @@ from metrology_core.blocks import run_blocks, thread_count, threads
 
 KINDS = ("plane", "sphere", "circle", "cylinder", "cone", "torus")
 FIRST = """
+import sys
 import time
-import numpy as np, numba, metrology_core.fitting
-x = np.random.default_rng(0).standard_normal((1000, 3))
-x /= np.linalg.norm(x, axis=1)[:, None]
-start = time.perf_counter()
-metrology_core.fitting.fit(x, "sphere")
-print(time.perf_counter() - start)
+import numba, metrology_core.fitting
+from benchmarks.against.fit_shapes import part
+x = part(sys.argv[1], 1000, 360.0)
+start, work = time.perf_counter(), time.process_time()
+metrology_core.fitting.fit(x, sys.argv[1])
+print(time.perf_counter() - start, time.process_time() - work)
 """
+
+
+def first_fit(kind: str, cache: str | None = None) -> tuple[float, float]:
+    """Seconds on the clock and of the processor that the first fit of a new process takes, imports apart."""
+    where = os.environ if cache is None else {**os.environ, "ABBE_CACHE_DIR": cache}
+    done = subprocess.run([sys.executable, "-c", FIRST, kind], capture_output=True, text=True, check=True, env=where)
+    clock, work = map(float, done.stdout.split())
+    return clock, work
+
+
+def first_ever() -> None:
+    """The first fit with an empty cache of compiled code, and the next process."""
+    for kind in ("plane", "sphere", "cylinder"):
+        with tempfile.TemporaryDirectory() as cache:
+            (clock, work), (again, _) = first_fit(kind, cache), first_fit(kind, cache)
+        print(f"{kind:9s} first fit on a machine: {clock:.1f} s, processor {work:.1f} s; next process {again:.3f} s")
+
+
+def memory(n: int) -> None:
+    """Largest memory of a fit, the points included, over that of the points."""
+    rng = np.random.default_rng(1)
+    angle = rng.uniform(0.0, 2.0 * np.pi, n)
+    ring = np.column_stack((np.cos(angle), np.sin(angle))) + 1e-4 * rng.standard_normal((n, 2))
+    bad = part("cylinder", n, 360.0).copy()
+    bad[::1000] = np.nan
+    line = np.column_stack((angle, 0.1 * angle)) + 1e-4 * rng.standard_normal((n, 2))
+    for name, points, kind in (
+        ("cylinder (n, 3)", part("cylinder", n, 360.0), "cylinder"), ("cylinder, some not finite", bad, "cylinder"),
+        ("circle (n, 2)", ring, "circle"), ("line (n, 2)", line, "line"),
+    ):  # fmt: skip
+        fit(points, kind)
+        tracemalloc.start()
+        fit(points, kind)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        print(f"{name:26s} {n} points: {1.0 + peak / points.nbytes:.2f} times the memory of the points")
 
 
 def passes(n: int, copies: int) -> None:
@@ -76,7 +118,13 @@ def passes(n: int, copies: int) -> None:
 
 
 def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--first", action="store_true")
+    options = parser.parse_args()
     print_environment()
+    if options.first:
+        first_ever()
+        return 0
     print(f"# threads: {thread_count()}")
     passes(1_000_000, 1)
     passes(1_000_000, 12)
@@ -90,11 +138,8 @@ def main() -> int:
                 runs[f"{coverage:.0f} deg with a start"] = lambda x=x, kind=kind, known=known: fit(x, kind, start=known)
             words = [f"{name} {timing.median * 1e3:.3f}" for name, timing in interleaved(runs, rounds=rounds).items()]
             print(f"{kind:9s} {n:8d} points, ms: {', '.join(words)}")
-    seconds = [
-        float(subprocess.run([sys.executable, "-c", FIRST], capture_output=True, text=True, check=True).stdout)
-        for _ in range(4)
-    ]
-    print(f"first fit of a new process, warm cache: {min(seconds[1:]):.3f} s")
+    memory(1_000_000)
+    print(f"first fit of a new process, warm cache: {min(first_fit('sphere')[0] for _ in range(4)):.3f} s")
     return 0
 
 

@@ -238,10 +238,13 @@ def _prepare(shape: Shape, weighted: bool, m: Any, scale: Any, arrays: Any) -> A
                 slot.set(m.fma(heavy[left], values[right], slot.get()))
 
     parts = _loops(shape.stages)
-    names: list[str] = []  # of what one loop leaves to the next, in rows after the totals
+    left: list[list[str]] = [[] for _ in parts]  # what each loop leaves to the next, in rows after the totals
 
     def step(part: int, at: Any, k: Any) -> None:
-        values = local(at) if part == 0 else {n: m.load(totals, plus(m, k, _row(i))) for i, n in enumerate(names)}
+        if part == 0:
+            values = local(at)
+        else:
+            values = {name: m.load(totals, plus(m, k, _row(i))) for i, name in enumerate(left[part - 1])}
         for stage in parts[part]:
             values = stage(m, values, lambda number: spread[number])
             if "extreme" in values:
@@ -252,7 +255,7 @@ def _prepare(shape: Shape, weighted: bool, m: Any, scale: Any, arrays: Any) -> A
             add(values, at)
             m.fetch(points, plus(m, triple(m, at), 3 * BLOCK))  # the next block's first loop finds them in the cache
             return
-        names[:] = values
+        left[part] = list(values)
         for i, value in enumerate(values.values()):
             m.store(value, totals, plus(m, k, _row(i)))
 

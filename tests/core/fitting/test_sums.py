@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from metrology_core.kernels import fitmain, layout
+from metrology_core.kernels import fitmain, layout, sums
+from metrology_core.kernels.vectors import WIDTH, Plain
 
 NOTHING = np.empty(0)
 # Sums of at most 1300 terms in two stages of 64 and 32 additions per lane, eight lanes: below a hundred roundings of
@@ -49,6 +50,32 @@ def test_the_sums_of_a_pass_are_those_of_its_rows(kind: int, n: int, weighted: b
     if kind in (layout.LINE, layout.CYLINDER, layout.CONE):  # features with an extent along their axis
         axial = found[0, [layout.S_GMIN, layout.S_GMAX]]
         np.testing.assert_allclose(axial, (local[:, 2].min(), local[:, 2].max()), rtol=1e-14, atol=1e-14)
+
+
+@pytest.mark.parametrize("kind", sorted(sums.SHAPES))
+def test_without_the_compiler_the_formulas_give_the_same_sums(kind: int) -> None:
+    n = 64
+    rng = np.random.default_rng(kind)
+    centre, scale, pose = np.array((250.0, -120.0, 60.0)), 2.0**-6, _pose(rng)
+    flat = (centre + 20.0 * rng.standard_normal((n, 3))).reshape(-1)
+    weights = rng.uniform(0.2, 3.0, n)
+    sizes = np.array((pose[12], pose[13], np.cos(pose[13]), np.sin(pose[13]), -np.sin(pose[13])))
+    totals = np.zeros(sums.SCRATCH)
+    steps, finish = sums._prepare(sums.SHAPES[kind], True, Plain(), scale, (flat, weights, centre, pose, sizes, totals))
+    for step in steps:
+        for k in range(0, n, WIDTH):
+            step(k, k)
+    finish()
+    found = np.empty((1, layout.N_SUMS))
+    fitmain.accumulate(kind, flat, weights, centre, scale, pose, 0, 1, found)
+    factors = np.array((1.0, -1.0, -sizes[2], pose[12]))
+    p = layout.N_PARAMETERS[kind]
+    expected = np.zeros((p + 1) * (p + 2) // 2)
+    for entry, row, *which in sums.TERMS[sums.FIRST_TERM[kind] : sums.FIRST_TERM[kind + 1]]:
+        lanes = totals[(sums.T_SUMS + row) * WIDTH : (sums.T_SUMS + row + 1) * WIDTH]
+        expected[entry] += lanes.sum() * factors[which].prod()
+    size = np.abs(expected).max()  # eight additions in each lane, not fused here
+    np.testing.assert_allclose(found[0, : len(expected)], expected, rtol=1e-13, atol=1e-14 * size)
 
 
 def test_products_and_sums_are_fused_whatever_the_processor() -> None:
