@@ -77,7 +77,9 @@ def mean_variance_spread(variance: float, u: float, dof: float, noise: float = 0
     """Quantiles of the root of a mean of variances whose standard uncertainty ``u`` comes from their scatter.
 
     Each of them has an unknown number of degrees of freedom (values along one edge are correlated), so the mean is
-    taken as Student's t on its logarithm, with the relative uncertainty ``u / variance`` and ``dof`` of the scatter.
+    taken as Student's t, with the relative uncertainty ``u / variance`` and ``dof`` of the scatter, on the inverse cube
+    root of the variance: for variances of a gamma distribution that scale takes the skewness from the studentized mean,
+    as the cube root does (Wilson and Hilferty, Proc. Natl. Acad. Sci. 17 (1931) 684) where the scatter is known.
     Raises `ParameterError` as `chi_square_spread`.
     """
     if not (variance >= 0.0 and noise >= 0.0 and dof > 0.0 and u >= 0.0):
@@ -87,8 +89,8 @@ def mean_variance_spread(variance: float, u: float, dof: float, noise: float = 0
         )
     if variance == 0.0:
         return np.zeros(COUNT)
-    power = np.clip(_student(dof) * u / variance, -300.0, 300.0)  # exp stays finite
-    found: np.ndarray = np.sqrt(np.maximum(variance * np.exp(power) - noise, 0.0))
+    root = np.maximum(1.0 - _student(dof) * u / variance / 3.0, 1e-3)  # the upper end stays finite
+    found: np.ndarray = np.sqrt(np.maximum(variance * root**-3.0 - noise, 0.0))
     return found
 
 

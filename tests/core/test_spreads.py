@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -101,3 +102,25 @@ def test_bounds_and_wrong_use() -> None:
             chi_square_spread(*bad)
     with pytest.raises(ParameterError, match="degrees of freedom"):
         mean_variance_spread(1.0, math.nan, 3.0)
+
+
+@pytest.mark.parametrize("make", [DecisionRule.guard_band, DecisionRule.guarded_rejection, DecisionRule.non_binary])
+def test_guard_bands_take_their_own_side_of_the_interval(make: Callable[[], DecisionRule]) -> None:
+    """Four values, s = 2: chi-square reaches from 1.13 to 6.8 (closed form, 2.275 % at each end); a symmetric U of 1.2
+    would accept at a limit of 4 what lies beyond it with 17 % probability."""
+    found = measured(2.0, chi_square_spread(4.0, 3.0))
+    high, low = (2.0 * math.sqrt(3.0 / stats.chi2.ppf(p, 3)) for p in (0.02275, 0.97725))
+    rule = make()
+    drawn_in, moved_out = rule.factor >= 0.0, rule.factor < 0.0 or rule.kind == "non_binary"
+    if drawn_in:
+        for limit, verdict in ((1.02 * high, "conforming"), (0.98 * high, "other")):
+            decision = decide(found, Tolerance(None, limit, "nm"), rule)
+            assert (decision.verdict == "conforming") == (verdict == "conforming")
+            assert decision.acceptance_upper == pytest.approx(limit - (high - 2.0), rel=0.02)
+        assert decide(found, Tolerance(0.97 * low, 99.0, "nm"), rule).verdict == "conforming"
+    if moved_out:
+        assert decide(found, Tolerance(None, 0.98 * low, "nm"), rule).verdict == "nonconforming"
+        assert decide(found, Tolerance(None, 1.02 * low, "nm"), rule).verdict != "nonconforming"
+    assert decide(found, Tolerance(None, 10.0, "nm"), rule).guard_band == pytest.approx(
+        high - 2.0 if drawn_in else low - 2.0, rel=0.02
+    )

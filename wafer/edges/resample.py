@@ -85,6 +85,25 @@ def _places(rows: np.ndarray, code: int, sign: int, shape: Shape, noise: NoiseMo
     return locate(np.ascontiguousarray(rows), code, window, shape, noise)[0][0]
 
 
+def strong(noise: NoiseModel, contrast: float) -> bool:
+    """Whether noise is of the order of the step, so that it can look like an edge elsewhere."""
+    return contrast < PULL_BELOW * math.sqrt(0.5 * (noise.sigma_dark**2 + noise.sigma_bright**2))
+
+
+def _lean(z: np.ndarray, noise: NoiseModel) -> np.ndarray | float:
+    """What makes normal draws ``sigma z`` as skew as shot noise: ``sigma skewness / 6 (z^2 - 1)`` (first term of
+    Cornish and Fisher, Rev. Inst. Int. Stat. 5 (1938) 307).
+
+    The third cumulant of shot noise is the gain times its variance. How much of the variance is shot noise cannot be
+    told without the grey level of no signal: half is taken, the middle between none and all. Even in z, so that both
+    antithetic halves carry it; the mean over the draws is taken off: what is linear in it shifts nothing either.
+    """
+    if not noise.gain > 0.0:
+        return 0.0
+    lean = 0.5 * noise.gain / 6.0 * (z * z - 1.0)
+    return np.asarray(lean - lean.mean(axis=0))
+
+
 def _quiet_and_noisy(
     clean: np.ndarray, coloured: np.ndarray, noise: NoiseModel, code: int, sign: int, shape: Shape,
     smoothing: Smoothing | None = None,
@@ -97,8 +116,9 @@ def _quiet_and_noisy(
     if smoothing is not None:
         part *= float(np.linalg.norm(np.concatenate([smoothing.taps[1], smoothing.taps[1][1:]])))
     rows[:count] = clean
-    np.add(clean, part, out=rows[count : 2 * count])
-    np.subtract(clean, part, out=rows[2 * count :])
+    middle = clean + _lean(coloured, noise) if strong(noise, float(shape.high[0] - shape.low[0])) else clean
+    np.add(middle, part, out=rows[count : 2 * count])
+    np.subtract(middle, part, out=rows[2 * count :])
     if smoothing is not None:
         rows = smoothing.rows(rows)
     places = _places(rows, code, sign, shape, noise)
@@ -147,17 +167,34 @@ def resample_edge(
             if abs(bias) < 3.0 * bias_u:
                 # Not seen: nothing is corrected (one draw serves all images of a lot), and what may be there is stated.
                 bias, bias_u = 0.0, math.hypot(bias, bias_u)
+            if profile.halves and smoothing is None and criterion != _k.MAX_GRADIENT:
+                # The same draws on the profiles of both halves of the rows: what the noise of the profile does to it.
+                one, other = (
+                    _quiet_and_noisy(np.interp(distance, *half), coloured, noise, criterion, sign, shape)
+                    for half in profile.halves
+                )
+                change = (other[1].mean(axis=0) - other[0]) - (one[1].mean(axis=0) - one[0])
+                bias_u = math.hypot(bias_u, 0.5 * float(np.nanmean(change)))
+        if criterion == _k.THRESHOLD and smoothing is None:
+            bias += _chord(profile, float(shape.level[0]), sign * (quiet - middle - phase)[good])
     pull: tuple[tuple[float, float, float], ...] = ()
-    contrast = float(shape.high[0] - shape.low[0])
-    if (
-        shift
-        and smoothing is None
-        and contrast < PULL_BELOW * math.sqrt(0.5 * (noise.sigma_dark**2 + noise.sigma_bright**2))
-    ):
+    if shift and smoothing is None and strong(noise, float(shape.high[0] - shape.low[0])):
         pull = _pull(
             profile, noise, shape, criterion, sign, seed, (2 if criterion in (_k.SIGMOID, _k.MODEL) else 4) * count, n
         )
     return EdgeNoise(float(np.sqrt(np.mean(np.square(error - error.mean())))), lost, bias, bias_u, pull)
+
+
+def _chord(profile: EdgeProfile, level: float, quiet: np.ndarray) -> float:
+    """Mean distance of the places ``quiet``, found without noise by a straight line between two pixels, from where the
+    profile itself crosses the level: where it is curved (a threshold under a bloom), chords cut it short."""
+    above = profile.grey >= level
+    rising = np.flatnonzero(~above[:-1] & above[1:])
+    if not rising.size:
+        return 0.0
+    k = int(rising[np.argmin(np.abs(profile.distance[rising]))])
+    x, grey = profile.distance[k : k + 2], profile.grey[k : k + 2]
+    return float(quiet.mean()) - float(x[0] + (x[1] - x[0]) * (level - grey[0]) / (grey[1] - grey[0]))
 
 
 def _pull(
