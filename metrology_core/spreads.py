@@ -47,6 +47,13 @@ def _student(dof: float) -> np.ndarray:
 
 
 @functools.lru_cache(maxsize=1)
+def _normal() -> np.ndarray:
+    from scipy.special import ndtri
+
+    return _kept(ndtri(_levels()))
+
+
+@functools.lru_cache(maxsize=1)
 def _scattered_normal() -> np.ndarray:
     from scipy.special import ndtri
 
@@ -91,6 +98,15 @@ def mean_variance_spread(variance: float, u: float, dof: float, noise: float = 0
         return np.zeros(COUNT)
     root = np.maximum(1.0 - _student(dof) * u / variance / 3.0, 1e-3)  # the upper end stays finite
     found: np.ndarray = np.sqrt(np.maximum(variance * root**-3.0 - noise, 0.0))
+    return found
+
+
+def log_normal_spread(value: float, u: float) -> np.ndarray:
+    """Quantiles of a positive quantity of relative standard uncertainty ``u / value`` whose logarithm is normal: what a
+    likelihood in log scale gives. Raises `ParameterError` where value is not positive or ``u`` negative."""
+    if not (value > 0.0 and u >= 0.0):
+        raise ParameterError("a logarithm needs a positive value", got=f"value {value!r}, u {u!r}")
+    found: np.ndarray = value * np.exp(np.minimum(u / value, 50.0) * _normal())
     return found
 
 

@@ -14,7 +14,7 @@ from metrology_core import DecisionRule, Tolerance, decide
 from metrology_core.conformity import conformity_probability
 from metrology_core.errors import ParameterError
 from metrology_core.quantity import Influence, Measured
-from metrology_core.spreads import chi_square_spread, mean_variance_spread, with_spread
+from metrology_core.spreads import chi_square_spread, log_normal_spread, mean_variance_spread, with_spread
 
 
 def measured(value: float, quantiles: np.ndarray, relative: float = 0.0) -> Measured:
@@ -66,9 +66,9 @@ def test_coverage_and_false_acceptance_of_a_spread(n: int, noise: float) -> None
 
 @pytest.mark.parametrize("n", [4, 10, 100])
 def test_coverage_of_a_mean_of_variances(n: int) -> None:
-    """Edges of 12 independent values each: their variances' scatter is all that is known. The logarithm of a mean of
-    variances is not quite t (a small mean comes with a small scatter): 95 % +- 2 % are asked for, three standard errors
-    of 4000 trials (1 %) within that, and at the limit 6.5 % false acceptance at n = 4 instead of 5 %."""
+    """Edges of 12 independent values each: their variances' scatter is all that is known. Exact is nothing here (20 000
+    simulated means: 95.0 % covered, 5.7 % falsely accepted at n = 4): 95 % +- 2 % are asked for, three standard errors
+    of 4000 trials (1 %) within that, and at the limit 6 % false acceptance at most."""
     trials = 4000
     rng = np.random.default_rng(n)
     variances = rng.standard_normal((trials, n, 12)).var(axis=2, ddof=1)
@@ -80,7 +80,7 @@ def test_coverage_of_a_mean_of_variances(n: int) -> None:
         held += low <= 1.0 <= high
         wrong += conformity_probability(found, Tolerance(None, 1.0, "nm")) >= 0.95
     assert 0.93 <= held / trials <= 0.97
-    assert wrong / trials <= (0.065 if n == 4 else 0.05) + 3.0 * math.sqrt(0.05 * 0.95 / trials)
+    assert wrong / trials <= (0.06 if n == 4 else 0.05) + 3.0 * math.sqrt(0.05 * 0.95 / trials)
 
 
 def test_a_scale_widens_the_distribution() -> None:
@@ -124,3 +124,12 @@ def test_guard_bands_take_their_own_side_of_the_interval(make: Callable[[], Deci
     assert decide(found, Tolerance(None, 10.0, "nm"), rule).guard_band == pytest.approx(
         high - 2.0 if drawn_in else low - 2.0, rel=0.02
     )
+
+
+def test_the_logarithm_of_a_fitted_scale_is_normal() -> None:
+    """Closed form: the ends lie 1.96 relative standard uncertainties away on the logarithmic scale."""
+    found = measured(2.0, log_normal_spread(2.0, 0.4))
+    assert found.coverage_interval() == pytest.approx((2.0 * math.exp(-0.392), 2.0 * math.exp(0.392)), rel=2e-3)
+    assert not log_normal_spread(1.0, 0.0).std()
+    with pytest.raises(ParameterError, match="positive"):
+        log_normal_spread(0.0, 1.0)

@@ -10,6 +10,7 @@ import numpy as np
 
 from metrology_core.errors import ParameterError
 from metrology_core.quantity import Influence, Measured
+from metrology_core.spreads import log_normal_spread
 from wafer.edges import EdgeSet
 from wafer.lines import places as _lines
 from wafer.lines.budget import Budget, Scale
@@ -220,7 +221,10 @@ def _characteristics(
         for influence, part in extra:
             contributions[influence.id] = part
             rows[influence.id] = influence
-        out.measurements[f"sem.{stem}_{name}"] = Measured(value, unit, contributions, rows, 0.0)
+        found = Measured(value, unit, contributions, rows, 0.0)
+        if name != "hurst" and value > 0.0:  # fitted as logarithms, and distributed like that
+            found = replace(found, samples=log_normal_spread(value, found.u))
+        out.measurements[f"sem.{stem}_{name}"] = found
         out.methods[f"sem.{stem}_{name}"] = f"{words}; {method}"
 
     def scale_x(value: float) -> list[tuple[Influence, float]]:
