@@ -84,7 +84,6 @@ def deviation(
 
     limit_threads()
     from metrology_core.errors import UsageError
-    from pipelines.execute.compiling import compile_notice
     from pipelines.run import run_recipe
     from pipelines.steps.surroundings import told
     from pipelines.store import RunFolder
@@ -104,7 +103,7 @@ def deviation(
             targets=targets, permission=permission, points_are=points_are, tip_radius=tip_radius, tolerance=tolerance,
             search_limit=search_limit, noise=noise, sections=sections, seed=seed, least_coverage=least_coverage,
         )  # fmt: skip
-        with told(session.remark), compile_notice(session.remark):
+        with told(session.remark):
             summary = run_recipe(
                 recipe, [scan], out=base / "run", data_root=scan.resolve().parent, report=out is not None,
                 remark=session.remark, resume=resume,
