@@ -61,6 +61,13 @@ _ROWS = (
         "Use more averaging or a better probe; read the value as an upper bound.",
     ),
     Flag(
+        "noise_larger_than_declared",
+        "warning",
+        "Neighbouring points differ by more than the declared noise and a smooth form explain: the noise is larger, or "
+        "the form is rough between the points. The interval covers both.",
+        "Correct the noise of the instrument; where it is right, measure closer points, or filter.",
+    ),
+    Flag(
         "independent_noise_assumed",
         "warning",
         "No correlation length was declared: point errors count as independent, which is optimistic for dense scans.",

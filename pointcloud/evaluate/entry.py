@@ -359,11 +359,10 @@ def _of_form(
         # a declared noise is of type B, whatever form adds to the covariance of the feature
         source = None if feature.form else feature.uncertain
         parts = noise_influences(space.scope, request.name, effect, 1.0, source)
-        resolved = value > effect.floor
+        flags: tuple[str, ...] = () if value > effect.floor else ("form_not_resolved",)
     else:
         parts = {surface_influence(space.scope, request.name): float(drawn.samples.std(ddof=1))}
-        resolved = drawn.resolved
-    flags = () if resolved else ("form_not_resolved",)
+        flags = drawn.flags
     measured = Measured(
         value,
         space.points.unit,

@@ -25,10 +25,10 @@ DRAWS = 399
 
 @dataclass(frozen=True, eq=False)
 class DrawnForm:
-    """Values (draws,) that the form of the continuous surface can have, whether form is resolved, and words."""
+    """Values (draws,) that the form of the continuous surface can have, the flags of the drawn surfaces, and words."""
 
     samples: FloatArray
-    resolved: bool
+    flags: tuple[str, ...]
     words: str
 
 
@@ -67,7 +67,9 @@ def drawn_form(feature: EvaluatedFeature, xyz: FloatArray, values: FloatArray, s
         f"form of the surface between and under the points drawn {len(samples)} times ({len(region)} places, form of "
         f"about {found.sigma:.3g} over {found.length:.3g}, declared noise)"
     )
-    return DrawnForm(samples, found.resolved, words)
+    if found.noise_factor > 1.0:
+        words += f", half of the prior for {found.noise_factor:g} times of it, which the points suggest"
+    return DrawnForm(samples, found.flags, words)
 
 
 def _form(found: Any, model: Any, criterion: str) -> FloatArray:

@@ -141,7 +141,8 @@ def align(
             None, method, scan.unit, "insufficient", merge(flags, ["insufficient"]), n_points=len(scan), n_used=n,
             details={"reason": f"{n} finite points"},
         )  # fmt: skip
-    order = morton_order(scan.xyz)[:n]
+    order = np.flatnonzero(finite)
+    order = order[morton_order(scan.xyz[order])]
     data = _data(scan, order, max_angle is not None)
     gross = 0
     if start is None:

@@ -2,12 +2,13 @@
 
 Noise widens a form and an inscribed size shrinks; sparse points miss peaks. Neither is put right by adding or
 subtracting anything: here the surface between and under the points is drawn from what the points leave possible. The
-form is a Matern field over the surface about a feature whose parameters are free; its standard deviation, length and
-smoothness are not known: they get a grid of values weighted by the restricted likelihood of the data (log-uniform
-prior), beside the case of no form at all. For each draw a surface that agrees with the data is made by conditioning
-(Matheron's rule: Chiles and Delfiner, Geostatistics, 2012, 7.3), and its characteristic is evaluated: least squares by
-its linear influence, zones by a linear program, over the stated region. Intervals are order statistics of the draws;
-where form is not seen above the noise they begin at zero.
+form is a Matern field over the surface about a feature whose parameters are free; its standard deviation, lengths in
+two directions and smoothness are not known: they get a grid of values weighted by the restricted likelihood of the data
+(`form_grid`), beside the case of no form at all. Where smooth form would need a larger noise than
+the declared one, both noises are drawn with, and a flag is set. For each draw a surface that agrees with the data is
+made by conditioning (Matheron's rule: Chiles and Delfiner, Geostatistics, 2012, 7.3), and its characteristic is
+evaluated: least squares by its linear influence, zones by a linear program, over the stated region. Intervals are order
+statistics of the draws; where form is not seen above the noise they begin at zero.
 """
 
 from __future__ import annotations
@@ -20,16 +21,13 @@ import numpy as np
 
 from metrology_core.blocks import run_blocks
 from metrology_core.errors import CriterionError, ParameterError
-from metrology_core.uncertainty.fields import sampling
 from metrology_core.uncertainty.fields.field import CorrelatedField
-from metrology_core.uncertainty.fields.kernels import Kernel
-from metrology_core.uncertainty.fields.surfaces import coordinates
+from metrology_core.uncertainty.fields.form_grid import BANK, DEVIATIONS, FormGrid, Weighted
 
-LENGTHS, DEVIATIONS, NODES = 7, 14, 40
-SMOOTHNESS = (1.5, 2.5, 4.5)
-RESOLVED = 3.841  # twice the log-likelihood that form gains over noise alone: 5 % of noise alone exceed it
-_JITTER = 1e-8
-BANK = 1000  # unconditioned fields of each kernel
+NODES = 40
+# twice the log-likelihood that the best form gains over noise alone: 3 to 7 % of noise alone exceed it, by design
+RESOLVED = 4.6
+MOST_DRAWS = 1000
 _MOST = 3000  # points and places together: the matrix is factored whole
 
 
@@ -38,7 +36,8 @@ class SurfacePosterior:
     """Drawn surfaces (draws, m): deviations from the feature at the places of the model, compatible with the data.
 
     ``gain``: twice the log-likelihood of form above that of noise alone; ``sigma`` and ``length`` posterior medians of
-    the form; ``flags``: ``form_not_resolved``.
+    the form; ``noise_factor``: the larger noise beside the declared one, as a multiple, where the points ask for it, or
+    1; ``flags``: ``form_not_resolved``, ``noise_larger_than_declared``.
     """
 
     surfaces: np.ndarray
@@ -46,6 +45,7 @@ class SurfacePosterior:
     gain: float
     sigma: float
     length: float
+    noise_factor: float
     flags: tuple[str, ...]
 
     @property
@@ -170,36 +170,12 @@ class SurfaceModel:
         if area.shape != (m,) or not (area > 0.0).all():
             raise ParameterError("weights of the region are positive", expected=f"({m},)", got=str(area.shape))
         self.influence = np.linalg.pinv(self.rows * np.sqrt(area)[:, None]) * np.sqrt(area)
-        self.both, self.metric = both, metric
         self.noise_matrix = noise.on(feature, self.xyz).matrix()
         self.noise_matrix[np.diag_indices(self.n)] += 1e-12 * max(noise.total, 1e-300) ** 2
         self.noise_root = np.linalg.cholesky(self.noise_matrix)
         size = np.linalg.norm(self.design, axis=0)
         self.moving = np.flatnonzero(size > 1e-9 * size.max())
-        scaled = self.design[:, self.moving] / size[self.moving]
-        self.contrasts = np.linalg.svd(scaled)[0][:, len(self.moving) :]
-        self.root = np.linalg.cholesky(self.contrasts.T @ self.noise_matrix @ self.contrasts)
-        from scipy.spatial import cKDTree
-
-        nearest = np.median(cKDTree(self.xyz).query(self.xyz, k=2)[0][:, 1])
-        lengths = np.geomspace(0.7 * float(nearest), 0.7 * float(np.ptp(both, axis=0).max()), LENGTHS)
-        self.kernels = [Kernel(float(length), nu) for nu in SMOOTHNESS for length in lengths]
-        self._known: dict[int, tuple[np.ndarray, ...]] = {}
-        self._fields: dict[int, np.ndarray] = {}
-
-    def _of_kernel(self, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """For kernel k: correlations (n + m, n + m), their root, the spectrum of form over noise in the contrasts, and
-        what takes residuals there."""
-        if k not in self._known:
-            kernel = self.kernels[k]
-            r = sampling.dense(coordinates(self.feature, self.both, kernel, self.metric), kernel)
-            r[np.diag_indices_from(r)] += _JITTER
-            inner = self.contrasts.T @ r[: self.n, : self.n] @ self.contrasts
-            half = np.linalg.solve(self.root, np.linalg.solve(self.root, inner).T)
-            values, vectors = np.linalg.eigh((half + half.T) / 2.0)
-            turn = vectors.T @ np.linalg.solve(self.root, self.contrasts.T)
-            self._known[k] = (r, np.linalg.cholesky(r), np.clip(values, 0.0, None), turn)
-        return self._known[k]  # type: ignore[return-value]
+        self.grid = FormGrid(feature, both, self.n, self.design[:, self.moving], self.noise_matrix, metric)
 
     def posterior(self, deviations: Any, *, draws: int = 199, seed: int = 0) -> SurfacePosterior:
         """Surfaces compatible with deviations (n,) of the points from the feature, along its normals.
@@ -207,26 +183,23 @@ class SurfaceModel:
         ``seed`` keys the draws (Philox); the same seed and data give the same draws.
         """
         z = np.asarray(deviations, dtype=np.float64)
-        if not 19 <= draws <= BANK:
-            raise ParameterError("number of draws out of range", expected=f"19 to {BANK}", got=repr(draws))
+        if not 19 <= draws <= MOST_DRAWS:
+            raise ParameterError("number of draws out of range", expected=f"19 to {MOST_DRAWS}", got=repr(draws))
         if z.shape != (self.n,) or not np.isfinite(z).all():
             raise ParameterError("deviations do not fit the points", expected=f"({self.n},) finite", got=str(z.shape))
         rng = np.random.Generator(np.random.Philox(np.random.SeedSequence(seed)))
-        white = np.linalg.solve(self.root, self.contrasts.T @ z)
-        scale = math.sqrt(float(np.mean((self.contrasts.T @ z) ** 2)))
-        sigmas = scale * np.geomspace(1.0 / 20.0, 6.0, DEVIATIONS)
-        count = len(self.kernels)
-        weight = np.empty((count, DEVIATIONS))
-        for k in range(count):
-            _, _, spectrum, turn = self._of_kernel(k)
-            y2 = (turn @ z) ** 2
-            total = 1.0 + np.outer(sigmas**2, spectrum)
-            weight[k] = -0.5 * (np.log(total).sum(axis=1) + (y2 / total).sum(axis=1))
-        alone = -0.5 * float(white @ white)
-        gain = 2.0 * (float(weight.max()) - alone)
-        # no form at all has the prior weight of one row of the grid
-        logs = np.append(weight.ravel(), alone + math.log(count))
-        chance = np.exp(logs - logs.max())
+        found = self.grid.weighted(z)
+        gain = self._gain(z, found)
+        flags = ["noise_larger_than_declared"] if len(found.factors) > 1 else []
+        if gain <= RESOLVED:
+            flags.append("form_not_resolved")
+        # per noise: the grid of forms, and no form at all with the prior weight of one row of the grid
+        count, rows_of = len(self.grid.kernels), found.logs[0].size + 1
+        logs = found.logs + np.log(found.sigmas) - np.mean(np.log(found.sigmas))
+        flat = np.concatenate(
+            [np.append(w.ravel(), a + math.log(count)) for w, a in zip(logs, found.alone, strict=True)]
+        )
+        chance = np.exp(flat - flat.max())
         chance /= chance.sum()
         # a few draws from each of NODES systematic samples of the grid: as good, and a tenth of the factoring
         each = -(-draws // NODES)
@@ -235,35 +208,64 @@ class SurfaceModel:
         surfaces = np.empty((draws, len(self.region)))
         for node in np.unique(chosen):
             rows = np.flatnonzero(chosen == node)
-            k, s = (divmod(int(node), DEVIATIONS)) if node < count * DEVIATIONS else (0, -1)
-            surfaces[rows] = self._conditioned(z, k, 0.0 if s < 0 else float(sigmas[s]), len(rows), rng)
-        flags = () if gain > RESOLVED else ("form_not_resolved",)
-        deviation = np.append(np.tile(sigmas, count), 0.0)[chosen]
-        length = np.append(np.repeat([kernel.length for kernel in self.kernels], DEVIATIONS), 0.0)[chosen]
+            noise, form = divmod(int(node), rows_of)
+            k, s = divmod(form, DEVIATIONS) if form < rows_of - 1 else (0, -1)
+            sigma = 0.0 if s < 0 else float(found.sigmas[s])
+            surfaces[rows] = self._conditioned(z, k, sigma, found.factors[noise], len(rows), rng)
+        chosen %= rows_of
+        deviation = np.append(np.tile(found.sigmas, count), 0.0)[chosen]
+        length = np.append(np.repeat([form.kernel.length for form in self.grid.kernels], DEVIATIONS), 0.0)[chosen]
         return SurfacePosterior(
-            surfaces[rng.permutation(draws)], self, gain, float(np.median(deviation)), float(np.median(length)), flags
-        )
+            surfaces[rng.permutation(draws)], self, gain, float(np.median(deviation)), float(np.median(length)),
+            found.factors[-1], tuple(flags),
+        )  # fmt: skip
 
-    def _unconditioned(self, k: int, root: np.ndarray) -> np.ndarray:
-        """(n + m, BANK) fields of kernel k with unit variance, the same for all data: each use takes some of them."""
-        if k not in self._fields:
-            rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([19890525, k])))
-            self._fields[k] = root @ rng.standard_normal((len(root), BANK))
-        return self._fields[k]
+    def _gain(self, z: np.ndarray, found: Weighted) -> float:
+        """Twice the log-likelihood of all points that the best form gains over noise alone, the larger where two."""
+        logs = found.logs[-1]
+        if len(self.grid.seen) == self.n:
+            return 2.0 * (float(logs.max()) - float(found.alone[-1]))
+        best = np.argsort(logs, axis=None)[::-1][:3]
+        every = np.arange(self.n)
+        noise = found.factors[-1] ** 2 * self.noise_matrix
+        values = []
+        for node in best:
+            k, s = divmod(int(node), DEVIATIONS)
+            values.append(self._restricted(z, noise + found.sigmas[s] ** 2 * self.grid.correlation(k, every)))
+        return 2.0 * (max(values) - self._restricted(z, noise))
 
-    def _conditioned(self, z: np.ndarray, k: int, sigma: float, count: int, rng: np.random.Generator) -> np.ndarray:
+    def _restricted(self, z: np.ndarray, covariance: np.ndarray) -> float:
+        """Restricted log-likelihood of all points, but for a constant."""
+        lower = np.linalg.cholesky(covariance)
+        white = np.linalg.solve(lower, np.column_stack([self.design[:, self.moving], z]))
+        q, r = np.linalg.qr(white[:, :-1])
+        rest = white[:, -1] - q @ (q.T @ white[:, -1])
+        logdet = float(np.sum(np.log(np.diag(lower)))) + float(np.sum(np.log(np.abs(np.diag(r)))))
+        return -logdet - 0.5 * float(rest @ rest)
+
+    def _conditioned(
+        self, z: np.ndarray, k: int, sigma: float, factor: float, count: int, rng: np.random.Generator
+    ) -> np.ndarray:
+        """(count, m) surfaces of form kernel k and deviation sigma, the declared noise taken ``factor`` times."""
+        from scipy.linalg import cholesky, solve_triangular
+
         n = self.n
-        error = self.noise_root @ rng.standard_normal((n, count))
-        r, root, _, _ = self._of_kernel(k)
+        error = factor * (self.noise_root @ rng.standard_normal((n, count)))
+        covariance = factor**2 * self.noise_matrix
+        d = z[:, None] - error
         if sigma > 0.0:
-            drawn = sigma * self._unconditioned(k, root)[:, rng.permutation(BANK)[:count]]
-        else:
-            drawn = np.zeros((len(root), count))
-        d = z[:, None] - drawn[:n] - error
-        lower = np.linalg.cholesky(sigma**2 * r[:n, :n] + self.noise_matrix)
-        j = np.linalg.solve(lower, self.design[:, self.moving])
-        y = np.linalg.solve(lower, d)
-        trend = np.linalg.lstsq(j, y, rcond=None)[0]
-        rest = np.linalg.solve(lower.T, y - j @ trend)
-        made = drawn[n:] + self.rows[:, self.moving] @ trend + sigma**2 * (r[n:, :n] @ rest)
+            near, bank = self.grid.fields(k, count)
+            drawn = sigma * bank[:, rng.permutation(-(-count // BANK) * BANK)[:count]]
+            covariance = covariance + sigma**2 * near[:n]
+            d = d - drawn[:n]
+        lower = cholesky(covariance, lower=True, overwrite_a=True, check_finite=False)
+        both = solve_triangular(
+            lower, np.concatenate([self.design[:, self.moving], d], axis=1), lower=True, check_finite=False
+        )
+        p = len(self.moving)
+        trend = np.linalg.lstsq(both[:, :p], both[:, p:], rcond=None)[0]
+        made = self.rows[:, self.moving] @ trend
+        if sigma > 0.0:
+            rest = solve_triangular(lower, both[:, p:] - both[:, :p] @ trend, lower=True, trans=1, check_finite=False)
+            made += drawn[n:] + sigma**2 * (near[n:] @ rest)
         return np.asarray(made.T)

@@ -9,7 +9,8 @@ from scipy.optimize import linprog
 from metrology_core.errors import CriterionError, ParameterError
 from metrology_core.features import Circle, Cylinder, Plane
 from metrology_core.uncertainty.fields import CorrelatedField, SurfaceModel, exponential
-from metrology_core.uncertainty.fields.posterior import BANK, DEVIATIONS
+from metrology_core.uncertainty.fields.form_grid import DEVIATIONS, STRETCHES
+from metrology_core.uncertainty.fields.posterior import MOST_DRAWS
 
 BORE = Cylinder((0.0, 0.0, 0.0), (0.0, 0.0, 1.0), 10.0)
 NOISE = CorrelatedField(8e-4, exponential(2.0), 6e-4)
@@ -35,7 +36,7 @@ def test_conditioned_surfaces_are_universal_kriging(model: SurfaceModel) -> None
     rng = np.random.default_rng(1)
     z = 4e-3 * lobes(model.xyz) + 1e-3 * rng.standard_normal(model.n)
     k, sigma = 9, 3e-3
-    r, _, _, _ = model._of_kernel(k)
+    r = model.grid.correlation(k)
     n = model.n
     c = sigma**2 * r[:n, :n] + model.noise_matrix
     inverse = np.linalg.inv(c)
@@ -45,7 +46,7 @@ def test_conditioned_surfaces_are_universal_kriging(model: SurfaceModel) -> None
     mean = jd @ trend + cross @ inverse @ (z - js @ trend)
     left = jd - cross @ inverse @ js
     covariance = sigma**2 * r[n:, n:] - cross @ inverse @ cross.T + left @ middle @ left.T
-    drawn = model._conditioned(z, k, sigma, BANK, rng)
+    drawn = model._conditioned(z, k, sigma, 1.0, MOST_DRAWS, rng)
     # the mean of 1000 draws scatters by a thirtieth of their spread, five times of that at the worst of 126 places
     spread = np.sqrt(np.diag(covariance))
     assert np.abs((drawn.mean(axis=0) - mean) / spread).max() < 0.16
@@ -55,7 +56,7 @@ def test_conditioned_surfaces_are_universal_kriging(model: SurfaceModel) -> None
 def test_without_form_the_trend_is_generalised_least_squares(model: SurfaceModel) -> None:
     rng = np.random.default_rng(2)
     z = 1e-3 * rng.standard_normal(model.n)
-    drawn = model._conditioned(z, 0, 0.0, BANK, rng) @ -model.influence.T
+    drawn = model._conditioned(z, 0, 0.0, 1.0, MOST_DRAWS, rng) @ -model.influence.T
     inverse = np.linalg.inv(model.noise_matrix)
     middle = np.linalg.inv(model.design.T @ inverse @ model.design)
     u = np.sqrt(np.diag(middle))
@@ -66,7 +67,7 @@ def test_without_form_the_trend_is_generalised_least_squares(model: SurfaceModel
 def test_gain_is_that_of_the_contrast_density(model: SurfaceModel) -> None:
     """Twin: the best of the grid, each value from the determinant and the quadratic form of its own matrix."""
     rng = np.random.default_rng(3)
-    z = 2e-3 * lobes(model.xyz) + 1e-3 * rng.standard_normal(model.n)
+    z = 2e-3 * lobes(model.xyz) + np.linalg.cholesky(model.noise_matrix) @ rng.standard_normal(model.n)
     q = np.linalg.svd(model.design)[0][:, 5:]
 
     def log(c: np.ndarray) -> float:
@@ -76,8 +77,8 @@ def test_gain_is_that_of_the_contrast_density(model: SurfaceModel) -> None:
     scale = np.sqrt(np.mean((q.T @ z) ** 2))
     sigmas = scale * np.geomspace(1.0 / 20.0, 6.0, DEVIATIONS)
     best = max(
-        log(s**2 * model._of_kernel(k)[0][: model.n, : model.n] + model.noise_matrix)
-        for k in range(len(model.kernels))
+        log(s**2 * model.grid.correlation(k, np.arange(model.n)) + model.noise_matrix)
+        for k in range(len(model.grid.kernels))
         for s in sigmas
     )
     found = model.posterior(z)
@@ -111,8 +112,8 @@ def test_form_and_no_form(model: SurfaceModel) -> None:
     root = np.linalg.cholesky(model.noise_matrix)
     flagged = [model.posterior(root @ rng.standard_normal(model.n), seed=i) for i in range(40)]
     absent = [p for p in flagged if not p.resolved]
-    # 5 % are resolved by chance: 8 of 40 is more than three standard deviations
-    assert len(absent) >= 33 and all(p.flags == ("form_not_resolved",) for p in absent)
+    # 3 to 7 % are resolved by chance: 8 of 40 is more than three standard deviations
+    assert len(absent) >= 33 and all("form_not_resolved" in p.flags for p in absent)
     held = 0
     for p in absent:
         assert p.interval(p.zone("minimum_zone")[0], lower_bound=0.0)[0] == 0.0
@@ -125,6 +126,56 @@ def test_form_and_no_form(model: SurfaceModel) -> None:
     true = np.ptp(0.02 * lobes(model.region))
     low, high = found.interval(found.zone("minimum_zone")[0], lower_bound=0.0)
     assert found.resolved and low < true < 1.4 * high and low > 0.5 * true
+
+
+def test_lobes_that_run_along_the_axis_are_seen_to(model: SurfaceModel) -> None:
+    """The weight goes to lengths along the axis that are longer than around it, or to shorter ones where it is so."""
+    rng = np.random.default_rng(6)
+    z = model.xyz[:, 2]
+    a = np.arctan2(model.xyz[:, 1], model.xyz[:, 0])
+    long, short = 0.02 * np.cos(4.0 * a), 0.02 * np.cos(2.0 * np.pi * z / 17.0 + 0.4)
+    stretch = np.array([form.stretch for form in model.grid.kernels])
+    assert set(stretch) == set(STRETCHES)
+    for form, longer in ((long, True), (short, False)):
+        logs = model.grid.weighted(form + 1e-3 * rng.standard_normal(model.n)).logs[0]
+        weight = np.exp(logs - logs.max()).sum(axis=1)
+        right = weight[stretch > 1.0].sum() if longer else weight[stretch < 1.0].sum()
+        assert right > 0.9 * weight.sum()
+
+
+def test_a_larger_noise_than_declared_is_flagged_and_covered(model: SurfaceModel) -> None:
+    rng = np.random.default_rng(7)
+    root = np.linalg.cholesky(model.noise_matrix)
+    right = [model.posterior(root @ rng.standard_normal(model.n), seed=i) for i in range(30)]
+    # 0 to 3 % of right declarations are doubted: 4 of 30 would be more than three standard deviations
+    assert sum("noise_larger_than_declared" in p.flags for p in right) <= 3
+    assert all(p.noise_factor == 1.0 for p in right if not p.flags or p.flags == ("form_not_resolved",))
+    wrong = [model.posterior(3.0 * (root @ rng.standard_normal(model.n)), seed=i) for i in range(20)]
+    found = [p for p in wrong if "noise_larger_than_declared" in p.flags]
+    assert len(found) >= 16 and all(1.4 < p.noise_factor <= 4.0 for p in found)
+    # the surface has no form: with the larger noise that stays possible
+    lows = [p.interval(p.zone("minimum_zone")[0], lower_bound=0.0)[0] for p in found]
+    assert np.median(lows) < 1e-3
+
+
+def test_the_likelihood_of_many_points_looks_at_a_part_of_them_and_the_gain_at_all() -> None:
+    points = grid(40, 10)
+    many = SurfaceModel(BORE, points, grid(12, 5), NOISE)
+    assert len(many.grid.seen) == 300 and len(set(many.grid.seen)) == 300
+    z = 1.2e-3 * lobes(points) + many.noise_root @ np.random.default_rng(8).standard_normal(len(points))
+    found = many.grid.weighted(z)
+    k, s = divmod(int(np.argmax(found.logs[0])), DEVIATIONS)
+    q = np.linalg.svd(many.design)[0][:, 5:]
+
+    def log(c: np.ndarray) -> float:
+        inner = q.T @ c @ q
+        return -0.5 * (np.linalg.slogdet(inner)[1] + (q.T @ z) @ np.linalg.solve(inner, q.T @ z))
+
+    every = np.arange(many.n)
+    gain = 2.0 * (
+        log(found.sigmas[s] ** 2 * many.grid.correlation(k, every) + many.noise_matrix) - log(many.noise_matrix)
+    )
+    assert many._gain(z, found) >= gain - 1e-6 and many._gain(z, found) < gain + 4.0
 
 
 def test_draws_are_keyed_and_the_bias_guard_moves_the_lower_end_only(model: SurfaceModel) -> None:
