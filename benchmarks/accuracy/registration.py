@@ -4,6 +4,7 @@ exact     without noise: pose to 1e-12 rad and 1e-10 mm
 starts    the fine stage from 200 starts 30 degrees and 10 % of the part's size away: at least 99 % right
 coarse    no start at all, any orientation: right up to the part's symmetry
 coverage  with noise: intervals of each degree of freedom and the joint region hold the truth in 93 to 97 % of 4000
+together  three overlapping scans of one part with form: joint intervals of the motions, and between two scans
 free      sphere, cylinder, plane, cone and torus as nominals report exactly their free motions
 
 The simulated scan takes points of the triangles by area and moves them isotropically in space, not along normals; its
@@ -201,6 +202,56 @@ def coverage(trials: int, processes: int) -> bool:
     return good
 
 
+def _joint_trials(job: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+    """Of runs first..first + count: how many intervals of each freedom hold the truth (all scans; scan 1 against scan 2
+    between them), how many joint regions (the same), squares of the errors between (together; each alone), runs.
+    """
+    from tests.pointcloud.registration import test_together as scene
+
+    first, count = job
+    tree = part("freeform")
+    inside, regions, squares, done = np.zeros((2, 6)), np.zeros(2), np.zeros((2, 6)), 0
+    with threads(1):
+        for seed in range(first, first + count):
+            scans, true = scene.simulated(tree, seed, 0.02, 0.005)
+            found = scene.align_together(scans, tree, starts=[Rigid.identity()] * 3, cell=8.0)
+            if found.status != "converged":
+                continue
+            done += 1
+            for row, t in zip(found.registrations, true):
+                off = scene.twist(row, t, row.pivot)
+                inside[0] += np.abs(off) <= 1.959964 * np.sqrt(np.diag(row.covariance_determined))
+                regions[0] += chi_square(off, row.covariance_determined) <= 12.591587
+            a, b = found.registrations[:2]
+            off = scene.twist(a, true[0], scene.BETWEEN) - scene.twist(b, true[1], scene.BETWEEN)
+            spread = found.relative_covariance(0, 1, scene.BETWEEN)
+            inside[1] += np.abs(off) <= 1.959964 * np.sqrt(np.diag(spread))
+            regions[1] += chi_square(off, spread) <= 12.591587
+            alone = [align(s, tree, start=Rigid.identity(), check=False) for s in scans[:2]]
+            apart = scene.twist(alone[0], true[0], scene.BETWEEN) - scene.twist(alone[1], true[1], scene.BETWEEN)
+            squares += np.array([off**2, apart**2])
+    return inside, regions, squares, done
+
+
+def together(count: int, processes: int) -> bool:
+    print(f"\ntogether: three scans, form 20 um over 2 mm, noise 5 um, {count} runs; share of 95 % intervals, %")
+    with ProcessPoolExecutor(processes) as pool:
+        jobs = [(first, min(20, count - first)) for first in range(0, count, 20)]
+        rows = list(pool.map(_joint_trials, jobs))
+    inside, regions, squares = (sum(row[k] for row in rows) for k in range(3))
+    done = sum(row[3] for row in rows)
+    print(f"{'':16s} " + " ".join(f"{c:>6s}" for c in CHART) + "  joint")
+    for name, k, runs in (("three scans", 0, 3 * done), ("1 against 2", 1, done)):
+        shares = 100.0 * np.r_[inside[k], regions[k]] / runs
+        error = 100.0 * math.sqrt(0.95 * 0.05 / runs)
+        print(f"{name:16s} " + " ".join(f"{s:6.2f}" for s in shares) + f"   (+-{error:.2f})", flush=True)
+    rms = np.sqrt(squares / done)
+    for name, k in (("rms together", 0), ("rms alone", 1)):
+        print(f"{name:16s} " + " ".join(f"{v:.1e}" for v in rms[k]) + "  rad, mm")
+    print(f"converged: {done} of {count}")
+    return bool(done >= 0.99 * count and (np.abs(100.0 * inside[0] / (3 * done) - 95.0) <= 2.0).all())
+
+
 def free() -> bool:
     """Features with their own free motions, with and without noise, on patches of 90 degrees too."""
     good = True
@@ -253,9 +304,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--trials", type=int, default=4000, help="runs of the coverage")
     parser.add_argument("--starts", type=int, default=200)
     parser.add_argument("--coarse", type=int, default=60, help="scans without a start")
+    parser.add_argument("--joint", type=int, default=400, help="runs of several scans together")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--parts", default=",".join(CHOSEN))
-    parser.add_argument("--only", choices=["exact", "starts", "coarse", "coverage", "free"])
+    parser.add_argument("--only", choices=["exact", "starts", "coarse", "coverage", "free", "together"])
     chosen = parser.parse_args(arguments)
     CHOSEN[:] = chosen.parts.split(",")
     rows: dict[str, Callable[[], bool]] = {
@@ -263,6 +315,7 @@ def main(arguments: list[str] | None = None) -> int:
         "starts": lambda: starts(chosen.starts),
         "coarse": lambda: coarse(chosen.coarse),
         "free": free,
+        "together": lambda: together(chosen.joint, chosen.processes),
         "coverage": lambda: coverage(chosen.trials, chosen.processes),
     }
     print_environment()

@@ -107,6 +107,8 @@ def minimise(
         if whole.worst <= here.worst * (1.0 + 1e-12):
             break
         index = np.union1d(index, np.argsort(-np.abs(whole.share), kind="stable")[:_WORST])
+    here, contacts = _polished(look, here, contacts, index, basis, half, length, everything)
+    pose = here.state.pose
     pivot = here.state.pivot
     flags = [name for name in base.flags if name not in ("outliers_present", "not_converged", "steps_not_exhausted")]
     covariance, unstable = _covariance(contacts, basis(pivot), half, length, noise if noise is not None else base.sigma)
@@ -123,6 +125,46 @@ def minimise(
         alignment="tolerance_fit" if zone is not None else "best_fit", rms=_rms(look(pose, everything).state),
         _residuals=residuals(pose),
     )  # fmt: skip
+
+
+def _polished(
+    look: Any, here: _Worst, contacts: list[dict[str, Any]] | None, index: NDArray[np.int64], basis: Basis,
+    half: FloatArray, length: float, everything: NDArray[np.int64],
+) -> tuple[_Worst, list[dict[str, Any]] | None]:  # fmt: skip
+    """The optimum's last digits; what there was, where these do not hold for all points."""
+    from pointcloud.registration.minimax_end import gradient_left, polish
+
+    if not contacts:
+        return here, contacts
+    touching = np.array([c["index"] for c in contacts])
+    side = np.array([float(c["side"]) for c in contacts])
+
+    def scaled(state: State, which: NDArray[np.int64]) -> FloatArray:
+        rows = displacement_rows(state.moved, state.direction, state.pivot)
+        rows[:, :3] /= length
+        return np.asarray(rows @ basis(state.pivot) * (length / half[which])[:, None])
+
+    def rows_at(pose: Pose) -> tuple[FloatArray, FloatArray]:
+        there = look(pose, touching)
+        return side * there.share, side[:, None] * scaled(there.state, touching)
+
+    def moved(pose: Pose, step: FloatArray) -> Pose:
+        state = look(pose, touching[:1]).state
+        return pose.moved(twist_of(basis(state.pivot) @ step, length), state.pivot)
+
+    pose, weights, left = polish(here.state.pose, rows_at, moved)
+    before = gradient_left(
+        np.array([c["side"] * c["row"] for c in contacts]), np.array([c["multiplier"] for c in contacts])
+    )
+    whole = look(pose, everything)
+    if left >= before or weights.min() < 0.0 or whole.worst > here.worst * (1.0 + 1e-11):
+        return here, contacts
+    there = look(pose, index)
+    rows = side[:, None] * rows_at(pose)[1]
+    return there, [
+        {**c, "point": whole.state.moved[i], "multiplier": float(w), "share": whole.share[i], "row": row}
+        for c, i, w, row in zip(contacts, touching, weights, rows)
+    ]
 
 
 def _rms(state: State) -> float:
