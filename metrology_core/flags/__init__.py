@@ -49,6 +49,19 @@ _ROWS = (
         "Measure the calibrated workpiece again, on other days; the degrees of freedom count what there is.",
     ),
     Flag(
+        "bias_exceeds_uncertainty",
+        "warning",
+        "The bias found on the calibrated workpiece is more than five times the standard uncertainty that remains: a "
+        "wrong calibrated value, unit, tip or datum explains it better than the process.",
+        "Find the cause of the bias before correcting for it; check the value of the certificate and the tip radius.",
+    ),
+    Flag(
+        "tip_taken_as_exact",
+        "info",
+        "The simulated instrument states no uncertainty of its tip radius: sizes count the tip as exact.",
+        "State tip with its u in the instrument; for a scanner there is none.",
+    ),
+    Flag(
         "simulated_repeats_lost",
         "warning",
         "Some simulated repeats of the measurement found no feature; its distribution rests on the others.",

@@ -18,6 +18,8 @@ from metrology_core.quantity import Influence, Measured
 
 ENOUGH = 20
 """Measurements that ISO 15530-3 asks for (in 10 cycles or more)."""
+LARGE_BIAS = 5.0
+"""A bias of more combined standard uncertainties than this asks for an explanation."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,11 @@ class Assessment:
 
     @property
     def flags(self) -> tuple[str, ...]:
-        return () if self.count >= ENOUGH else ("assessment_short",)
+        """``assessment_short`` below 20 readings; ``bias_exceeds_uncertainty`` where calibration, scatter and stated
+        causes do not explain the bias: a wrong value, unit or tip rather than a process that needs correcting."""
+        short = () if self.count >= ENOUGH else ("assessment_short",)
+        own = math.hypot(self.u_cal, self.u_p, self.u_b, self.u_w)
+        return (*short, "bias_exceeds_uncertainty") if abs(self.bias) > LARGE_BIAS * own else short
 
     @property
     def u(self) -> float:

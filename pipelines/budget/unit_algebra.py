@@ -21,19 +21,27 @@ BASE = ("m", "kg", "s", "A", "K", "mol", "cd")
 
 @dataclass(frozen=True)
 class Unit:
-    """``factor`` to SI base units (None: a number in the expression may have converted it), exponents of `BASE`."""
+    """``factor`` to SI base units (None: a number in the expression may have converted it), exponents of `BASE`.
+
+    ``also``: factors that it may have as well, because a power of ten in the expression may convert or count.
+    """
 
     factor: float | None
     powers: tuple[Fraction, ...]
     literal: bool = False
+    also: tuple[float, ...] = ()
 
     def __mul__(self, other: Unit) -> Unit:
-        factor = None if self.factor is None or other.factor is None else self.factor * other.factor
-        return Unit(factor, tuple(a + b for a, b in zip(self.powers, other.powers, strict=True)))
+        powers = tuple(a + b for a, b in zip(self.powers, other.powers, strict=True))
+        return _made([a * b for a in self.factors for b in other.factors], powers)
 
     def __pow__(self, n: Fraction) -> Unit:
-        factor = None if self.factor is None else self.factor ** float(n)
-        return Unit(factor, tuple(a * n for a in self.powers))
+        return _made([factor ** float(n) for factor in self.factors], tuple(a * n for a in self.powers))
+
+    @property
+    def factors(self) -> tuple[float, ...]:
+        """All factors that it may have; none where nothing is known of it."""
+        return () if self.factor is None else (self.factor, *self.also)
 
     @property
     def plain(self) -> bool:
@@ -44,13 +52,23 @@ class Unit:
         """The same dimension, and the same factor where both are known."""
         if self.powers != other.powers:
             return False
-        a, b = self.factor, other.factor
-        return a is None or b is None or abs(a - b) <= 1e-9 * abs(a)
+        if self.factor is None or other.factor is None:
+            return True
+        return any(abs(a - b) <= 1e-9 * abs(a) for a in self.factors for b in other.factors)
 
     def __str__(self) -> str:
         parts = [name if n == 1 else f"{name}^{n}" for name, n in zip(BASE, self.powers, strict=True) if n]
         words = " ".join(parts) or "no dimension"
         return words if self.factor in (None, 1.0) else f"{self.factor:g} {words}" if parts else f"{self.factor:g}"
+
+
+def _made(factors: list[float], powers: tuple[Fraction, ...]) -> Unit:
+    """A unit of any of these factors; of an unknown one where there are none or too many."""
+    distinct: list[float] = []
+    for factor in factors:
+        if all(abs(factor - known) > 1e-9 * abs(known) for known in distinct):
+            distinct.append(factor)
+    return Unit(distinct[0], powers, also=tuple(distinct[1:])) if 0 < len(distinct) <= 16 else Unit(None, powers)
 
 
 def _powers(**n: int) -> tuple[Fraction, ...]:
@@ -204,9 +222,15 @@ class _Walk:
 
     def unit(self, node: ast.expr) -> Unit | None:
         if isinstance(node, ast.Constant):
-            # 2 pi r keeps the scale of r; 1e-3 x is how people convert
-            known = float(node.value) in _HARMLESS  # type: ignore[arg-type]
-            return Unit(1.0 if known else None, ONE.powers, literal=True)
+            # 2 pi r keeps the scale of r; 1e-3 x converts, or counts: um become mm, or stay; they become nothing else
+            value = float(node.value)  # type: ignore[arg-type]
+            if (
+                value > 0.0
+                and value != 1.0
+                and math.isclose(math.log10(value), round(math.log10(value)), abs_tol=1e-12)
+            ):
+                return Unit(1.0, ONE.powers, literal=True, also=(1.0 / value,))
+            return Unit(1.0 if value in _HARMLESS else None, ONE.powers, literal=True)
         if isinstance(node, ast.Name):
             return ONE if node.id in CONSTANTS and node.id not in self.units else self.units.get(node.id)
         if isinstance(node, ast.UnaryOp):
@@ -240,9 +264,9 @@ class _Walk:
             if part is None or part.literal:
                 continue
             if found is not None and not found.agrees(part):
-                hint = "convert one of them: numbers are in the unit of their input"
+                hint = "convert one of them: numbers are in the unit of their input, so 1e-3 takes um to mm"
                 raise self.fault(node, f"{found} and {part} stand in one sum", hint)
-            found = part if found is None or found.factor is None else found
+            found = part if found is None or found.factor is None else _common(found, part)
         if found is None and any(part is not None for part in parts) and None not in parts:
             return Unit(None, ONE.powers, literal=True)
         return found if None not in parts else None
@@ -269,9 +293,16 @@ class _Walk:
         if name in (*_ANGLES, *_PURE) and first is not None:
             if not first.plain:
                 raise self.fault(node, f"{name}() of a quantity in {first}", "its argument has no dimension")
-            if name in _ANGLES and first.factor not in (None, 1.0):
+            if name in _ANGLES and not first.agrees(ONE):
                 raise self.fault(node, f"{name}() takes radians, not degrees", f"write {name}(radians(...))")
         return ONE
+
+
+def _common(a: Unit, b: Unit) -> Unit:
+    """The factors that both may have."""
+    if b.factor is None:
+        return a
+    return _made([x for x in a.factors if any(abs(x - y) <= 1e-9 * abs(x) for y in b.factors)], a.powers)
 
 
 def _number(node: ast.expr) -> Fraction | None:

@@ -44,6 +44,7 @@ FloatArray = NDArray[np.float64]
 # simulated intervals of forms near the noise held the truth in 83 to 92 % (benchmarks.accuracy.demo_coverage)
 _OWN = "a form deviation keeps its own bound for what noise adds; its errors are in the repeats"
 _ALL = "all errors of the instrument, by simulation (a form or zone has no linear law)"
+_TOUCHED = ("iso14405.", "distance.")  # what a larger tip changes
 _ALONE = 2000  # trials with one cause alone: 1.6 % of its standard uncertainty
 _HINTS = {"plane": "normal", "circle": "normal", "ellipse": "normal", "line": "direction"}
 
@@ -115,13 +116,16 @@ def simulate_evaluation(
         if key not in known and linear is not None
     }
     out = []
+    exact = isinstance(instrument, VirtualCMM) and not instrument.tip_u
     for measurement in found.measurements:
         if measurement.name in skipped:
             out.append(measurement)
             continue
         smooth = linear is not None and measurement.name in linear.names
         parts = {key: float(u[repeats.index(measurement.name)]) for key, u in alone.items() if smooth}
-        out.append(_decided(measurement, repeats, linear, parts, labels, instrument.id, scope, found.points.unit, rule))
+        notes = ["tip_taken_as_exact"] if exact and measurement.characteristic.startswith(_TOUCHED) else []
+        unit = found.points.unit
+        out.append(_decided(measurement, repeats, linear, parts, labels, instrument.id, scope, unit, rule, notes))
     return Simulated(repeats, linear, tuple(out), skipped)
 
 
@@ -304,6 +308,7 @@ def _decided(
     scope: str,
     length_unit: str,
     rule: DecisionRule | None,
+    notes: Sequence[str],
 ) -> Measurement:
     """The measurement with the simulated distribution, a budget by cause, and the decision that follows."""
     i = repeats.index(measurement.name)
@@ -326,7 +331,7 @@ def _decided(
         row = Influence(f"simulated/{instrument}/{scope}/{measurement.name}/nonlinear", label, "B")
         influences[row.id], contributions[row.id] = row, math.sqrt(rest)
     drawn = repeats.samples(measurement.name, value)
-    flags = _flags.merge(old.flags, [] if repeats.good.all() else ["simulated_repeats_lost"])
+    flags = _flags.merge(old.flags, notes, [] if repeats.good.all() else ["simulated_repeats_lost"])
     measured = Measured(value, native, contributions, influences, old.lower_bound, drawn, flags).to(measurement.unit)
     decision = measurement.decision
     if measurement.tolerance is not None and decision is not None:

@@ -48,6 +48,17 @@ def test_two_values_share_all_but_the_scatter() -> None:
     assert a.correlation(b) == pytest.approx(common / found.u**2, rel=1e-12)
 
 
+def test_a_bias_that_nothing_explains_is_flagged() -> None:
+    readings = [30.0002] * 10 + [30.0042] * 10  # mean 30.0022, standard deviation 2.05 um
+    for true, flagged in ((30.0125, False), (30.0130, True), (29.9914, True), (29.9921, False)):
+        found = assess("ring", readings, known(true, 3e-4))
+        own = math.hypot(3e-4, found.u_p)
+        assert (abs(found.bias) > 5.0 * own) is flagged
+        assert ("bias_exceeds_uncertainty" in found.apply(30.0).flags) is flagged
+    # a stated cause explains it
+    assert assess("ring", readings, known(30.0130, 3e-4), u_b=3e-3).flags == ()
+
+
 def test_units_and_short_experiments() -> None:
     found = assess("ring", [30001.2, 30001.8, 30001.5], known(30.0012, 3e-4), unit="um")
     assert found.flags == ("assessment_short",) and found.bias == pytest.approx(0.3, abs=1e-9)

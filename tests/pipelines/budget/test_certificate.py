@@ -192,7 +192,9 @@ UNITS["x"] = None
         ("V / I", "ohm"), ("sqrt(L**2 + L * L)", "mm"), ("hypot(L, L)", "mm"), ("L * sin(r)", "mm"),
         ("L * cos(radians(w))", "mm"), ("L / t**2", "mm/s^2"), ("where(L > L, L, L)", "mm"), ("max(L, L)", "mm"),
         ("exp(a * dT)", "1"), ("log(L / L)", "1"), ("L * L**(1/2) / sqrt(L)", "mm"), ("atan2(L, L)", "rad"),
-        ("-L + abs(L)", "mm"), ("L - 0.5 * L", "mm"),
+        ("-L + abs(L)", "mm"), ("L - 0.5 * L", "mm"), ("L + d / 1000", "mm"), ("1e3 * L + d", "um"),
+        ("d + 10 * d", "um"), ("1e6 * a * dT", "ppm"), ("100 * (L - L) / L", "%"), ("L + 2.5e-3 * d", "mm"),
+        ("L + 1e-3 * (d + 10 * d)", "mm"), ("sin(1e-3 * r)", "1"),
     ],
 )  # fmt: skip
 def test_sound_expressions(expression: str, unit: str) -> None:
@@ -206,7 +208,8 @@ def test_sound_expressions(expression: str, unit: str) -> None:
         ("L + t", "stand in one sum", 0), ("V + L + d", "stand in one sum", 0), ("1 + (L - d)", "stand in one sum", 5),
         ("sin(w)", "takes radians, not degrees", 0), ("exp(L)", "quantity in", 0), ("L**t", "needs a number", 0),
         ("hypot(L, d)", "stand in one sum", 0), ("radians(L)", "takes|quantity in", 0),
-        ("where(L > t, 1, 2)", "one sum", 6),
+        ("where(L > t, 1, 2)", "one sum", 6), ("L + 1000 * d", "one sum", 0), ("L + d / 1e6", "one sum", 0),
+        ("L + (1e-3 * d - d)", "one sum", 0), ("sqrt(L**2 + (1000 * d)**2)", "one sum", 5),
     ],
 )  # fmt: skip
 def test_contradictions_are_found_at_their_place(expression: str, message: str, start: int) -> None:

@@ -209,6 +209,16 @@ def test_measurements_get_the_distribution_and_the_decision() -> None:
     assert rows["profile"] is found.measurements[[m.name for m in found.measurements].index("profile")]
 
 
+def test_an_exact_tip_is_said_where_it_matters() -> None:
+    flags = {
+        tip: {m.name: m.flags for m in simulate_evaluation(
+            part(), REQUESTS, machine(tip_u=tip), datum=DATUM, trials=20, scope="p").measurements}
+        for tip in (0.0, 1e-4)
+    }  # fmt: skip
+    assert "tip_taken_as_exact" in flags[0.0]["bore"] and "tip_taken_as_exact" not in flags[0.0]["position"]
+    assert not any("tip_taken_as_exact" in row for row in flags[1e-4].values())
+
+
 def test_zones_at_zero_are_not_enlarged_twice() -> None:
     """Perpendicularity of an exact part: every error enlarges it, so what is known of the part ends at zero."""
     done = simulate_evaluation(part(), REQUESTS, machine(), datum=DATUM, trials=2000, scope="p")
