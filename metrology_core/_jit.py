@@ -1,7 +1,8 @@
 """The one door to Numba: the `kernel` decorator and its on-disk cache.
 
 Kernels are plain functions compiled lazily with ``nogil``, NumPy's error model and no fast-math: without
-reassociation or contraction the same source gives the same bits on every IEEE-754 machine, which records rely on.
+reassociation or contraction that the source does not ask for (`kernels.vectors` asks for fused products and sums), it
+gives the same bits on every IEEE-754 machine, which records rely on.
 
 Cache: machine code is kept per user in a folder named after the package version, Python, Numba and the processor, in
 files named after the digest of the kernel's source and of all kernel sources it imports. A changed callee in another
@@ -288,15 +289,77 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
 def inner(function: Callable[..., Any]) -> Callable[..., Any]:
     """Like `kernel`, for functions that only kernels call: no Python entry is compiled, and their callers' cache
     holds them."""
-    return _compile_lazily(function, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+    return _compile_lazily(function, no_cpython_wrapper=True, no_cfunc_wrapper=True, pipeline_class=_linked_compiler())
 
 
-def _compile_lazily(function: Callable[..., Any], **options: bool) -> Any:
+@functools.cache
+def _linked_compiler() -> Any:
+    """The compiler of `inner` functions, or None for Numba's own.
+
+    Numba optimises every function and makes machine code of it before it links it into its callers, which are optimised
+    as a whole again. For functions that only kernels call the first time is wasted: a quarter of a first compilation.
+    """
+    import numba
+
+    if numba.config.DISABLE_JIT:
+        return None
+    try:
+        from numba._dynfunc import make_function
+        from numba.core.compiler import CompilerBase, DefaultPassBuilder
+        from numba.core.compiler_machinery import register_pass
+        from numba.core.typed_passes import NativeLowering
+
+        define = DefaultPassBuilder.define_nopython_pipeline
+    except (ImportError, AttributeError):  # another Numba: the time is spent, the code is the same
+        return None
+
+    @register_pass(mutates_CFG=True, analysis_only=False)
+    class LinkedLowering(NativeLowering):  # type: ignore[misc]
+        _name = "abbe_linked_lowering"
+
+        def run_pass(self, state: Any) -> bool:
+            if state.library is None:
+                state.library = state.targetctx.codegen().create_library(state.func_id.func_qualname)
+                state.library.enable_object_caching()
+            library = state.library
+            if not all(hasattr(library, name) for name in ("_optimize_final_module", "_finalize_final_module")):
+                return bool(super().run_pass(state))
+
+            def finished() -> None:
+                library._finalize_dynamic_globals()
+                library._finalized = True
+
+            library._optimize_final_module = lambda: None
+            library._finalize_final_module = finished
+            state.flags.no_compile = True
+            changed = super().run_pass(state)
+            lowered = state["cr"]
+            words = (lowered.fndesc.lookup_module(), state.func_id.func_name, "called by kernels only")
+            key = make_function(*words, 0, lowered.env, (library,))  # what kernels know this signature by
+            state.targetctx.insert_user_function(key, lowered.fndesc, [library])
+            state["cr"] = lowered._replace(cfunc=key)
+            return bool(changed)
+
+    class LinkedCompiler(CompilerBase):  # type: ignore[misc]
+        def define_pipelines(self) -> list[Any]:
+            plan = define(self.state)
+            plan.passes = [
+                (LinkedLowering, text) if kind is NativeLowering else (kind, text) for kind, text in plan.passes
+            ]
+            plan.finalize()
+            return [plan]
+
+    return LinkedCompiler
+
+
+def _compile_lazily(function: Callable[..., Any], pipeline_class: Any = None, **options: bool) -> Any:
     import numba
 
     if numba.config.DISABLE_JIT:
         return function
-    compiled = numba.njit(nogil=True, error_model="numpy", fastmath=False, **options)(function)
+    compiled = numba.njit(nogil=True, error_model="numpy", fastmath=False, pipeline_class=pipeline_class, **options)(
+        function
+    )
     typed = compiled.get_call_template
 
     def without_literals(args: Any, kws: Any) -> Any:

@@ -205,9 +205,10 @@ def decide(measured: Measured, tolerance: Tolerance, rule: DecisionRule, *, prov
 
     ISO 14253-1: *conforming* where the probability of conformity reaches the rule's, *nonconforming* where the
     probability of nonconformity does, else *indeterminate*. For a tolerance that is wide against u this equals
-    acceptance limits drawn in by ``z(p) u`` (1.645 u at 0.95); the printed guard band is that, for a value with samples
-    the distance to the end of its one-sided interval. Set ``provisional``
-    where the uncertainty is known to be incomplete.
+    acceptance limits drawn in by ``z(p) u`` (1.645 u at 0.95); the printed guard band is that. For a value with samples
+    every guard band is the distance to the end of its one-sided interval on the side of the limit (of the probability
+    that 2 u guards where the rule names U), and the wider one is printed. Set ``provisional`` where the uncertainty is
+    known to be incomplete.
 
     Raises `UnitError` where value and tolerance have different dimensions.
     """
@@ -220,17 +221,20 @@ def decide(measured: Measured, tolerance: Tolerance, rule: DecisionRule, *, prov
     probability = conformity_probability(measured, limits)
     verdict: Verdict
     if rule.kind == "simple_acceptance":
-        guard = 0.0
+        bands = (0.0, 0.0)
         verdict = "conforming" if limits.contains(measured.value) else "nonconforming"
     elif rule.kind == "guard_band":
-        guard = rule.factor * measured.expanded(2.0)
-        verdict = "conforming" if _drawn_in(limits, guard, measured) else "nonconforming"
+        bands = _bands(measured, rule.factor)
+        verdict = "conforming" if _drawn_in(limits, bands, measured) else "nonconforming"
     elif rule.kind == "non_binary":
-        guard = rule.factor * measured.expanded(2.0)
-        inside, outside = _drawn_in(limits, guard, measured), not _drawn_in(limits, -guard, measured)
+        bands = _bands(measured, rule.factor)
+        inside, outside = (
+            _drawn_in(limits, bands, measured),
+            not _drawn_in(limits, _bands(measured, -rule.factor), measured),
+        )
         verdict = "conforming" if inside else "nonconforming" if outside else "indeterminate"
     else:
-        guard = _guard(measured, limits, rule.probability)
+        bands = _ends(measured, rule.probability, one_sided_factor(rule.probability, measured.dof) * measured.u)
         if probability >= rule.probability:
             verdict = "conforming"
         elif 1.0 - probability >= rule.probability:
@@ -238,40 +242,60 @@ def decide(measured: Measured, tolerance: Tolerance, rule: DecisionRule, *, prov
         else:
             verdict = "indeterminate"
     accepted = verdict == "conforming" if rule.proving == "conformity" else verdict != "nonconforming"
-    lower, upper = _acceptance(limits, guard, measured)
+    lower, upper = _acceptance(limits, bands, measured)
     return Decision(
         verdict,
         accepted,
         rule.describe(),
         rule.proving,
         probability,
-        guard,
+        _widest(bands, limits, measured),
         lower,
         upper,
         provisional,
     )
 
 
-def _guard(measured: Measured, limits: Tolerance, p: float) -> float:
-    """Printed guard band of ISO 14253-1: from the value to the one-sided end of its distribution, on the side of the
-    limit (the wider of two)."""
+_TWO_U = 0.977249868051821  # normal probability below + 2 u: what U(k=2) guards on one side
+
+
+def _ends(measured: Measured, p: float, plain: float) -> tuple[float, float]:
+    """How far the distribution reaches, one-sided with probability ``p``, below and above the value; ``plain`` on both
+    sides for a value without samples."""
     if measured.samples is None or not measured.samples.size:
-        return one_sided_factor(p, measured.dof) * measured.u
+        return plain, plain
     low, high = (float(q) for q in np.quantile(measured.samples, [1.0 - p, p]))
-    above = 0.0 if limits.upper is None else high - measured.value
-    below = 0.0 if limits.lower is None or limits.lower == measured.lower_bound else measured.value - low
-    return max(above, below, 0.0)
+    return max(measured.value - low, 0.0), max(high - measured.value, 0.0)
 
 
-def _acceptance(limits: Tolerance, guard: float, measured: Measured) -> tuple[float | None, float | None]:
-    """Limits drawn in by the guard band. A lower limit at the physical bound (a form deviation is never below 0) stays:
-    nothing can lie beyond it, so there is nothing to guard against."""
+def _bands(measured: Measured, factor: float) -> tuple[float, float]:
+    """Guard bands at the lower and the upper limit. A value whose distribution is not symmetric has two: what may lie
+    beyond the upper limit is its upper end; where the limits are moved out (``factor`` below 0) its lower end decides
+    whether it is surely beyond the upper one."""
+    below, above = _ends(measured, _TWO_U, measured.expanded(2.0))
+    return (factor * below, factor * above) if factor >= 0.0 else (factor * above, factor * below)
+
+
+def _guards_lower(limits: Tolerance, measured: Measured) -> bool:
+    """A lower limit at the physical bound (a form deviation is never below 0) stays: nothing can lie beyond it."""
+    return limits.lower is not None and (measured.lower_bound is None or limits.lower > measured.lower_bound)
+
+
+def _widest(bands: tuple[float, float], limits: Tolerance, measured: Measured) -> float:
+    """The guard band that is printed: of the limits there are, the wider."""
+    used = [bands[1]] if limits.upper is not None else []
+    used += [bands[0]] if _guards_lower(limits, measured) else []
+    return max(used, key=abs, default=0.0)
+
+
+def _acceptance(limits: Tolerance, bands: tuple[float, float], measured: Measured) -> tuple[float | None, float | None]:
+    """Limits drawn in by their guard bands."""
     lower = limits.lower
-    if lower is not None and (measured.lower_bound is None or lower > measured.lower_bound):
-        lower += guard
-    return lower, None if limits.upper is None else limits.upper - guard
+    if lower is not None and _guards_lower(limits, measured):
+        lower += bands[0]
+    return lower, None if limits.upper is None else limits.upper - bands[1]
 
 
-def _drawn_in(limits: Tolerance, guard: float, measured: Measured) -> bool:
-    lower, upper = _acceptance(limits, guard, measured)
+def _drawn_in(limits: Tolerance, bands: tuple[float, float], measured: Measured) -> bool:
+    lower, upper = _acceptance(limits, bands, measured)
     return (lower is None or measured.value >= lower) and (upper is None or measured.value <= upper)

@@ -104,6 +104,9 @@ def stated_unit(dataset: Any, shown: str) -> str | None:
     return None
 
 
+_NAME_ONE = "name one: dataset= in Python, 'dataset' in the inputs of a recipe, --dataset on the command line"
+
+
 def find_points(file: Any, shown: str, name: str | None = None) -> Any:
     """The dataset of points in an open file: the named one, or the only (n, 3) or (3, n) one.
 
@@ -126,7 +129,7 @@ def find_points(file: Any, shown: str, name: str | None = None) -> Any:
         if name is None:
             if len(candidates) != 1:
                 what = f"holds {len(candidates)} datasets that could be points"
-                fail(what, "file", "name one with dataset=", got=", ".join(candidates[:10]) or "none of shape (n, 3)")
+                fail(what, "file", _NAME_ONE, got=", ".join(candidates[:10]) or "none of shape (n, 3)")
             name = candidates[0]
         parts = [part for part in name.split("/") if part]
         for k in range(len(parts)):
@@ -137,7 +140,7 @@ def find_points(file: Any, shown: str, name: str | None = None) -> Any:
     except (OSError, RuntimeError, ValueError) as error:
         fail(f"is damaged: {str(error)[:120]}", "file", "export the file again")
     if not isinstance(node, h5py.Dataset):
-        fail(f"holds no dataset {name!r}", "file", "name one with dataset=", got=", ".join(candidates[:10]) or "none")
+        fail(f"holds no dataset {name!r}", "file", _NAME_ONE, got=", ".join(candidates[:10]) or "none")
     place = f"dataset {node.name}"
     if node.is_virtual or node.external:
         fail("takes its numbers from other files", place, "copy the numbers into one file")

@@ -111,7 +111,11 @@ def feature_histograms(xyz: np.ndarray, normals: np.ndarray | None, radius: floa
     if normals is None:
         with o3d.utility.VerbosityContextManager(o3d.utility.VerbosityLevel.Error):
             cloud.estimate_normals(o3d.geometry.KDTreeSearchParamHybrid(0.6 * radius, 30))
-            cloud.orient_normals_consistent_tangent_plane(min(12, len(xyz) - 1))
+            try:
+                cloud.orient_normals_consistent_tangent_plane(min(12, len(xyz) - 1))
+            except RuntimeError:  # flat or round clouds have no Delaunay triangulation: all to one side will do
+                axis = np.linalg.svd(xyz - offset, full_matrices=False)[2][-1]
+                cloud.orient_normals_to_align_with_direction(axis)
         found = np.asarray(cloud.normals).copy()
     else:
         found = np.ascontiguousarray(normals)

@@ -112,7 +112,8 @@ ABOUT_FITTING = """Criteria that `metrology_core.fit` takes for each feature (`m
   go with the least-squares and least-absolute criteria, `covariances` (of points) with least squares,
   `robust="huber"|"tukey"` with least squares: outliers are dropped and listed.
 * `fit.monte_carlo()` repeats a fit with simulated errors, where contacts are unstable.
-* `metrology_core.fitting.fit_pattern` fits a rigid nominal pattern (holes, coaxial cylinders) with free sizes.
+* `metrology_core.fitting.fit_pattern` fits a rigid nominal pattern (holes, coaxial cylinders), least squares or
+  minimum zone (one zone about all members), sizes free, tied or nominal.
 """
 
 

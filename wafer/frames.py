@@ -163,6 +163,10 @@ def cross_roughness(
     if len(frames) < 2:
         raise ParameterError("products of frames need two frames", got=str(len(frames)))
     settings = settings or SemLineSettings()
+    if settings.smoothing:
+        raise ParameterError(
+            "roughness is not measured in smoothed frames", got=settings.smoothing, remedy="leave smoothing out"
+        )
     image = frames[0]
     if image.pixel_size is None:
         raise ParameterError("the image has no pixel size", expected="pixel sizes in x and y with a unit")
@@ -243,7 +247,7 @@ def cross_roughness(
             methods[name] = (
                 f"{factor} times the root of the mean product of the residuals of {products.size} {what} over all "
                 f"pairs of {len(frames)} frames, {settings.detrend} detrend, {rows} rows; noise of the frames is "
-                f"independent, no model of it; edges: {first.criterion_text}; unfiltered frames"
+                f"independent, no model of it; edges: {first.criterion_text} of each frame"
             )
     return measurements, methods, facts
 

@@ -29,15 +29,15 @@ def smoothed(image: np.ndarray, sigma: float) -> np.ndarray:
 def refuse_noise(image: np.ndarray, noise: GreyNoise, sigma: float) -> None:
     """`DataError` where the image, smoothed as for the search, varies no more than smoothed noise does.
 
-    White noise of variance v keeps v / (4 pi sigma^2) under a Gaussian of standard deviation sigma; neighbours in a row
-    that are correlated by r keep (1 + r) / (1 - r) times as much. One small feature hardly changes the spread of a
-    large image: pixels that noise cannot reach count as seen, too.
+    White noise of variance v keeps v / (4 pi sigma^2) under a Gaussian of standard deviation sigma; correlations r_1,
+    r_2 ... along the rows, short against sigma, keep 1 + 2 (r_1 + r_2 + ...) times as much. One small feature hardly
+    changes the spread of a large image: pixels that noise cannot reach count as seen, too.
     """
     smooth = smoothed(image, sigma)
     spread = float(np.std(smooth))
-    r = min(max(noise.correlation, 0.0), 0.9)
+    kept = max(1.0 + 2.0 * sum(noise.lags), 0.1)
     pixel = math.sqrt(float(np.mean(noise.variance(image))))
-    expected = pixel * math.sqrt((1.0 + r) / (1.0 - r)) / (2.0 * sigma * math.sqrt(math.pi))
+    expected = pixel * math.sqrt(kept) / (2.0 * sigma * math.sqrt(math.pi))
     if spread > _VISIBLE * expected:
         return
     if np.count_nonzero(np.abs(smooth - np.median(smooth)) > _FAR * expected) < _LEAST_FAR or not expected > 0.0:

@@ -1,11 +1,13 @@
 """Row-wise line edges of one simulated CD-SEM image: time and error against what people compose from other libraries.
 
-Run: ``python -m benchmarks.against.sem_edges [--rounds 5] [--json]``
+Run: ``python -m benchmarks.against.sem_edges [--rounds 5] [--threads 2] [--json]``
 
 The peers smooth the image (Gaussian, 2 px), which averages neighbouring rows: their error per row is smaller, and
-their rows are correlated, so that the roughness they give is not that of the edge. Ours uses single rows unfiltered.
-The peers are handed the windows of the edges and the grey level; ours finds both, the tilt and the noise as well.
-SciPy's fit per edge runs on a sample of the edges; its time is scaled to all of them.
+their rows are correlated, so that the roughness they give is not that of the edge. ``find_edges`` uses single rows
+unfiltered unless it is asked to smooth. The peers are handed the windows of the edges and the grey level;
+``find_edges`` finds both, the tilt and the noise as well. Like for like: ``same blur, windows and level`` gets what
+the peers get and adds the standard deviation of every place. OpenCV and Abbe use ``--threads``; NumPy, SciPy and
+scikit-image have one. SciPy's fit per edge runs on a sample of the edges; its time is scaled to all of them.
 """
 
 from __future__ import annotations
@@ -18,11 +20,16 @@ from collections.abc import Callable
 import numpy as np
 
 from benchmarks.common import environment, interleaved, print_environment, table
+from metrology_core.blocks import threads
 from metrology_core.data import Image
 from wafer import SemLineSettings, find_edges, measure_sem_lines
+from wafer.edges.locate import Shape, Windows
+from wafer.edges.smoothed import smoothed_edges, smoothed_noise
 from wafer.simulate import SemModel, simulate_lines
+from wafer.smoothing import Smoothing
 
 SAMPLE = 400  # edges given to SciPy
+ALIKE = "abbe same blur, windows and level"
 
 
 def crossings(image: np.ndarray, places: np.ndarray, sign: np.ndarray, level: float, half: int) -> np.ndarray:
@@ -53,6 +60,7 @@ def rms(found: np.ndarray, truth: np.ndarray, sign: np.ndarray) -> tuple[float, 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
 
@@ -61,7 +69,7 @@ def main() -> None:
     from skimage.filters import gaussian
     from skimage.measure import find_contours
 
-    cv2.setNumThreads(1)
+    cv2.setNumThreads(arguments.threads)
     simulated = simulate_lines(SemModel(shape=(1024, 1024), pitch=34.0, cd=17.0), seed=1)
     pixels = simulated.pixels
     image = Image(pixels, "nm", simulated.model.pixel)
@@ -111,8 +119,20 @@ def main() -> None:
 
     ours = {
         f"abbe find_edges {c}": keep(f"abbe find_edges {c}", lambda c=c: find_edges(pixels, criterion=c).x)  # type: ignore[misc]
-        for c in ("threshold", "max_gradient", "sigmoid")
+        for c in ("threshold", "max_gradient", "sigmoid", "model")
     }
+    n = sign.size
+    smoothing = Smoothing("gaussian", 2.0)
+    windows = Windows(reference.seed, np.full(n, float(half)), np.full(n, float(half)), sign, 0.0, 0.0)
+    low, high = float(np.median(reference.low)), float(np.median(reference.high))
+    steep = float(np.mean([p.slope for p in find_edges(pixels, smoothing=smoothing).profiles.values()]))
+    one = np.ones(n)
+    shape = Shape(level * one, low * one, high * one, steep * one, 2.0 * one)
+    noise = smoothed_noise(reference.noise, smoothing)
+    ours[ALIKE] = keep(ALIKE, lambda: smoothed_edges(pixels, windows, shape, noise, smoothing)[0])
+    ours["abbe find_edges threshold, blur 2 px"] = keep(
+        "abbe find_edges threshold, blur 2 px", lambda: find_edges(pixels, smoothing=smoothing).x
+    )
     whole = {
         f"abbe measure_sem_lines {c}": (lambda c=c: measure_sem_lines(image, SemLineSettings(criterion=c)))  # type: ignore[misc]
         for c in ("threshold", "sigmoid")
@@ -130,7 +150,8 @@ def main() -> None:
         "skimage blur 2 px + find_contours": keep("skimage blur 2 px + find_contours", contours),
         f"scipy curve_fit, {SAMPLE} edges": keep(f"scipy curve_fit, {SAMPLE} edges", scipy_fits),
     }
-    timings = interleaved({**ours, **whole, **peers}, rounds=arguments.rounds)
+    with threads(arguments.threads):
+        timings = interleaved({**ours, **whole, **peers}, rounds=arguments.rounds)
     errors = {name: rms(found, truth, sign) for name, found in results.items()}
     per_edge = timings[f"scipy curve_fit, {SAMPLE} edges"].median / SAMPLE
     bound = math.sqrt(float(np.mean([profile.crb**2 for profile in reference.profiles.values()])))
@@ -141,6 +162,10 @@ def main() -> None:
         "images_per_second_threshold": 1.0 / timings["abbe measure_sem_lines threshold"].median,
         "images_per_second_sigmoid": 1.0 / timings["abbe measure_sem_lines sigmoid"].median,
         "scipy_over_abbe_sigmoid": per_edge * truth.size / timings["abbe find_edges sigmoid"].median,
+        "scipy_over_abbe_model": per_edge * truth.size / timings["abbe find_edges model"].median,
+        "opencv_over_abbe_alike": timings["cv2 blur 2 px + numpy crossing"].median / timings[ALIKE].median,
+        "skimage_over_abbe_alike": timings["skimage blur 2 px + find_contours"].median / timings[ALIKE].median,
+        "threads": arguments.threads,
     }
     if arguments.json:
         rows = {name: {"scatter_px": e[0], "offset_px": e[1], "lost": e[2]} for name, e in errors.items()}

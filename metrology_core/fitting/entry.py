@@ -13,10 +13,13 @@ from metrology_core import flags as _flags
 from metrology_core.errors import ParameterError
 from metrology_core.features.base import Feature
 from metrology_core.fitting import problem as _problem
+from metrology_core.fitting import shallow
 from metrology_core.fitting.canonical import canonical_frame, canonical_turn, chart_columns, feature_of, lengths
+from metrology_core.fitting.memory import finite_points, in_space, selected
+from metrology_core.fitting.passes import NEAR_FROM, Gathered
 from metrology_core.fitting.result import Evidence, Fit
 from metrology_core.fitting.search import ambiguous, tied
-from metrology_core.fitting.solver import Answer, least_squares
+from metrology_core.fitting.solver import Answer, least_squares, least_squares_of
 from metrology_core.fitting.table import Row, find
 from metrology_core.kernels import layout
 
@@ -107,11 +110,9 @@ def fit(
 
         check_arguments(criterion, material, all_weights)
 
+    many = n >= NEAR_FROM and criterion == "least_squares"  # not copied, see `passes.Gathered`
     array = given.array
-    xyz = array
-    if given.dimension == 2:
-        xyz = np.zeros((n, 3))
-        xyz[:, :2] = array
+    xyz = array if many or given.dimension == 3 else in_space(array)
     notes: list[str] = list(given.source.flags) if given.source is not None else []
     settings: dict[str, Any] = {"start": "given" if first is not None else "search"}
     if held:
@@ -122,30 +123,35 @@ def fit(
     needed = _minimum(row, n_free)
     used: np.ndarray | None = None
     answer = Answer("bad_points")
-    if n >= needed and not (all_weights.size and not (all_weights > 0.0).all()):
+    if n >= needed and xyz.shape[1] == 3 and not (all_weights.size and not (all_weights > 0.0).all()):
         answer = least_squares(row, xyz, all_weights, held, first)
     m = n
     if answer.outcome == "bad_points":
-        finite = np.isfinite(xyz).all(axis=1)
-        if not finite.all():
-            notes.append("non_finite_points")
-        used = finite & (all_weights > 0.0) if all_weights.size else finite
-        m = int(used.sum())
+        points = Gathered(xyz, all_weights) if many else None
+        if points is None or points.n < n:
+            finite = points.used if points is not None and not all_weights.size else finite_points(xyz)
+            if not finite.all():
+                notes.append("non_finite_points")
+            used = finite & (all_weights > 0.0) if all_weights.size else finite
+            m = int(used.sum())
         if m < needed:
             answer = Answer("insufficient", f"{m} usable points, {needed} needed")
+        elif points is not None:
+            answer = least_squares_of(row, points, held, first)
         else:
-            weights_used = np.ascontiguousarray(all_weights[used]) if all_weights.size else all_weights
-            answer = least_squares(row, np.ascontiguousarray(xyz[used]), weights_used, held, first)
+            answer = least_squares(row, selected(xyz, used), selected(all_weights, used), held, first)
     if answer.outcome != "converged" or answer.condition > ILL_CONDITIONED:
         from metrology_core.fitting.rescue import rescued
 
-        part = xyz if used is None else np.ascontiguousarray(xyz[used])
-        load = all_weights if used is None or not all_weights.size else np.ascontiguousarray(all_weights[used])
-        answer = rescued(row, part, load, held, answer, searched=first is None)
+        part = in_space(selected(xyz, used))
+        answer = rescued(row, part, selected(all_weights, used), held, answer, searched=first is None)
     if first is None and answer.outcome == "converged" and not all_weights.size and _rough(row, answer, m):
         from metrology_core.fitting.rescue import beside_strays
 
-        answer = beside_strays(row, xyz if used is None else np.ascontiguousarray(xyz[used]), held, answer)
+        answer = beside_strays(row, in_space(selected(xyz, used)), held, answer)
+    if answer.outcome == "converged" and answer.pose[12] > shallow.FROM and "radius" not in held:
+        load = all_weights if used is None or not all_weights.size else all_weights[used]
+        shallow.refined(row, xyz if used is None else xyz[used], load, answer.pose, answer.centre, answer.scale)
     evidence = None
     if answer.outcome in ("converged", "not_converged"):
         pose = canonical_frame(row, answer.pose)
@@ -165,7 +171,7 @@ def fit(
     if criterion != "least_squares":
         from metrology_core.fitting.zone.finish import zone_fit
 
-        points_used = xyz if used is None else np.ascontiguousarray(xyz[used])
+        points_used = selected(xyz, used)
         return zone_fit(
             row,
             criterion,
@@ -195,14 +201,13 @@ def _streamed(
 ) -> Fit:
     """The fit of a block source that is not read at once."""
     from metrology_core.fitting.streamed import Stream
-    from metrology_core.fitting.streamed import least_squares as solve
 
     stream = Stream(source)
-    answer = solve(row, stream, held, first)
+    answer = least_squares_of(row, stream, held, first)
     doubted = answer.outcome != "converged" or answer.condition > ILL_CONDITIONED
     if doubted and first is None and row.kind in (layout.CONE, layout.TORUS):
         near = fit(stream.near, row.name, fixed=held or None)  # with the second search, which needs points in memory
-        other = solve(row, stream, held, near.associated) if near.associated is not None else answer
+        other = answer if near.associated is None else least_squares_of(row, stream, held, near.associated)
         p = layout.N_PARAMETERS[row.kind]
         cost = p * (p + 1) - p * (p - 1) // 2
         if other.outcome == "converged" and (answer.outcome != "converged" or other.sums[cost] < answer.sums[cost]):
@@ -360,20 +365,23 @@ def _finish(
 
 
 def _unweighted_rms(feature: Feature, evidence: Evidence) -> float:
-    xyz = evidence.xyz if evidence.used is None else evidence.xyz[evidence.used]
-    xyz = xyz[:, : evidence.row.dimension]
-    squares = feature.distance(xyz) ** 2
-    if hasattr(feature, "height"):
-        squares = squares + feature.height(xyz) ** 2
-    return math.sqrt(float(squares.mean()))
+    total, count = 0.0, 0
+    for piece in evidence.slices():
+        squares = feature.distance(piece) ** 2
+        if hasattr(feature, "height"):
+            squares = squares + feature.height(piece) ** 2
+        total, count = total + float(squares.sum()), count + len(piece)
+    return math.sqrt(total / count)
 
 
 def _span_2d_line(evidence: Evidence, answer: Answer) -> float:
     """Peak to valley of a 2-D line: the kernel's extremes are those of the squared distance in space, so evaluate."""
-    xyz = evidence.xyz if evidence.used is None else evidence.xyz[evidence.used]
-    local = (xyz - answer.centre) * answer.scale - evidence.pose[:3]
-    d = local @ evidence.pose[3:6]
-    return float(d.max() - d.min()) / answer.scale
+    low, high = math.inf, -math.inf
+    for piece in evidence.slices():
+        local = (piece - answer.centre[:2]) * answer.scale - evidence.pose[:2]
+        d = local[:, 0] * evidence.pose[3] + local[:, 1] * evidence.pose[4]
+        low, high = min(low, float(d.min())), max(high, float(d.max()))
+    return (high - low) / answer.scale
 
 
 def _covariance(row: Row, answer: Answer, turn: np.ndarray, sigma: float) -> np.ndarray:

@@ -14,9 +14,9 @@ from metrology_core.features.base import Feature
 from metrology_core.fitting import problem as _problem
 from metrology_core.fitting.entry import FLAT_KINDS, ILL_CONDITIONED, _free_count, _minimum, fit
 from metrology_core.fitting.manychart import canonical_poses, parameter_arrays
-from metrology_core.fitting.manyfit import FLAGS, STATUSES, FitMany, Solution
+from metrology_core.fitting.manyfit import STATUSES, FitMany, Solution
 from metrology_core.fitting.manyitems import Items, read_items, read_many_weights, read_starts
-from metrology_core.fitting.manyparts import offset_parameters
+from metrology_core.fitting.manyparts import Bits, enter, offset_parameters
 from metrology_core.fitting.memory import kernel_view
 from metrology_core.fitting.result import Fit
 from metrology_core.fitting.search import FEW, plan, search_and_solve
@@ -58,7 +58,8 @@ def fit_many(
     Every item is solved for itself: neighbours, order and threads change no bit. Bad data never raise: an item gets a
     status and flags, and the others go on. Optimum, status and flags are those of `fit`; the optimum agrees to
     rounding, since a shorter search may reach it from elsewhere (least squares, more than 64 points or with a start:
-    to the last bit). Wrong use raises `ParameterError`, `CriterionError` or `UnitError`, naming the item.
+    to the last bit; spheres and circles of which a small piece is seen are refined by `fit` alone, within 1e-9 of a
+    radius of 1e4). Wrong use raises `ParameterError`, `CriterionError` or `UnitError`, naming the item.
     """
     items = read_items(points, offsets, unit)
     if not isinstance(feature, str):
@@ -95,7 +96,10 @@ def run_items(
     refit: Any,
 ) -> FitMany:
     """Run the kernel over all items, the rest one by one (`refit`), and make arrays of what comes out."""
-    if criterion != "least_squares" or not row.compiled:
+    from metrology_core.fitting import manyzone
+
+    zone = criterion != "least_squares"
+    if not row.compiled or (zone and not manyzone.in_batch(row, criterion, items, weights)):
         return _one_by_one(row, criterion, items, refit)
     from metrology_core.kernels import many as k
     from metrology_core.kernels.quick import fan
@@ -125,6 +129,8 @@ def run_items(
         )  # fmt: skip
 
     run_blocks(work, (count + GROUP - 1) // GROUP, serial_below=2)
+    if zone:
+        return manyzone.zones(row, criterion, items, held, n_free, poses, sums, facts, codes, free, refit)
     return _assemble(row, items, weights, n_free, material, refit, poses, sums, facts, codes, free, searched)
 
 
@@ -247,7 +253,7 @@ def _assemble(
         row.name, "least_squares", items.unit, values, status, bits.values, bits.names, n_points, n_used, dof, rms,
         sigma, form, extent, reach, condition, reason, row, solution, single, refit,
     )  # fmt: skip
-    return _enter(result, single, bits) if single else result
+    return enter(result, single, bits) if single else result
 
 
 def _doubted(row: Row, status: np.ndarray, condition: np.ndarray, reason: np.ndarray, searched: bool) -> np.ndarray:
@@ -275,19 +281,6 @@ def _non_finite(items: Items, weights: np.ndarray, n_points: np.ndarray, n_used:
     return fewer
 
 
-class Bits:
-    """Flags of k items as bit sets."""
-
-    def __init__(self, count: int) -> None:
-        self.names: tuple[str, ...] = FLAGS
-        self.values = np.zeros(count, np.uint64)
-
-    def add(self, name: str, which: Any) -> None:
-        if name not in self.names:
-            self.names = (*self.names, name)
-        self.values[which] |= np.uint64(1 << self.names.index(name))
-
-
 def _compensate(row: Row, items: Items, material: str | None, values: dict[str, np.ndarray], bits: Bits) -> np.ndarray:
     """Take the probe tip off the features of ball centres, towards the material; returns the signed distances."""
     distance = np.zeros(len(items))
@@ -312,25 +305,6 @@ def _compensate(row: Row, items: Items, material: str | None, values: dict[str, 
     return distance
 
 
-def _enter(result: FitMany, single: Mapping[int, Fit], bits: Bits) -> FitMany:
-    """Write the fits that were made one by one into the arrays."""
-    from dataclasses import replace
-
-    for i, one in single.items():
-        result.status_codes[i] = STATUSES.index(one.status)
-        bits.values[i] = 0
-        for name in one.flags:
-            bits.add(name, i)
-        result.n_used[i], result.dof[i] = one.n_used, one.dof
-        result.rms[i], result.sigma[i], result.form[i], result.reach[i] = one.rms, one.sigma, one.form, one.reach
-        result.extent[i] = (math.nan, math.nan) if one.extent is None else one.extent
-        result.condition[i] = one.optimality.get("condition", math.nan)
-        result.reason[i] = one.optimality.get("reason", "") if one.status != "converged" else ""
-        for name, values in result.parameters.items():
-            values[i] = one.parameters.get(name, math.nan)
-    return replace(result, flag_bits=bits.values, flag_names=bits.names)
-
-
 def _one_by_one(row: Row, criterion: str, items: Items, refit: Any) -> FitMany:
     count = len(items)
     blank = parameter_arrays(
@@ -346,4 +320,4 @@ def _one_by_one(row: Row, criterion: str, items: Items, refit: Any) -> FitMany:
         np.full((count, 2), math.nan), nothing[3], nothing[4], np.full(count, "", object), row, None,
         {i: refit(i, None) for i in range(count)}, refit,
     )  # fmt: skip
-    return _enter(result, result._single, bits)
+    return enter(result, result._single, bits)

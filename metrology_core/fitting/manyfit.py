@@ -168,14 +168,19 @@ class FitMany:
             if one.covariance.shape == result.shape[1:]:
                 result[i] = one.covariance
         if len(self._single) < len(self):
-            if self._solution is None:
+            if self.criterion != "least_squares" and self._refit is not None:  # of contacts: item by item
+                for i in range(len(self)):
+                    if i not in self._single:
+                        result[i] = self[i].covariance
+            elif self._solution is None:
                 raise ParameterError(
                     "the normal equations of these fits were not kept", remedy="ask with keep='all', or take many[i]"
                 )
-            done = np.flatnonzero(self._solution.valid)
-            for start in range(0, len(done), 65536):
-                part = done[start : start + 65536]
-                result[part] = self._covariances(self._solution, part)[:, columns][:, :, columns]
+            else:
+                done = np.flatnonzero(self._solution.valid)
+                for start in range(0, len(done), 65536):
+                    part = done[start : start + 65536]
+                    result[part] = self._covariances(self._solution, part)[:, columns][:, :, columns]
         result.setflags(write=False)
         return result
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from metrology_core.errors import FitError, ParameterError
 from metrology_core.features.base import Feature
 from metrology_core.fitting.canonical import chart_columns
-from metrology_core.fitting.memory import kernel_view
+from metrology_core.fitting.memory import in_space, kernel_view, selected
 from metrology_core.fitting.table import Row
 from metrology_core.kernels import layout
 
@@ -29,7 +30,7 @@ class Evidence:
     """What a fit keeps to answer later questions: points as given, canonical pose, factor between them."""
 
     row: Row
-    xyz: np.ndarray
+    xyz: np.ndarray  # (n, 3), or (n, 2) as given where many points of a plane are not copied
     weights: np.ndarray
     used: np.ndarray | None
     pose: np.ndarray
@@ -38,6 +39,14 @@ class Evidence:
     axis_fixed: tuple[int, ...] = ()
     sides: np.ndarray | None = None  # to which of two parallel planes the points belong, as given by labels
     kept: bool = True  # whether `xyz` holds the points: those that were read in blocks are not in memory
+
+    def slices(self) -> Iterator[np.ndarray]:
+        """The points used, in the feature's dimension, a slice at a time."""
+        for start in range(0, len(self.xyz), layout.CHUNK):
+            piece = self.xyz[start : start + layout.CHUNK, : self.row.dimension]
+            piece = piece if self.used is None else piece[self.used[start : start + layout.CHUNK]]
+            if len(piece):
+                yield piece
 
 
 @dataclass(frozen=True, eq=False)
@@ -347,7 +356,7 @@ class Fit:
 
     def _used_points(self) -> np.ndarray:
         evidence = self._known()
-        return evidence.xyz if evidence.used is None else np.ascontiguousarray(evidence.xyz[evidence.used])
+        return in_space(selected(evidence.xyz, evidence.used))
 
     def _row_weights(self, rows: int) -> np.ndarray:
         evidence = self._known()

@@ -1,4 +1,5 @@
-"""Drive the kernels: moments, start, descent; small sets in one compiled call, large ones in threaded passes."""
+"""Drive the kernels: moments, start, descent; small sets in one compiled call, large ones in threaded passes (see
+`passes`)."""
 
 from __future__ import annotations
 
@@ -9,22 +10,20 @@ from typing import Any
 
 import numpy as np
 
-from metrology_core.blocks import run_blocks
 from metrology_core.features.base import Feature
 from metrology_core.fitting.canonical import pose_of
 from metrology_core.fitting.memory import kernel_view
+from metrology_core.fitting.passes import Points, Whole, locate
 from metrology_core.fitting.search import FEW, FOUND, NO_SEARCH, distinct_costs, search_and_solve
 from metrology_core.fitting.search import plan as search_plan
 from metrology_core.fitting.table import Row
 from metrology_core.kernels import layout
 
 THREADED_FROM = 4 * layout.CHUNK
-# From NEAR_FROM points on, NEAR of them are fitted first: that costs a twentieth of a pass and saves one to three.
-NEAR_FROM, NEAR = 1 << 17, 8192
-SHARES = 4  # ranges per thread and pass
 # Smallest eigenvalue of J'J / n in units of the data's extent. Below, rounding alone (about 1e-16) moves a parameter
 # by a tenth of what the points say: the data do not determine it.
 SINGULAR_BELOW = 1e-15
+_NO_EXTENT = "the points have no usable extent"
 
 
 @dataclass(eq=False)
@@ -70,50 +69,67 @@ def least_squares(
     from metrology_core.kernels import fitmain as k
 
     n = len(xyz)
+    if n >= THREADED_FROM:
+        answer = least_squares_of(row, Whole(xyz, weights), fixed, start, brief=brief)
+        if answer.reason == _NO_EXTENT:
+            answer.reason = _no_extent(xyz)
+        return answer
+    answer, given, state, info = _ready(row, fixed, start)
+    pose, started, planar = answer.pose, start is not None, row.dimension == 2
+    flat, flat_weights = kernel_view(xyz), kernel_view(weights)
+    code = k.begin(row.kind, planar, given, started, flat, flat_weights, info, pose)
+    solved = False
+    if code in (layout.READY, layout.SEARCH):
+        search = code == layout.SEARCH
+        plan, extra = search_plan(row.kind, n, flat, given, info) if search and not brief else NO_SEARCH
+        compared = search and n <= FEW and not brief
+        found = np.zeros((FOUND, layout.POSE)) if compared else _NO_FOUND
+        costs = np.full(FOUND, math.inf) if compared else _NO_COSTS
+        solved = search_and_solve(
+            row.kind, answer.free, given, flat, flat_weights, search, True, plan, extra, info, pose, answer.sums, state,
+            found, costs,
+        )  # fmt: skip
+        if solved and compared:
+            answer.rivals = distinct_costs(row.kind, answer.free, xyz, info, found, costs)
+    _conclude(answer, code, solved, state, info)
+    if code == layout.NO_EXTENT:
+        answer.reason = _no_extent(xyz)
+    return answer
+
+
+def least_squares_of(
+    row: Row, points: Points, fixed: dict[str, Any], start: Feature | None, *, brief: bool = False
+) -> Answer:
+    """The same in threaded passes, for points from anywhere."""
+    answer, given, state, info = _ready(row, fixed, start)
+    code, solved = locate(
+        row.kind, row.dimension == 2, answer.free, given, start is not None, points, info, answer.pose, answer.sums,
+        state, brief,
+    )  # fmt: skip
+    _conclude(answer, code, solved, state, info)
+    return answer
+
+
+def _ready(row: Row, fixed: dict[str, Any], start: Feature | None) -> tuple[Answer, np.ndarray, np.ndarray, np.ndarray]:
+    """An answer with the start in it, the known parameters, and room for state and info."""
     free = _free_columns(row).copy()
     given = _UNKNOWN.copy()
-    planar = row.dimension == 2
-    if planar and row.kind != layout.LINE:
+    if row.dimension == 2 and row.kind != layout.LINE:
         given[:3] = (0.0, 0.0, 1.0)
     if fixed:
         _hold(row, fixed, free, given)
     pose = np.zeros(layout.POSE) if start is None else pose_of(row, start)
-    answer = Answer("not_converged", pose=pose, free=free)
-    state = np.empty(12)
-    info = np.zeros(layout.N_INFO)
-    flat, flat_weights = kernel_view(xyz), kernel_view(weights)
-    started = start is not None
-    if n < THREADED_FROM:
-        code = k.begin(row.kind, planar, given, started, flat, flat_weights, info, pose)
-    else:
-        code = _begin_threaded(row.kind, planar, given, started, flat, flat_weights, info, pose)
-    solved = False
-    if code in (layout.READY, layout.SEARCH):
-        whole = n < THREADED_FROM
-        search = code == layout.SEARCH
-        solved = True
-        if whole or search:
-            plan, extra = search_plan(row.kind, n, flat, given, info) if search and not brief else NO_SEARCH
-            compared = search and n <= FEW and not brief
-            found = np.zeros((FOUND, layout.POSE)) if compared else _NO_FOUND
-            costs = np.full(FOUND, math.inf) if compared else _NO_COSTS
-            solved = search_and_solve(
-                row.kind, free, given, flat, flat_weights, search, whole, plan, extra, info, pose, answer.sums, state,
-                found, costs,
-            )  # fmt: skip
-            if solved and compared:
-                answer.rivals = distinct_costs(row.kind, free, xyz, info, found, costs)
-        if solved and not whole:
-            near = not started  # a line or plane from the moments of all points
-            if search:
-                near = n >= NEAR_FROM and come_near(row.kind, free, given, *_spread(xyz, weights), info, pose)
-            _solve_threaded(row.kind, free, flat, flat_weights, info, pose, answer.sums, state, near)
+    return Answer("not_converged", pose=pose, free=free), given, np.empty(12), np.zeros(layout.N_INFO)
+
+
+def _conclude(answer: Answer, code: int, solved: bool, state: np.ndarray, info: np.ndarray) -> None:
+    """Outcome and reason."""
     answer.centre = info[layout.I_CENTRE : layout.I_CENTRE + 3]
     answer.scale = float(info[layout.I_SCALE])
     if code == layout.BAD_POINTS:
-        answer.outcome = "bad_points"
+        answer.outcome, answer.reason = "bad_points", "no finite points"
     elif code == layout.NO_EXTENT:
-        answer.outcome, answer.reason = "degenerate", _no_extent(xyz)
+        answer.outcome, answer.reason = "degenerate", _NO_EXTENT
     elif code in (layout.COLLINEAR, layout.COPLANAR):
         words = "collinear" if code == layout.COLLINEAR else "coplanar"
         answer.outcome, answer.reason = "degenerate", f"the points are {words} to rounding"
@@ -122,7 +138,6 @@ def least_squares(
         answer.doubtful = True
     else:
         _judge(answer, state, info)
-    return answer
 
 
 def _no_extent(xyz: np.ndarray) -> str:
@@ -150,102 +165,6 @@ def _hold(row: Row, fixed: dict[str, Any], free: np.ndarray, given: np.ndarray) 
             slot = row.sizes.index(name)
             free[first_size + slot] = False
             given[3 + slot] = value
-
-
-def _begin_threaded(
-    kind: int,
-    planar: bool,
-    given: np.ndarray,
-    started: bool,
-    flat: np.ndarray,
-    weights: np.ndarray,
-    info: np.ndarray,
-    pose: np.ndarray,
-) -> int:
-    """`begin` with its passes over the points shared among threads: the same arithmetic, the same bits."""
-    from metrology_core.kernels import fitmain as k
-
-    n = len(flat) // 3
-    chunks = (n + layout.CHUNK - 1) // layout.CHUNK
-    rows = np.empty((chunks, layout.N_MOMENTS))
-    run_blocks(lambda start, stop: k.extremes(flat, start, stop, rows), chunks, shares=SHARES)
-    code = int(k.settle_extremes(rows, n, info))
-    if code != layout.READY:
-        return code
-    centre, scale = info[layout.I_CENTRE : layout.I_CENTRE + 3], float(info[layout.I_SCALE])
-    run_blocks(lambda start, stop: k.moments(flat, weights, centre, scale, start, stop, rows), chunks, shares=SHARES)
-    return int(k.settle_moments(kind, planar, given, started, rows, info, pose))
-
-
-def _spread(xyz: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """NEAR of the points, spread over all, and their weights."""
-    # steps of the golden section: a fixed stride may meet the lines of a scan
-    index = (np.arange(NEAR) * (0.6180339887498949 * len(xyz))).astype(np.int64) % len(xyz)
-    return xyz[index], weights[index] if weights.size else np.empty(0)
-
-
-def come_near(
-    kind: int, free: np.ndarray, given: np.ndarray, chosen: np.ndarray, load: np.ndarray, info: np.ndarray,
-    pose: np.ndarray,
-) -> bool:  # fmt: skip
-    """Solve for NEAR points spread over all, into `pose`: what is left is a hundredth of the noise, so that two
-    undamped passes over all points and one that confirms them do. False, and nothing changed, where that fails.
-    """
-    from metrology_core.kernels import descent
-    from metrology_core.kernels import fitmain as k
-
-    flat = chosen.reshape(-1)
-    trial, sums, state = pose.copy(), np.zeros(layout.N_SUMS), np.empty(12)
-    nothing = np.empty((0, layout.POSE))
-    k.descend(
-        kind, free, given, flat, load, 3, 3, NO_SEARCH[0], np.empty(0), nothing, 0, info.copy(), trial, sums, state,
-        nothing, np.empty(0),
-    )  # fmt: skip
-    if state[descent.OUTCOME] != descent.CONVERGED or not math.isfinite(float(trial.sum())):
-        return False
-    pose[:] = trial
-    return True
-
-
-def _solve_threaded(
-    kind: int,
-    free: np.ndarray,
-    flat: np.ndarray,
-    weights: np.ndarray,
-    info: np.ndarray,
-    pose: np.ndarray,
-    sums: np.ndarray,
-    state: np.ndarray,
-    near: bool,
-) -> None:
-    """The solver's loop with threaded passes; `near`: the pose needs undamped steps only."""
-    from metrology_core.kernels import descent
-    from metrology_core.kernels import fitmain as k
-
-    n = len(flat) // 3
-    chunks = (n + layout.CHUNK - 1) // layout.CHUNK
-    centre, scale = info[layout.I_CENTRE : layout.I_CENTRE + 3], float(info[layout.I_SCALE])
-    centroid = info[layout.I_CENTROID : layout.I_CENTROID + 3]
-    partials = np.empty((chunks, layout.N_SUMS))
-    trial, best = pose.copy(), pose.copy()
-    trial_sums, best_sums = np.empty(layout.N_SUMS), np.empty(layout.N_SUMS)
-    delta, matrix = np.zeros(9), np.empty((9, 9))
-    k.start_state(state)
-    if near:
-        state[descent.PHASE] = 1.0
-
-    def one_pass(start: int, stop: int) -> None:
-        k.accumulate(kind, flat, weights, centre, scale, trial, start, stop, partials)
-
-    more = True
-    while more:
-        run_blocks(one_pass, chunks, shares=SHARES)
-        k.fold(partials, chunks, trial_sums)
-        more = k.advance(
-            kind, free, n, trial_sums, centroid, state, pose, sums, trial, best, best_sums, delta, matrix,
-            layout.LIMITS[3], True,
-        )  # fmt: skip
-    k.conditioning(kind, free, sums, n, info)
 
 
 def _judge(answer: Answer, state: np.ndarray, info: np.ndarray) -> None:

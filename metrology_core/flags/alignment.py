@@ -81,7 +81,13 @@ ALIGNMENT_FLAGS: tuple[Flag, ...] = (
     Flag(
         "verdict_withheld",
         "warning",
-        "A tolerance is given and the alignment permitted, but the alignment does not carry a verdict.",
-        "See the flags of the alignment.",
+        "A tolerance is given and the alignment permitted, but the alignment or the coverage does not carry a verdict.",
+        "See the flags beside it.",
+    ),
+    Flag(
+        "coverage_too_low",
+        "warning",
+        "Less of the nominal was measured than the recipe asks for: what was not measured may be out of tolerance.",
+        "Measure what is missing (grey on the map), or state the share that the drawing's verdict needs.",
     ),
 )

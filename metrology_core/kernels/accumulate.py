@@ -1,4 +1,4 @@
-"""One pass over the points: fused normal equations and extremes, in fixed blocks and chunks.
+"""One pass over the points: normal equations and extremes together, in fixed blocks and chunks.
 
 A chunk's partial result depends only on its points, and partials are folded in chunk order: the same bits for any
 number of threads.
@@ -45,6 +45,7 @@ from metrology_core.kernels.layout import (
     SPHERE,
     TORUS,
 )
+from metrology_core.kernels.passes import end_of_run, feature_sums, least_lane, most_lane, sum_lanes, work_space
 from metrology_core.kernels.rows import (
     circle_rows,
     cone_rows,
@@ -55,6 +56,8 @@ from metrology_core.kernels.rows import (
     sphere_rows,
     torus_rows,
 )
+from metrology_core.kernels.sums import plain_box
+from metrology_core.kernels.vectors import WIDTH
 
 
 @inner
@@ -127,6 +130,38 @@ def _clear(out):  # type: ignore[no-untyped-def]
     out[S_REACH2 + 1] = np.inf
 
 
+@inner
+def ellipse_sums(flat, weights, centre, scale, pose, first, last, out):  # type: ignore[no-untyped-def]
+    """The same for an ellipse, whose foot points need a loop each: rows in a scratch, summed by pairs."""
+    p = N_PARAMETERS[ELLIPSE]
+    q = np.empty(4 * ROW)
+    j = np.empty(2 * ROWS2 * ROW)
+    foot = np.empty(4)
+    extreme = 3 * ROW
+    _clear(out)
+    for block in range(first, last, BLOCK):
+        m = min(BLOCK, last - block)
+        load_block(flat, block, m, centre, scale, pose, q)
+        ellipse_rows(q, m, pose[12], pose[13], foot, j)
+        padded = (m + LANES - 1) // LANES * LANES
+        widen(j, p * ROW, m, padded, out, S_DMIN, S_DMAX)
+        for i in range(m):
+            q[extreme + i] = (q[i] * q[i] + q[ROW + i] * q[ROW + i]) + q[2 * ROW + i] * q[2 * ROW + i]
+        widen(q, extreme, m, padded, out, S_REACH2 + 1, S_REACH2)
+        widen(q, 2 * ROW, m, padded, out, S_GMIN, S_GMAX)
+        for a in range(p + 1):
+            if weights.shape[0] > 0:
+                for i in range(m):
+                    root = math.sqrt(weights[block + i])
+                    j[a * ROW + i] *= root
+                    j[(ROWS2 + a) * ROW + i] *= root
+            for i in range(m, padded):
+                j[a * ROW + i] = 0.0
+                j[(ROWS2 + a) * ROW + i] = 0.0
+        gram(j, 0, p + 1, COLUMNS[ELLIPSE], padded, out)
+        gram(j, ROWS2, p + 1, COLUMNS2[ELLIPSE], padded, out)
+
+
 @kernel
 def accumulate(kind, flat, weights, centre, scale, pose, start, stop, out):  # type: ignore[no-untyped-def]
     """Partial sums of chunks start..stop into out[start:stop] (N_SUMS numbers each); `flat`: x y z of one point after
@@ -135,50 +170,14 @@ def accumulate(kind, flat, weights, centre, scale, pose, start, stop, out):  # t
     `weights` holds one weight per point (1 / variance) or is empty. Residual extremes are of the unweighted residual.
     """
     n = flat.shape[0] // 3
-    p = N_PARAMETERS[kind]
-    two = N_ROWS[kind] == 2
-    weighted = weights.shape[0] > 0
-    q = np.empty(4 * ROW)
-    j = np.empty(2 * ROWS2 * ROW)
-    foot = np.empty(4)
+    work = work_space()
     for chunk in range(start, stop):
-        sums = out[chunk]
-        _clear(sums)
         first = chunk * CHUNK
         last = min(n, first + CHUNK)
-        for block in range(first, last, BLOCK):
-            m = min(BLOCK, last - block)
-            load_block(flat, block, m, centre, scale, pose, q)
-            feature_rows(kind, q, m, pose, foot, j)
-            padded = (m + LANES - 1) // LANES * LANES
-            extreme = 3 * ROW
-            if kind == LINE:
-                for i in range(m):
-                    q[extreme + i] = q[i] * q[i] + q[ROW + i] * q[ROW + i]
-                widen(q, extreme, m, padded, sums, S_DMIN, S_DMAX)
-            else:
-                widen(j, p * ROW, m, padded, sums, S_DMIN, S_DMAX)
-            for i in range(m):
-                q[extreme + i] = (q[i] * q[i] + q[ROW + i] * q[ROW + i]) + q[2 * ROW + i] * q[2 * ROW + i]
-            widen(q, extreme, m, padded, sums, S_REACH2 + 1, S_REACH2)
-            widen(q, 2 * ROW, m, padded, sums, S_GMIN, S_GMAX)
-            if weighted:
-                for i in range(m):
-                    q[extreme + i] = math.sqrt(weights[block + i])
-                for a in range(p + 1):
-                    for i in range(m):
-                        j[a * ROW + i] *= q[extreme + i]
-                    if two:
-                        for i in range(m):
-                            j[(ROWS2 + a) * ROW + i] *= q[extreme + i]
-            if padded > m:
-                for a in range(p + 1):
-                    for i in range(m, padded):
-                        j[a * ROW + i] = 0.0
-                        j[(ROWS2 + a) * ROW + i] = 0.0
-            gram(j, 0, p + 1, COLUMNS[kind], padded, sums)
-            if two:
-                gram(j, ROWS2, p + 1, COLUMNS2[kind], padded, sums)
+        if kind == ELLIPSE:
+            ellipse_sums(flat, weights, centre, scale, pose, first, last, out[chunk])
+        else:
+            feature_sums(kind, flat, weights, centre, scale, pose, first, last, work, out[chunk])
 
 
 @kernel
@@ -224,73 +223,49 @@ def extremes(flat, start, stop, out):  # type: ignore[no-untyped-def]
     Where a chunk holds one, its extremes mean nothing: the caller drops the bad points and asks again.
     """
     n = flat.shape[0] // 3
-    q = np.empty(4 * ROW)
-    box = np.empty(6)
+    totals, tail, load = np.empty(7 * WIDTH), np.empty(3 * WIDTH), np.empty(WIDTH)
+    nothing = np.empty(0)
     for chunk in range(start, stop):
         first = chunk * CHUNK
         last = min(n, first + CHUNK)
-        fill(box, 0, 3, np.inf)
-        fill(box, 3, 6, -np.inf)
-        count = 0.0
-        for block in range(first, last, BLOCK):
-            m = min(BLOCK, last - block)
-            part = flat[3 * block : 3 * block + 3 * m]
-            for i in range(m):
-                x, y, z = part[3 * i], part[3 * i + 1], part[3 * i + 2]
-                q[i], q[ROW + i], q[2 * ROW + i] = x, y, z
-                bad = (0.0 * x + 0.0 * y) + 0.0 * z  # 0 times a finite number is 0, else NaN
-                q[3 * ROW + i] = 1.0 if bad == 0.0 else 0.0
-            padded = (m + LANES - 1) // LANES * LANES
-            for i in range(m, padded):
-                q[3 * ROW + i] = 0.0
-            count += dot_rows(q, 3 * ROW, 3 * ROW, padded)
-            for a in range(3):
-                widen(q, a * ROW, m, padded, box, a, 3 + a)
+        fill(totals, 0, 3 * WIDTH, np.inf)
+        fill(totals, 3 * WIDTH, 6 * WIDTH, -np.inf)
+        fill(totals, 6 * WIDTH, 7 * WIDTH, 0.0)
+        whole = (last - first) // WIDTH
+        points, place, count, spare = flat, first, whole, 0
+        while True:
+            plain_box(place, count, 1.0, points, nothing, nothing, nothing, nothing, totals)
+            first += count * WIDTH
+            if first >= last:
+                break
+            end_of_run(flat, nothing, first, last, tail, load)
+            points, place, count, spare = tail, 0, 1, first + WIDTH - last
         row = out[chunk]
-        row[M_COUNT] = count
-        for a in range(3):
-            row[M_MIN + a] = box[a]
-            row[M_MAX + a] = box[3 + a]
+        row[M_COUNT] = sum_lanes(totals, 6)
+        if spare > 0 and (0.0 * tail[0] + 0.0 * tail[1]) + 0.0 * tail[2] == 0.0:
+            row[M_COUNT] -= spare  # copies of the first of the last points
+        for k in range(3):
+            row[M_MIN + k] = least_lane(totals, k)
+            row[M_MAX + k] = most_lane(totals, 3 + k)
 
 
 @kernel
 def moments(flat, weights, centre, scale, start, stop, out):  # type: ignore[no-untyped-def]
     """Weighted count, first and second moments of the centred, scaled points, per chunk (finite points only are
-    given)."""
+    given): the sums of a plane in the axes of the data."""
     n = flat.shape[0] // 3
-    weighted = weights.shape[0] > 0
-    q = np.empty(8 * ROW)  # x, y, z, 1, then the same times the weight
+    work, sums = work_space(), np.empty(N_SUMS)
     pose = np.zeros(14)
     pose[3] = pose[7] = pose[11] = 1.0
     for chunk in range(start, stop):
-        row = out[chunk]
-        fill(row, 0, M_MIN, 0.0)
         first = chunk * CHUNK
-        last = min(n, first + CHUNK)
-        for block in range(first, last, BLOCK):
-            m = min(BLOCK, last - block)
-            load_block(flat, block, m, centre, scale, pose, q)
-            padded = (m + LANES - 1) // LANES * LANES
-            for i in range(m):
-                q[3 * ROW + i] = 1.0
-            for i in range(m, padded):
-                for a in range(4):
-                    q[a * ROW + i] = 0.0
-            other = 0
-            if weighted:
-                other = 4 * ROW
-                for a in range(4):
-                    for i in range(m):
-                        q[other + a * ROW + i] = q[a * ROW + i] * weights[block + i]
-                    for i in range(m, padded):
-                        q[other + a * ROW + i] = 0.0
-            row[M_COUNT] += dot_rows(q, other + 3 * ROW, 3 * ROW, padded)
-            index = M_PROD
-            for a in range(3):
-                row[M_SUM + a] += dot_rows(q, other + a * ROW, 3 * ROW, padded)
-                for b in range(a, 3):
-                    row[index] += dot_rows(q, other + a * ROW, b * ROW, padded)
-                    index += 1
+        feature_sums(PLANE, flat, weights, centre, scale, pose, first, min(n, first + CHUNK), work, sums)
+        row = out[chunk]
+        row[M_COUNT] = sums[0]
+        for k in range(3):
+            row[M_SUM + k] = -sums[1 + k]  # the column of the shift is -1
+        for k in range(6):
+            row[M_PROD + k] = sums[4 + k]
 
 
 __all__ = [

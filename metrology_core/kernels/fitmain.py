@@ -105,6 +105,18 @@ def principal_start(kind, cov, centroid, planar, pose):  # type: ignore[no-untyp
     pose[12] = pose[13] = 0.0
 
 
+@inner
+def hold_sizes(kind, given, pose):  # type: ignore[no-untyped-def]
+    """Enter known sizes. A cone that narrows along its axis is turned round first: a known half-angle is not
+    negative."""
+    if kind == CONE and given[4] >= 0.0 and pose[13] < 0.0:
+        for k in range(6, 12):
+            pose[k] = -pose[k]
+    for k in range(2):
+        if not math.isnan(given[3 + k]):
+            pose[12 + k] = given[3 + k]
+
+
 @kernel
 def descend(  # type: ignore[no-untyped-def]
     kind, free, given, flat, weights, first, last, plan, sub, poses, count, info, pose, sums, state, found, found_costs
@@ -127,9 +139,7 @@ def descend(  # type: ignore[no-untyped-def]
     m = sub.shape[0] // 3
     few = sub[: 3 * min(m, SCORED)]
     for c in range(count):
-        for k in range(2):
-            if not math.isnan(given[3 + k]):
-                poses[c, 12 + k] = given[3 + k]
+        hold_sizes(kind, given, poses[c])
     costs = np.empty(max(1, count))
     order = np.empty(max(1, count), np.int64)
     for c in range(count):
@@ -255,9 +265,7 @@ def prepare_pose(kind, planar, given, started, cov, info, pose):  # type: ignore
         pose[12] *= info[I_SCALE]
         if kind != CONE:
             pose[13] *= info[I_SCALE]
-        for k in range(2):
-            if not math.isnan(given[3 + k]):
-                pose[12 + k] = given[3 + k]
+        hold_sizes(kind, given, pose)
         return False
     if (kind == LINE or kind == PLANE) and math.isnan(given[0]):
         principal_start(kind, cov, info[I_CENTROID : I_CENTROID + 3], planar, pose)

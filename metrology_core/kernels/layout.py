@@ -25,8 +25,8 @@ ROW = BLOCK + 16  # distance of its rows: at a power of two all rows would share
 CHUNK = 16384  # points summed into one partial result; partials are folded in chunk order, whatever the threads
 LANES = 32  # interleaved accumulators of every sum, folded in a fixed order: vectors without reassociation
 
-# One partial result: packed upper triangle of [J e]'[J e], then extremes (the last entry is the smallest squared
-# reach).
+# One partial result: packed upper triangle of [J e]'[J e], then extremes: of the residual, along the axis (of features
+# with an extent), the largest squared reach, and a number that means nothing.
 GRAM = 45
 S_DMIN, S_DMAX, S_GMIN, S_GMAX, S_REACH2 = 45, 46, 47, 48, 49
 N_SUMS = 51

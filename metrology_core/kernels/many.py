@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from metrology_core._jit import inner, kernel
-from metrology_core.kernels.accumulate import accumulate, feature_rows, gram, load_block, moments
+from metrology_core.kernels.accumulate import accumulate, load_block, moments
 from metrology_core.kernels.dense import cholesky, cholesky_solve, copy_into, fill
 from metrology_core.kernels.descent import (
     BEST_STEP,
@@ -30,10 +30,7 @@ from metrology_core.kernels.fitmain import conditioning, set_scale, settle_momen
 from metrology_core.kernels.layout import (
     BLOCK,
     CHUNK,
-    COLUMNS,
-    COLUMNS2,
     CYLINDER,
-    GRAM,
     I_CENTRE,
     I_CENTROID,
     I_CONDITION,
@@ -41,7 +38,6 @@ from metrology_core.kernels.layout import (
     I_GRADIENT,
     I_LEAST,
     I_SCALE,
-    LANES,
     LIMITS,
     LINE,
     M_MAX,
@@ -49,13 +45,11 @@ from metrology_core.kernels.layout import (
     N_INFO,
     N_MOMENTS,
     N_PARAMETERS,
-    N_ROWS,
     N_SUMS,
     NO_EXTENT,
     POSE,
     READY,
     ROW,
-    ROWS2,
     S_DMAX,
     S_DMIN,
     SEARCH,
@@ -85,39 +79,6 @@ _ENOUGH = 12
 _CLOSE = 0.02
 _CONDITION = 60.0
 _ELSEWHERE = 100.0
-
-
-@inner
-def _pass(kind, flat, weights, centre, scale, pose, q, j, foot, sums):  # type: ignore[no-untyped-def]
-    """The sums of `accumulate` for up to CHUNK points, without its extremes: same additions, same bits."""
-    n = flat.shape[0] // 3
-    p = N_PARAMETERS[kind]
-    two = N_ROWS[kind] == 2
-    weighted = weights.shape[0] > 0
-    fill(sums, 0, GRAM, 0.0)
-    for block in range(0, n, BLOCK):
-        m = min(BLOCK, n - block)
-        load_block(flat, block, m, centre, scale, pose, q)
-        feature_rows(kind, q, m, pose, foot, j)
-        padded = (m + LANES - 1) // LANES * LANES
-        if weighted:
-            for i in range(m):
-                q[3 * ROW + i] = math.sqrt(weights[block + i])
-            for a in range(p + 1):
-                for i in range(m):
-                    j[a * ROW + i] *= q[3 * ROW + i]
-                if two:
-                    for i in range(m):
-                        j[(ROWS2 + a) * ROW + i] *= q[3 * ROW + i]
-        for a in range(p + 1):
-            for i in range(m, padded):
-                j[a * ROW + i] = 0.0
-            if two:
-                for i in range(m, padded):
-                    j[(ROWS2 + a) * ROW + i] = 0.0
-        gram(j, 0, p + 1, COLUMNS[kind], padded, sums)
-        if two:
-            gram(j, ROWS2, p + 1, COLUMNS2[kind], padded, sums)
 
 
 @inner
@@ -200,8 +161,6 @@ def fit_items(  # type: ignore[no-untyped-def]
     N_FACTS), codes (k): the answers.
     """
     q = np.empty(9 * ROW)
-    j = np.empty(2 * ROWS2 * ROW)
-    foot = np.empty(4)
     p = N_PARAMETERS[kind]
     ee = packed(p, p, p)
     longest = 0
@@ -282,7 +241,8 @@ def fit_items(  # type: ignore[no-untyped-def]
         copy_into(trial, pose)
         start_state(state)
         while True:
-            _pass(kind, part, load, centre, scale, trial, q, j, foot, trial_sums)
+            accumulate(kind, part, load, centre, scale, trial, 0, 1, full)
+            copy_into(trial_sums, full[0])
             if not advance(
                 kind, free, m, trial_sums, centroid, state, pose, own, trial, best, best_sums, delta, matrix,
                 LIMITS[3], True,
@@ -294,10 +254,6 @@ def fit_items(  # type: ignore[no-untyped-def]
             if not _believed(m, rms, info[I_CONDITION], pose, elsewhere(rows, scores, pose)):
                 codes[i] = LEFT
                 continue
-        # extremes at the answer
-        accumulate(kind, part, load, centre, scale, pose, 0, 1, full)
-        for k in range(GRAM, N_SUMS):
-            own[k] = full[0, k]
         if kind == LINE and planar:  # signed, to the side: the sums hold the squared distance in space
             low, high = np.inf, -np.inf
             for block in range(0, m, BLOCK):
@@ -307,8 +263,8 @@ def fit_items(  # type: ignore[no-untyped-def]
                     low, high = min(low, q[t]), max(high, q[t])
             own[S_DMIN], own[S_DMAX] = low, high
         if weighted:
-            _pass(kind, part, none, centre, scale, pose, q, j, foot, trial_sums)
-            fact[F_SQUARES] = trial_sums[ee]
+            accumulate(kind, part, none, centre, scale, pose, 0, 1, full)
+            fact[F_SQUARES] = full[0, ee]
         fact[F_LEAST], fact[F_CONDITION], fact[F_GRADIENT] = info[I_LEAST], info[I_CONDITION], info[I_GRADIENT]
         fact[F_STEP], fact[F_MOVE], fact[F_PASSES] = state[BEST_STEP], state[MOVE], state[ITERATIONS]
         fact[F_SIZE_VARIANCE] = _size_variance(kind, free, own)

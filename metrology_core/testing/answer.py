@@ -42,8 +42,14 @@ class KnownAnswer:
 
     @property
     def resolution(self) -> float:
-        """One ulp of the largest coordinate: what rounding alone may move a point by."""
-        return float(np.spacing(np.abs(self.points).max()))
+        """One ulp of the largest number that the points were made from, their coordinates or the feature's place and
+        radii: what rounding alone may move a point by."""
+        own = [
+            float(np.abs(value).max())
+            for name, value in self.feature.parameters.items()
+            if name == "center" or "radius" in name
+        ]
+        return float(np.spacing(max(float(np.abs(self.points).max()), *own, 0.0)))
 
     def arguments(self) -> dict[str, Any]:
         """Keyword arguments for `fit`, beside points and the name of the feature."""

@@ -146,6 +146,9 @@ def supported(rows: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, n
             continue
         for _ in range(3):  # the rest of the balance comes from the residuals, by the smallest change
             e[others] += np.linalg.lstsq(inner.T, scaled[pick].T @ press - inner.T @ e[others], rcond=None)[0]
+        rest = scaled[pick].T @ press - inner.T @ e[others]
+        if float(np.abs(rest).max()) > 1e-11 * float(np.abs(e).sum()):
+            continue  # the other points do not feel a parameter that the active ones hold: nothing balances it
         quality = float(min(e[others].min(), 4.0 * press.min() / press.sum()))
         if quality > 0.05 and (best is None or quality > best[0]):
             best = (quality, pick, press, e)

@@ -98,7 +98,9 @@ def known_least_squares(
         root = 1.0 / np.sqrt(np.einsum("ni,ni->n", normal, toward))
     weighted = j * root[:, None]
     # unit columns: the projection is then as accurate as the columns are independent
-    q, _ = np.linalg.qr(weighted / np.linalg.norm(weighted, axis=0))
+    q, triangle = np.linalg.qr(weighted / np.maximum(np.linalg.norm(weighted, axis=0), 1e-300))
+    if np.linalg.svd(triangle, compute_uv=False)[-1] < 1e-10:  # such as a slot of known width seen at one end
+        raise ParameterError("the points do not determine the feature", remedy="take another seed, or more points")
     e = rng.standard_normal((rows,))
     for _ in range(3):  # repeated projection removes what rounding left
         e = e - q @ (q.T @ e)

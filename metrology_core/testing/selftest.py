@@ -129,6 +129,8 @@ def limit_of(known: KnownAnswer, name: str) -> float:
         rounding = float(np.spacing(max([np.abs(known.points).max(), *lengths])))
         return stated if family == "zone" else max(stated, ROUNDINGS * rounding / known.value)
     own = 2.0 * known.resolution if name == "position" else 0.0  # a coordinate of the answer is rounded too
+    if name == "size" and known.feature.kind == "cone":  # and with it the section whose radius is compared
+        own = 2.0 * known.resolution * math.tan(float(known.feature.parameters["half_angle"]))
     return max(stated, own, ROUNDINGS * known.resolution * known.sensitivity.get(name, 0.0))
 
 

@@ -19,6 +19,7 @@ _METHODS = ("best-fit", "minimum-maximum", "tolerance-fit", "rps", "none")
 @click.argument("scan", type=click.Path(path_type=Path))
 @click.argument("nominal", type=click.Path(path_type=Path))
 @click.option("--unit", required=True, help="Unit of the scan, e.g. mm.")
+@click.option("--dataset", metavar="NAME", help="Of an HDF5 file with several: the dataset of the points.")
 @click.option("--nominal-unit", help="Unit of the nominal (default: that of the scan; CAD files state their own).")
 @click.option(
     "--align", "align", type=click.Choice(_METHODS), default="best-fit", show_default=True,
@@ -38,6 +39,10 @@ _METHODS = ("best-fit", "minimum-maximum", "tolerance-fit", "rps", "none")
 )
 @click.option("--tip-radius", metavar="QUANTITY", help="Radius of the probe tip for ball centres, e.g. '1.5 mm'.")
 @click.option("--tolerance", metavar="LIMITS", help="'0.1 mm' for +-0.1 mm, or '-0.05 mm,0.1 mm'.")
+@click.option(
+    "--least-coverage", type=click.FloatRange(0.0, 1.0), default=0.8, show_default=True, metavar="SHARE",
+    help="Of the nominal's area: with less measured no part is called conforming.",
+)  # fmt: skip
 @click.option("--search-limit", metavar="QUANTITY", help="Points farther from the nominal have no deviation.")
 @click.option("--noise", metavar="QUANTITY", help="Standard deviation of a point along the normal.")
 @click.option(
@@ -53,6 +58,7 @@ def deviation(
     scan: Path,
     nominal: Path,
     unit: str,
+    dataset: str | None,
     nominal_unit: str | None,
     align: str,
     loss: str,
@@ -61,6 +67,7 @@ def deviation(
     points_are: str,
     tip_radius: str | None,
     tolerance: str | None,
+    least_coverage: float,
     search_limit: str | None,
     noise: str | None,
     sections: tuple[str, ...],
@@ -92,9 +99,9 @@ def deviation(
         base = Path(scratch) if out is None else out
         base.mkdir(parents=True, exist_ok=True)
         recipe = _write_recipe(
-            base, scan, nominal, unit=unit, nominal_unit=nominal_unit or unit, align=align, loss=loss, targets=targets,
-            permission=permission, points_are=points_are, tip_radius=tip_radius, tolerance=tolerance,
-            search_limit=search_limit, noise=noise, sections=sections, seed=seed,
+            base, scan, nominal, unit=unit, dataset=dataset, nominal_unit=nominal_unit or unit, align=align, loss=loss,
+            targets=targets, permission=permission, points_are=points_are, tip_radius=tip_radius, tolerance=tolerance,
+            search_limit=search_limit, noise=noise, sections=sections, seed=seed, least_coverage=least_coverage,
         )  # fmt: skip
         with told(session.remark):
             summary = run_recipe(
@@ -134,12 +141,15 @@ def _write_recipe(base: Path, scan: Path, nominal: Path, **given: Any) -> Path:
     if given["permission"]:
         align["permission"] = given["permission"]
     inputs: dict[str, Any] = {"files": ["*"], "unit": given["unit"], "points_are": given["points_are"]}
+    if given["dataset"]:
+        inputs["dataset"] = given["dataset"]
     if given["tip_radius"]:
         inputs["tip_radius"] = amount(given["tip_radius"])
     measure: dict[str, Any] = {
         "kind": "deviation",
         "nominal": {"file": beside(nominal), "unit": given["nominal_unit"]},
         "align": align,
+        "least_coverage": given["least_coverage"],
     }
     largest: dict[str, Any] = {"name": "largest deviation", "characteristic": "deviation.maximum"}
     smallest: dict[str, Any] = {"name": "smallest deviation", "characteristic": "deviation.minimum"}
@@ -253,6 +263,12 @@ def _show(session: Session, answer: Mapping[str, Any]) -> None:
     if answer["coverage"]:
         share = answer["coverage"]["without_data"] / max(answer["coverage"]["area"], 1e-300)
         console.print(f"nominal without data: {100 * share:.1f} %", markup=False)
+        if not answer["coverage"]["enough"] and any(m["tolerance"] for m in answer["measurements"]):
+            least = answer["coverage"]["least"]
+            console.print(
+                f"no part is called conforming with less than {100 * least:.0f} % of it measured (--least-coverage)",
+                markup=False,
+            )
     if answer["flags"]:
         console.print(f"flags: {', '.join(answer['flags'])}", markup=False)
     if answer["report"]:

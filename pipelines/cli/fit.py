@@ -34,6 +34,7 @@ _OPTIONS = (
 @click.option(
     "--columns", metavar="ROLE,...", help="Role of every column of a text cloud: x,y,z,i,j,k,label,index,ignore."
 )
+@click.option("--dataset", metavar="NAME", help="Of an HDF5 file with several: the dataset of the points.")
 @click.option("--separator", type=click.Choice(["space", "comma", "semicolon", "tab", "bar"]), help="Of a text cloud.")
 @click.option("--decimal", type=click.Choice(["point", "comma"]), help="Decimal sign of a text cloud.")
 @click.option("--criterion", default="least_squares", show_default=True, help="Association criterion.")
@@ -59,6 +60,7 @@ def fit_command(
     unit: str | None,
     form: str,
     columns: str | None,
+    dataset: str | None,
     separator: str | None,
     decimal: str | None,
     criterion: str,
@@ -82,9 +84,13 @@ def fit_command(
 
     try:
         layout = _text_layout(columns, separator, decimal)
+        if dataset is not None:
+            layout["dataset"] = dataset
         points: Any = None
-        if criterion == "least_squares" and not (label or bounds or robust or layout or tip_radius):
-            points = _stream(file, unit, form, points_are)
+        if criterion == "least_squares" and not (
+            label or bounds or robust or columns or separator or decimal or tip_radius
+        ):
+            points = _stream(file, unit, form, points_are, dataset)
         if points is None:
             points = _read(file, unit, form, points_are, tip_radius, label, layout)
     except AbbeError as error:
@@ -167,7 +173,7 @@ def _text_layout(columns: str | None, separator: str | None, decimal: str | None
 STREAM_FROM = 2_000_000  # points: 48 MB of coordinates
 
 
-def _stream(file: Path, unit: str | None, form: str, points_are: str | None) -> Any:
+def _stream(file: Path, unit: str | None, form: str, points_are: str | None, dataset: str | None) -> Any:
     """A block source over a large HDF5 file, so that the points are never in memory together; None for other files.
 
     None also where the file says something about its points that only a `PointSet` carries: it is read as usual then.
@@ -182,7 +188,7 @@ def _stream(file: Path, unit: str | None, form: str, points_are: str | None) -> 
                 return None
     except OSError:
         return None  # the reader says what is wrong
-    source = Hdf5Points(file, unit=unit)
+    source = Hdf5Points(file, dataset, unit=unit)
     if source.n_points < STREAM_FROM:
         source.close()
         return None

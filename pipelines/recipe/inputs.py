@@ -148,6 +148,7 @@ class InputsSpec(Strict):
     format: Literal["auto", "text", "ply", "stl", "obj", "pcd", "hdf5", "qif", "image"] = "auto"
     unit: LengthUnit | None = Field(default=None, description="Unit of the coordinates; mandatory for point clouds.")
     text: TextSpec | None = None
+    dataset: Name | None = Field(default=None, description="Of an HDF5 file with several: the dataset of the points.")
     points_are: Literal["surface", "ball_centre", "unknown"] | None = None
     tip_radius: PositiveLength | None = None
     tip_radius_u: LengthU | None = None

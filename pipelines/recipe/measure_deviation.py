@@ -68,6 +68,12 @@ class DeviationMeasure(Strict):
     search_limit: PositiveLength | None = Field(default=None, description="Points farther away have no deviation.")
     tolerance: ToleranceSpec | None = Field(default=None, description="Limits of every deviation, nominal zero.")
     places: int = Field(default=20, ge=0, le=200, description="Worst places to list.")
+    least_coverage: float = Field(
+        default=0.8,
+        ge=0.0,
+        le=1.0,
+        description="Share of the nominal's area that must be measured for a part to be called conforming.",
+    )
     sections: list[SectionSpec] = Field(default_factory=list, max_length=20)
     characteristics: list[DeviationCharacteristicSpec] = Field(min_length=1)
 

@@ -78,8 +78,9 @@ class FeatureSpec(Strict):
             from metrology_core.fitting.zone.criteria import compiled
 
             row = ROWS[self.feature, 2 if self.fixed and self.feature == "circle" else 3]
-            # one-sided and least absolute associations have no evaluation of correlated errors yet
-            known = tuple(criterion for criterion in row.criteria if compiled(row.kind, criterion))
+            # least absolute deviations, and shapes that a recipe cannot hold, have no evaluation of correlated errors
+            one_sided = ("least_squares_outside", "least_squares_inside")
+            known = tuple(c for c in row.criteria if compiled(row.kind, c) or c in one_sided)
             if self.criterion not in known:
                 raise PydanticCustomError(
                     "bad_value",

@@ -66,6 +66,11 @@ class SemLinesMeasure(Strict):
     lines: Literal["bright", "dark"] = "bright"
     detrend: Literal["linear", "mean"] = "linear"
     orientation: Literal["vertical", "horizontal"] = "vertical"
+    smoothing: str | None = Field(
+        default=None,
+        description="Filter of the image before its edges are found: gaussian, gaussian_x (across the lines) or "
+        "gaussian_y (along them) with its sigma, for example 'gaussian 2 px'. Not with roughness. Default: none.",
+    )
     characteristics: list[SemCharacteristicSpec] = Field(min_length=1)
 
     _rows = field_validator("rows")(staticmethod(check_rows))
@@ -73,6 +78,25 @@ class SemLinesMeasure(Strict):
     @model_validator(mode="after")
     def _level(self) -> SemLinesMeasure:
         check_level(self.level, self.criterion, "threshold", "model")
+        return self
+
+    @model_validator(mode="after")
+    def _smoothing(self) -> SemLinesMeasure:
+        from metrology_core.errors import ParameterError
+        from wafer.smoothing import ROUGHNESS, parse_smoothing
+
+        try:
+            smoothing = parse_smoothing(self.smoothing)
+            if smoothing is not None:
+                smoothing.refuse_criterion(self.criterion)
+        except ParameterError as error:
+            raise PydanticCustomError("contradiction", "{text}", {"key": "smoothing", "text": str(error)}) from None
+        rough = [c.characteristic for c in self.characteristics if c.characteristic.startswith(ROUGHNESS)]
+        if smoothing is not None and rough:
+            raise PydanticCustomError(
+                "contradiction", "roughness is not measured in a smoothed image: {names}",
+                {"key": "smoothing", "names": ", ".join(rough)},
+            )  # fmt: skip
         return self
 
 

@@ -55,6 +55,16 @@ class CloudView:
         return self.expanded if self.point_u is None else 2.0 * self.point_u
 
     @property
+    def place_at(self) -> dict[int, int]:
+        """Recorded place by its worst shown point, worst first; empty where the record lists none."""
+        if len(self.worst) != len(self.places):
+            return {}
+        found: dict[int, int] = {}
+        for k, i in enumerate(self.worst):
+            found.setdefault(i, k)
+        return found
+
+    @property
     def n_shown(self) -> int:
         return len(self.value)
 
@@ -235,7 +245,10 @@ def cloud_view(
 
 
 def spread_worst(view: CloudView, count: int) -> list[int]:
-    """The worst shown points that are not neighbours of one another: one label per place, not ten on one dent."""
+    """The worst shown points that are not neighbours of one another: one label per place, not ten on one dent. Where
+    the record lists places, these alone: what is not among them is within the limits."""
+    if view.place_at:
+        return list(view.place_at)[:count]
     size = float(np.linalg.norm(np.ptp(view.xyz, axis=0))) or 1.0
     chosen: list[int] = []
     # The recorded places come first; where they all lie in one dent, the next worst elsewhere follow.

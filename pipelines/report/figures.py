@@ -16,7 +16,7 @@ from pipelines.report.encode import Site, clean, pack, png
 from pipelines.report.i18n import Words
 from pipelines.report.nominal import SurfaceView
 from pipelines.report.numbers import fixed, limit, percent, place
-from pipelines.report.places import coverage_text, place_rows, statistics_rows
+from pipelines.report.places import coverage_text, place_rows, statistics_rows, tag_of
 from pipelines.report.section_svg import nice_magnification, section_data, section_svg
 from pipelines.report.sem_figures import contact_figure, spectrum_figure
 from pipelines.report.svg import edge_path
@@ -184,6 +184,8 @@ class Figures:
                 at = max(at + 34.0, min(max(y - 20.0, 30.0), p.height - 70.0))
                 text_x = 8.0 if side < 0 else p.width - 8.0
                 text = f"{fixed(float(v.value[i]), decimals, sign=True)} {v.unit}"
+                if i in v.place_at:
+                    text = ": ".join(tag_of(v, i, decimals))
                 length = 11.5 * len(text)
                 out.append(
                     {
@@ -260,6 +262,7 @@ class Figures:
             "U": v.expanded,
             "decimals": decimals if decimals is not None else 4,
             "worst": list(marks),
+            "tags": {str(i): list(tag_of(v, i, decimals)) for i in marks if i in v.place_at},
             "spacing": v.spacing,
             "scale": self.scale,
             "scale_text": limit(self.scale),

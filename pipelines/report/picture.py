@@ -64,7 +64,10 @@ def render(
     px = (screen[:, 0] - centre[0]) * scale + 0.5 * width
     py = 0.5 * height - (screen[:, 1] - centre[1]) * scale
     lift = np.where(ink.band < _NO_DATA, view.spacing, 0.0)  # what was measured lies on the nominal, not in it
-    order = np.argsort(screen[:, 2] + lift, kind="stable")  # far to near: the rank of a point is its nearness
+    # by the foot: excess must not hide the missing material beside it
+    lift[: len(view.value)] -= view.value * (np.asarray(view.normals, np.float64) @ turn[2])
+    near = np.rint((screen[:, 2] + lift) / (0.01 * view.spacing or 1.0))  # rounding must not decide it either
+    order = np.argsort(near, kind="stable")  # far to near: the rank of a point is its nearness
     column = np.clip(np.rint(px[order]).astype(np.int64), 0, width - 1)
     row = np.clip(np.rint(py[order]).astype(np.int64), 0, height - 1)
     nearest = np.full((height, width), -1, np.int32)

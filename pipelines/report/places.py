@@ -37,13 +37,23 @@ def place_rows(v: CloudView, decimals: int | None) -> list[dict[str, Any]]:
     return out
 
 
+def tag_of(v: CloudView, i: int, decimals: int | None) -> tuple[str, str]:
+    """Name of the recorded place whose worst shown point is ``i``; the deviation of its top with U."""
+    row = v.places[v.place_at[i]]
+    u = row.get("u")
+    digits = place(2.0 * u) if u else decimals
+    value = fixed(row.get("value"), digits, sign=True)
+    spread = f" \u00b1 {fixed(2.0 * u, digits)}" if u else ""
+    return str(clean(row.get("label", ""))), f"{value}{spread} {v.unit}"
+
+
 def coverage_text(words: Words, v: CloudView) -> Any:
     """The sentence on how much of the nominal was measured, or None where the record does not say."""
     found: Mapping[str, Any] = v.coverage or {}
     total, missing = found.get("area"), found.get("without_data")
     if not total or missing is None:
         return None
-    return words.t(
+    text = words.t(
         "map.coverage",
         total=f"{total:.4g}",
         missing=f"{missing:.3g}",
@@ -52,6 +62,9 @@ def coverage_text(words: Words, v: CloudView) -> Any:
         distance=f"{found['distance']:.3g}" if found.get("distance") else "\u2013",
         length=v.unit,
     )
+    if found.get("enough", True):
+        return text
+    return text + " " + words.t("map.coverage.short", least=percent(found["least"], digits=0))
 
 
 _STATISTICS = ("mean", "sd", "rms", "min", "p05", "median", "p95", "max")

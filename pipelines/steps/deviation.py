@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pointcloud.nominal.read import Nominal
     from pointcloud.registration.result import Registration
 
+_EXTREMES = ("deviation.maximum", "deviation.minimum")
 _FINDINGS = {
     "mirrored": "check the handedness of the export; nothing was mirrored",
     "unit_mismatch": "state the right unit of scan and nominal; nothing was scaled",
@@ -44,6 +45,7 @@ def measure_deviation(recipe: Recipe, task: Task, root: Path) -> StepResult:
     `pipelines.steps.measure_task`; `DataError` for a scan that cannot be aligned."""
     import pointcloud.deviation.characteristics  # noqa: F401 - registers the rows
     from pipelines.steps.deviation_blocks import is_streamed
+    from pointcloud.deviation.coverage import coverage
     from pointcloud.nominal.read import read_nominal
 
     measure = recipe.measure
@@ -59,10 +61,16 @@ def measure_deviation(recipe: Recipe, task: Task, root: Path) -> StepResult:
         of_all = {}
     calibration = calibration_flags(recipe, task.acquisition.get("time"))
     flags = _flags.merge(field.flags, registration.flags, nominal.flags, calibration)
+    covered = coverage(field, radius=of_all.pop("radius", None))
+    seen = covered.fraction >= measure.least_coverage
+    if not seen:
+        flags = _flags.merge(flags, ["coverage_too_low"])
     rows = tuple(
-        _measurement(spec, found, field, registration, recipe, digests(task)) for spec in measure.characteristics
+        _measurement(spec, found, field, registration, recipe, digests(task), seen) for spec in measure.characteristics
     )
-    view, arrays = deviation_view(field, found, registration, nominal, measure, alignment_words(registration), **of_all)
+    view, arrays = deviation_view(
+        field, found, covered, registration, nominal, measure, alignment_words(registration), **of_all
+    )
     declared = instrument(recipe.instrument, nominal.surface.unit)
     return StepResult(
         measurements=under_calibration(rows, calibration),
@@ -129,7 +137,8 @@ def _in_blocks(
         blocks, lambda state: DeviationStream(nominal.surface, state=state, **options), motion, unit, store
     )
     field, found = blockwise.summary_of(blocks, stream, nominal, len(part))
-    places = blockwise.places_of(blocks, stream, motion, measure.places) if measure.places else ()
+    spacing = blockwise.spacing_of(blocks, part, stream)
+    places = blockwise.places_of(blocks, stream, motion, measure.places, spacing) if measure.places else ()
     store.clear()
     # a place within a cell of which anything was kept counts as measured
     reach = max(2.5 * stream.spacing, 1.75 * stream.edge)
@@ -220,7 +229,10 @@ def _measurement(
     registration: Registration,
     recipe: Recipe,
     inputs: tuple[str, ...],
+    seen: bool,
 ) -> Measurement:
+    """``seen``: enough of the nominal was measured. What was not measured cannot make good what was, so that a largest
+    or smallest deviation beyond its limit is decided all the same."""
     from pointcloud.deviation.characteristics import FIELD_OF
 
     row = get_characteristic(spec.characteristic)
@@ -234,7 +246,10 @@ def _measurement(
     if limits is not None and registration.allows_verdict:
         provisional = recipe.instrument is None
         decision = decide(measured, limits, decision_rule(recipe.decision), provisional=provisional)
-        if provisional:
+        if not seen and not (decision.verdict == "nonconforming" and row.id in _EXTREMES):
+            decision = None
+            flags += ["coverage_too_low", "verdict_withheld"]
+        elif provisional:
             flags += ["repeatability_only", "provisional_verdict"]
     elif limits is not None:
         flags.append("verdict_withheld" if registration.permitted else "best_fit_alignment")

@@ -50,7 +50,7 @@ def is_streamed(recipe: Recipe, task: Task, root: Path) -> bool:
     path = single_input(task, root)
     if recipe.inputs.format not in ("auto", "hdf5") or path.suffix.lower() not in SUFFIXES or not path.is_file():
         return False
-    with Hdf5Points(path, unit=recipe.inputs.unit) as source:
+    with Hdf5Points(path, recipe.inputs.dataset, unit=recipe.inputs.unit) as source:
         return source.n_points >= FROM
 
 
@@ -61,7 +61,7 @@ class Blocks:
         from pipelines.steps.features import thermal_state, tip_of
 
         spec = recipe.inputs
-        self.source = Hdf5Points(single_input(task, root), unit=spec.unit)
+        self.source = Hdf5Points(single_input(task, root), spec.dataset, unit=spec.unit)
         unit = self.source.unit
         flags = ("float32_source",) if self.source.is_single else ()
         self._head: dict[str, Any] = {
@@ -196,9 +196,25 @@ def store_key(recipe: Recipe, digest: str, motion: Rigid | None, n_points: int) 
     }
 
 
-def places_of(blocks: Blocks, stream: DeviationStream, motion: Rigid | None, count: int) -> tuple[WorstPlace, ...]:
-    """The worst places: found among the extremes of the cells, measured on their own points in a second pass."""
-    from pointcloud.deviation.places import worst_places
+def spacing_of(blocks: Blocks, part: PointSet, stream: DeviationStream) -> float:
+    """Distance between neighbouring points of the scan, from the even ``part`` of it, in the nominal's unit."""
+    from pointcloud.deviation.places import point_spacing
+
+    found = point_spacing(part.xyz[part.finite]) * convert(1.0, part.unit, stream.unit)
+    return found * (len(part) / blocks.n_points) ** 0.5
+
+
+def places_of(
+    blocks: Blocks, stream: DeviationStream, motion: Rigid | None, count: int, spacing: float
+) -> tuple[WorstPlace, ...]:
+    """The worst places, by a second pass over the points of the cells in which anything is beyond the threshold.
+
+    Joined as those of a scan in memory are, by its ``spacing`` of points, so that one dent is one place whatever blocks
+    its points come from. Where too many points lie in these cells, all that are beyond and an even part of the rest
+    are taken; where too many are beyond, the worst places are found among the extremes of the cells, and counted on
+    an even part.
+    """
+    from pointcloud.deviation.places import link_of, worst_places
     from pointcloud.nominal.surface import ClosestPoints
 
     kept = stream.extremes()
@@ -206,27 +222,41 @@ def places_of(blocks: Blocks, stream: DeviationStream, motion: Rigid | None, cou
     if beyond is None:
         size = stream.largest_share(0.01)
         beyond = (-size, size)
-    rough = worst_places(kept, beyond=beyond, count=count, link=1.5 * stream.edge)
-    if not rough:
+    low, high = beyond
+    index = np.flatnonzero((kept.value > high) | (kept.value < low))
+    if not len(index):
         return ()
-    index = np.concatenate([place.indices for place in rough])
+    all_beyond = stream.n_beyond(beyond) <= GATHER
     reach = float(np.abs(kept.value[index]).max()) + abs(stream.offset)
-    cells = stream.around(kept.closest.foot[index], reach)
+    cells = stream.around(kept.closest.foot[index], reach, 2.0 * link_of(spacing))
+    if cells.n_points > GATHER and not all_beyond:
+        # extremes of touching cells are up to two diagonals apart
+        rough = worst_places(kept, beyond=beyond, count=count, link=3.5 * stream.edge)
+        index = np.concatenate([place.indices for place in rough])
+        cells = stream.around(kept.closest.foot[index], reach, 2.0 * link_of(spacing))
     step = max(1, -(-cells.n_points // GATHER))
     always = stream.extreme_numbers()
-    xyz, rows = [], []
+    xyz, rows, evens = [], [], []
     progress = Progress("worst places", blocks.count)
     for number in range(blocks.count):
         points = aligned(blocks.read(number), motion, blocks.source.unit, stream.unit)
         picked, found = cells.pick(np.ascontiguousarray(points))
         where = picked + number * BLOCK
-        stay = (where % step == 0) | np.isin(where, always)
+        even = where % step == 0
+        value = found.distance - stream.offset
+        stay = even | ((value > high) | (value < low) if all_beyond else np.isin(where, always))
         xyz.append(points[picked[stay]])
         rows.append(found.rows[stay])
+        evens.append(even[stay])
         progress(number + 1)
     field = stream.field_of(np.concatenate(xyz), ClosestPoints(np.concatenate(rows)), "", ())
-    places = worst_places(field, beyond=beyond, count=count, face_counts=np.maximum(stream.face_counts // step, 1))
-    return tuple(replace(place, n_points=place.n_points * step) for place in places)
+    options: dict[str, Any] = {"beyond": beyond, "count": count, "even": np.concatenate(evens) if step > 1 else None}
+    if all_beyond or step == 1:
+        return worst_places(field, link=link_of(spacing) or None, face_counts=stream.face_counts, **options)
+    counts = np.maximum(stream.face_counts // step, 1)
+    places = worst_places(field, link=link_of(spacing * step**0.5) or None, face_counts=counts, **options)
+    number_of = [int(np.count_nonzero(options["even"][place.indices])) for place in places]
+    return tuple(replace(place, n_points=max(n, 1) * step) for place, n in zip(places, number_of))
 
 
 def summary_of(

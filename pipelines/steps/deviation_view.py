@@ -10,6 +10,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from pipelines.recipe.measure_deviation import DeviationMeasure
+    from pointcloud.deviation.coverage import Coverage
     from pointcloud.deviation.field import DeviationField
     from pointcloud.deviation.places import WorstPlace
     from pointcloud.deviation.statistics import DeviationStatistics
@@ -25,6 +26,7 @@ _BEND = 0.94  # cosine (20 degrees) below which a bend of an outline is a corner
 def deviation_view(
     field: DeviationField,
     found: DeviationStatistics,
+    covered: Coverage,
     registration: Registration,
     nominal: Nominal,
     measure: DeviationMeasure,
@@ -33,14 +35,11 @@ def deviation_view(
     places: tuple[WorstPlace, ...] | None = None,
     guard: float | None = None,
     n_total: int | None = None,
-    radius: float | None = None,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """View and arrays (contract of the report: kind ``deviation_map``).
 
-    Where the field holds only some of the points, ``places``, ``guard``, ``n_total`` are those of all, and ``radius``
-    says how near a kept point must be for a place of the nominal to count as measured.
+    Where the field holds only some of the points, ``places``, ``guard``, ``n_total`` are those of all.
     """
-    from pointcloud.deviation.coverage import coverage
     from pointcloud.deviation.display import display_subset
     from pointcloud.deviation.places import worst_places
 
@@ -62,7 +61,6 @@ def deviation_view(
     }
     vertices, triangles = thin_mesh(nominal.mesh, MOST_TRIANGLES)
     arrays["nominal/vertices"], arrays["nominal/triangles"] = vertices, triangles
-    covered = coverage(field, radius=radius)
     sections = []
     for number, spec in enumerate(measure.sections):
         row, data = _section(field, number, spec, limits)
@@ -88,7 +86,8 @@ def deviation_view(
         "surface": {"vertices": "nominal/vertices", "triangles": "nominal/triangles"},
         "sections": sections,
         "places": [_place(place, low, high) for place in places],
-        "coverage": {"area": covered.area, "without_data": covered.area_without_data, "distance": covered.radius},
+        "coverage": {"area": covered.area, "without_data": covered.area_without_data, "distance": covered.radius,
+                     "least": measure.least_coverage, "enough": covered.fraction >= measure.least_coverage},
         "statistics": _statistics(field, found, low, high, guard),
         "registration": registration.to_dict(),
         "nominal": {"file": name, "unit": nominal.surface.unit, "chord_tolerance": nominal.surface.chord_tolerance,

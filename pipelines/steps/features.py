@@ -86,6 +86,7 @@ def read_input(recipe: Recipe, task: Task, root: Path) -> PointSet:
         points_are=spec.points_are,
         frame=spec.frame,
         format=spec.format,
+        dataset=spec.dataset,
         tip=tip_of(spec, spec.unit),
         root=root,
         acquisition=acquisition_of(task),

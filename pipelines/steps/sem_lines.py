@@ -45,4 +45,5 @@ def _settings(measure: SemLinesMeasure, seed: int) -> Any:
         nominal_cd=None if cd is None else cd.to(UNIT),
         nominal_pitch=None if pitch is None else pitch.to(UNIT),
         seed=seed,
+        smoothing=measure.smoothing,
     )

@@ -80,6 +80,12 @@ def point_spacing(xyz: FloatArray) -> float:
     return float(np.median(near) * math.sqrt(math.pi / k) / math.sqrt(step))
 
 
+def link_of(spacing: float) -> float:
+    """The distance that joins points: a few spacings, to a step of a root of two. The spacing is an estimate of a
+    hundredth; with steps a scan in memory and the same scan in blocks are joined alike."""
+    return _LINK * 2.0 ** (0.5 * round(2.0 * math.log2(spacing))) if spacing > 0.0 else 0.0
+
+
 def worst_places(
     field: DeviationField,
     *,
@@ -88,12 +94,14 @@ def worst_places(
     link: float | None = None,
     min_points: int = 1,
     face_counts: NDArray[np.int64] | None = None,
+    even: NDArray[np.bool_] | None = None,
 ) -> tuple[WorstPlace, ...]:
     """Places whose deviation is beyond a threshold, worst first (by the distance of the peak beyond it).
 
     ``beyond`` is one size or (low, high); default: the tolerance of the field, or without one the 1 % of points with
     the largest deviations. ``link`` is the distance that joins points (default: a few point spacings). ``face_counts``
-    (m,) are the points of each face where the field holds only some of them.
+    (m,) are the points of each face where the field holds only some of them; ``even`` (n,) which points of such a
+    field were taken whatever their deviation is: tops are fitted on these.
     """
     low, high = _threshold(field, beyond)
     value = field.value
@@ -102,11 +110,13 @@ def worst_places(
     if not len(out):
         return ()
     foot = field.closest.foot
-    reach = link if link is not None else _LINK * point_spacing(foot[field.valid])
+    reach = link if link is not None else link_of(point_spacing(foot[field.valid]))
     if not reach > 0.0:
         reach = field.nominal.size if math.isfinite(field.nominal.size) else 1.0
     sign = np.where(value[out] > high, 1, -1)
-    label = _connect(foot[out], field.closest.normal[out], sign, reach)
+    mesh = getattr(field.nominal, "mesh", None)  # a grid that does not depend on which points are looked at
+    origin = foot[out].min(axis=0) if mesh is None else mesh.bounds[0]
+    label = _connect(foot[out] - origin, field.closest.normal[out], sign, reach)
     places = []
     order = np.argsort(label, kind="stable")
     starts = np.flatnonzero(np.diff(label[order], prepend=-1))
@@ -116,7 +126,9 @@ def worst_places(
             places.append((out[group], int(sign[group[0]])))
     edge = {1: high, -1: low}
     places.sort(key=lambda item: -float(np.max(item[1] * (value[item[0]] - edge[item[1]]))))
-    return tuple(_place(field, k + 1, index, s, face_counts, reach) for k, (index, s) in enumerate(places[:count]))
+    return tuple(
+        _place(field, k + 1, index, s, face_counts, reach, even) for k, (index, s) in enumerate(places[:count])
+    )
 
 
 def _threshold(field: DeviationField, beyond: float | tuple[float, float] | None) -> tuple[float, float]:
@@ -138,7 +150,7 @@ def _connect(xyz: FloatArray, normal: FloatArray, sign: NDArray[Any], reach: flo
     from scipy.sparse.csgraph import connected_components
     from scipy.spatial import cKDTree
 
-    cell = np.floor((xyz - xyz.min(axis=0)) / reach).astype(np.int64)
+    cell = np.floor(xyz / reach).astype(np.int64)
     main = np.abs(normal).argmax(axis=1)
     side = 2 * main + (normal[np.arange(len(normal)), main] > 0.0)
     keys = np.column_stack([cell, sign, side])
@@ -164,8 +176,9 @@ def _points_per_face(field: DeviationField) -> NDArray[np.int64] | None:
 
 
 def _place(
-    field: DeviationField, label: int, index: NDArray[np.int64], sign: int, face_counts: Any, reach: float
-) -> WorstPlace:
+    field: DeviationField, label: int, index: NDArray[np.int64], sign: int, face_counts: Any, reach: float,
+    even: NDArray[np.bool_] | None,
+) -> WorstPlace:  # fmt: skip
     value, foot, normal = field.value, field.closest.foot, field.closest.normal
     index = index[np.argsort(-sign * value[index], kind="stable")]
     top = index[0]
@@ -173,7 +186,7 @@ def _place(
     region = int(field.region[top])
     return WorstPlace(
         label, sign, len(index), float(value[top]), foot[top].copy(), normal[top].copy(),
-        local_peak(field, index, sign, reach, f"place {label}"), length, width, _area(field, index, face_counts),
+        local_peak(field, index, sign, reach, f"place {label}", even), length, width, _area(field, index, face_counts),
         field.region_names[region] if region >= 0 else "", int(field.closest.face[top]), index,
     )  # fmt: skip
 
@@ -198,7 +211,10 @@ def _area(field: DeviationField, index: NDArray[np.int64], face_counts: Any) -> 
     return float((0.5 * np.sqrt(np.einsum("ij,ij->i", cross, cross)) * counts / face_counts[faces]).sum())
 
 
-def local_peak(field: DeviationField, index: NDArray[np.int64], sign: int, reach: float, name: str) -> Measured:
+def local_peak(
+    field: DeviationField, index: NDArray[np.int64], sign: int, reach: float, name: str,
+    even: NDArray[np.bool_] | None = None,
+) -> Measured:  # fmt: skip
     """Deviation at the top of a place.
 
     A polynomial of fourth order is fitted to the points around the worst one whose distance is within that of the
@@ -207,13 +223,16 @@ def local_peak(field: DeviationField, index: NDArray[np.int64], sign: int, reach
     folded surface), the patch shrinks until it does. Its uncertainty holds the noise of the fit, what differs between
     this and a second-order top (rectangular), and the causes that all points share. A top above every point of the
     patch is the polynomial's own: then the mean of the nearest points stands, with its distance to the worst one as a
-    rectangular cause. With too few points the single worst deviation is given (``local_peak_not_resolved``).
+    rectangular cause. With too few points the single worst deviation is given (``local_peak_not_resolved``). ``even``:
+    see `worst_places`; points that were taken for their deviation would pull the fit.
     """
     model, unit = field.uncertainty, field.unit
     value, foot, normal = field.value, field.closest.foot, field.closest.normal
     worst = index[0]
     n0 = normal[worst]
     near = _around(field, index, worst, sign, reach)
+    if even is not None:
+        near = near[even[near]]
     if len(near) < _FEW:
         sigma = _sigma(model.noise, np.array([worst]))
         return model.linear(

@@ -62,6 +62,9 @@ class _State:
             raise AttributeError(name) from None
 
 
+_MOST_AROUND = 20_000_000  # cells looked at about others
+
+
 class DeviationStream:
     """Summary of deviations that arrive in blocks; lengths in the unit of the nominal, which has triangles.
 
@@ -348,6 +351,11 @@ class DeviationStream:
         octave, part = divmod(max(b - 1, 0), k.PARTS)
         return float(self._numbers[k.TINY]) * math.ldexp(1.0 + (part + 1) / k.PARTS, octave)
 
+    def n_beyond(self, beyond: tuple[float, float]) -> int:
+        """Points beyond (low, high), to a bin of the histogram, at least the true number."""
+        counts, low, high = self._bins()
+        return int(counts[(high > beyond[1]) | (low < beyond[0])].sum())
+
     def _bands(self) -> tuple[tuple[tuple[float, float, float], ...], float | None, float | None]:
         if self.tolerance is None:
             return (), None, None
@@ -375,12 +383,16 @@ class DeviationStream:
         found.words[:, 14], found.words[:, 15] = rows[:, k.FACE].astype(np.int32), codes.FACE
         return self.field_of(np.ascontiguousarray(rows[:, k.X : k.X + 3]), found, method, flags)
 
-    def around(self, feet: FloatArray, reach: float) -> CellSet:
-        """The cells that hold these feet (n, 3) and those that touch them; ``reach``: the largest deviation there."""
+    def around(self, feet: FloatArray, reach: float, width: float = 0.0) -> CellSet:
+        """The cells that hold these feet (n, 3), those that touch them, and those within ``width``; ``reach``: the
+        largest deviation there."""
         from pointcloud.kernels import stream as k
 
         wanted = np.unique(np.floor((feet - self._numbers[: k.LOW_Z + 1]) / self.edge).astype(np.int64), axis=0)
-        steps = np.stack(np.meshgrid(*[[-1, 0, 1]] * 3, indexing="ij"), -1).reshape(-1, 3)
+        far = max(1, math.ceil(width / self.edge))
+        while far > 1 and len(wanted) * (2 * far + 1) ** 3 > _MOST_AROUND:
+            far -= 1
+        steps = np.stack(np.meshgrid(*[np.arange(-far, far + 1)] * 3, indexing="ij"), -1).reshape(-1, 3)
         cells = np.unique((wanted[:, None] + steps).reshape(-1, 3), axis=0)
         cells = cells[(cells >= 0).all(axis=1)]
         keys = (((cells[:, 0] << 36) | (cells[:, 1] << 18) | cells[:, 2])[:, None] * 6 + np.arange(6)).ravel()

@@ -14,6 +14,7 @@ from metrology_core.data import PointSet
 from metrology_core.errors import ParameterError
 from metrology_core.instrument import Instrument
 from metrology_core.propagation import UncertainFeature, is_angle
+from pointcloud.evaluate.one_sided import is_one_sided, one_sided_covariance
 from pointcloud.evaluate.types import FITTED, EvaluatedFeature, FeatureRequest
 from pointcloud.evaluate.uncertainty import (
     PointErrors,
@@ -174,7 +175,8 @@ def _planar_circle(request: FeatureRequest, points: PointSet) -> tuple[Any, Any,
 
     u, v, w = _plane_axes(request)
     flat = np.stack([points.xyz @ u, points.xyz @ v], axis=1)
-    found = fit(flat, "circle", criterion=request.criterion, unit=points.unit)
+    material = request.material if request.criterion != "least_squares" else None
+    found = fit(flat, "circle", criterion=request.criterion, material=material, unit=points.unit)
     # chart of a circle in space: shift_u, shift_v, shift_w, tilt_u, tilt_v, radius; the tilts are known
     free = np.array([True, True, True, False, False, True])
     if found.feature is None:
@@ -239,6 +241,11 @@ def _uncertain(
     if is_zone(fit):
         plane = None if free is None else _plane_axes(request)[:2]
         covariance = zone_covariance(fit, geometry, plane, covariance, points.xyz, sigma, errors.length, errors.field)
+    elif is_one_sided(fit):
+        plane = None if free is None else _plane_axes(request)[:2]
+        covariance, subset = one_sided_covariance(
+            fit, geometry, plane, covariance, points.xyz, sigma, errors.length, scatter.places, errors.field
+        )
     if subset:
         flags.append("correlation_subsampled")
     label = "point errors" if errors.field is None else "correlated point errors"

@@ -97,32 +97,37 @@ def zone_covariance(
     ``plane``: the two directions of the projection where a circle in space was fitted in a plane; ``least_squares``
     brings the rows of the plane itself.
     """
-    response = np.asarray(fit.contact_sensitivities)
     chart = list(geometry.chart)
-    full = np.zeros((len(chart), *response.shape[1:]))
-    if plane is not None:
-        from metrology_core.features import basis
-
-        axes = np.stack(basis(geometry.normal))
-        full[[chart.index("shift_u"), chart.index("shift_v")]] = np.einsum(
-            "ab,bkd->akd", axes @ np.stack(plane, axis=1), response[:2]
-        )
-        full[chart.index("radius")] = response[2]
-    else:
-        full[:] = response
-        turned = any(
-            float(np.dot(fit.feature.parameters[key], geometry.parameters[key])) < 0.0
-            for key in ("axis", "normal", "direction")
-            if key in geometry.parameters
-        )
-        if turned:
-            full[[i for i, name in enumerate(chart) if name in _TURNING]] *= -1.0
+    full = np.einsum("ab,bkd->akd", into_chart(fit, geometry, plane), np.asarray(fit.contact_sensitivities))
     noise = _noise(np.asarray(fit.contacts), xyz, sigma, length, field, geometry)
     covariance = np.einsum("akd,kl,bld->ab", full, noise, full)
     if geometry.kind in ("circle", "ellipse"):
         held = np.ix_(*[[chart.index(name) for name in _PLANE]] * 2)
         covariance[held] = least_squares[held]
     return np.asarray((covariance + covariance.T) / 2.0)
+
+
+def into_chart(fit: Any, geometry: Any, plane: tuple[FloatArray, FloatArray] | None) -> FloatArray:
+    """(p, q) what a change in the chart of the fit's feature is in the chart of ``geometry``.
+
+    Different where a circle was fitted in the projection along ``plane`` (shifts and radius only), and where the axis
+    or normal was turned round.
+    """
+    chart = list(geometry.chart)
+    if plane is not None:
+        from metrology_core.features import basis
+
+        result = np.zeros((len(chart), 3))
+        axes = np.stack(basis(geometry.normal))
+        result[np.ix_([chart.index("shift_u"), chart.index("shift_v")], [0, 1])] = axes @ np.stack(plane, axis=1)
+        result[chart.index("radius"), 2] = 1.0
+        return result
+    turned = any(
+        float(np.dot(fit.feature.parameters[key], geometry.parameters[key])) < 0.0
+        for key in ("axis", "normal", "direction")
+        if key in geometry.parameters
+    )
+    return np.diag([-1.0 if turned and name in _TURNING else 1.0 for name in chart])
 
 
 def zone_spread(

@@ -28,8 +28,9 @@ from pointcloud.kernels.codes import (
 from pointcloud.kernels.lanes import BOX_ROWS, LEAF_ROWS, WIDTH, lowest, sieve_boxes, sieve_triangles
 from pointcloud.kernels.topology import BORDER_VERTEX, CROWDED, CROWDED_VERTEX
 
-SCALE, CX, CY, CZ, LIMIT2, COS_MIN, SLACK = 0, 1, 2, 3, 4, 5, 6  # places in `numbers`
+SCALE, CX, CY, CZ, LIMIT2, COS_MIN, SLACK, MARGIN = 0, 1, 2, 3, 4, 5, 6, 7  # places in `numbers`
 STACK = 256
+_ROUNDING = 1e-12  # of a distance: a thousand times the rounding of two of them
 _FAR = 1e15  # scaled: beyond this single precision overflows
 _FLAT = 0.9  # cosine between neighbours above which an edge counts as nearly flat
 
@@ -177,17 +178,23 @@ def bound_of(best, slack):  # type: ignore[no-untyped-def]
 @kernel
 def closest(  # type: ignore[no-untyped-def]
     points, order, offset, size, start, stop, nodes, leaves, first, vertices, tri, normals, across, begin, around,
-    pseudo, kinds, face_of, numbers, directions, seeds, rows, words, stack, keys, near,
+    pseudo, kinds, face_of, numbers, directions, seeds, before, others, rows, words, stack, keys, near,
 ):  # fmt: skip
     """Closest points of blocks start..stop of `size` queries each.
 
     Rows of eight: foot (3), signed distance, normal (3), and in the last place two 32-bit words: face and code.
+
+    With `others` (n,) points are followed from call to call: `seeds` hold the triangle of each, which is updated,
+    `before` where it was then, and `others` a distance that every other triangle is proved to have at least. As long
+    as a point has moved too little for another to be as near, no search is needed and the answer is the same.
     """
     n_inner = len(first)
     scale, cx, cy, cz = numbers[SCALE], numbers[CX], numbers[CY], numbers[CZ]
     unscale = 1.0 / scale
     limit2, cos_min, slack_part = numbers[LIMIT2], numbers[COS_MIN], numbers[SLACK]
     limited = len(directions) > 0
+    followed = len(others) > 0
+    margin = numbers[MARGIN] if followed else 0.0
     sorted_ = len(order) > 0
     n = len(order) if sorted_ else len(seeds)
     for block in range(start, stop):
@@ -206,9 +213,11 @@ def closest(  # type: ignore[no-untyped-def]
             dx = dy = dz = 0.0
             if limited:
                 dx, dy, dz = directions[i, 0], directions[i, 1], directions[i, 2]
-            slack = slack_part * max(1.0, reach)
+            slack = slack_part * max(1.0, reach) + margin
             fpx, fpy, fpz = np.float32(x), np.float32(y), np.float32(z)
             best, slot, region = limit2, -1, NOTHING
+            second = np.inf
+            proved = False
             fx = fy = fz = side = 0.0
             seed = seeds[i - offset] if seeds[i - offset] >= 0 else last
             if seed >= 0 and (
@@ -217,10 +226,21 @@ def closest(  # type: ignore[no-untyped-def]
                 d2, c, gx, gy, gz, h = nearest_on(vertices, tri, normals, seed, x, y, z)
                 if d2 <= best:
                     best, slot, region, fx, fy, fz, side = d2, seed, c, gx, gy, gz, h
+                    if followed and seeds[i - offset] >= 0:
+                        ex, ey, ez = (
+                            points[i, 0] - before[i, 0],
+                            points[i, 1] - before[i, 1],
+                            points[i, 2] - before[i, 2],
+                        )
+                        moved = math.sqrt(ex * ex + ey * ey + ez * ez) * scale
+                        still = others[i] - moved - _ROUNDING * max(1.0, reach)
+                        if math.sqrt(d2) < still:
+                            proved = True
+                            others[i] = still
             bound = bound_of(best, slack)
             stack[0] = 0
             keys[0] = 0.0
-            top = 1
+            top = 0 if proved else 1
             while top > 0:
                 top -= 1
                 if not keys[top] < bound:
@@ -263,9 +283,17 @@ def closest(  # type: ignore[no-untyped-def]
                         continue
                     d2, c, gx, gy, gz, h = nearest_on(vertices, tri, normals, s, x, y, z)
                     if d2 < best or (d2 == best and (slot < 0 or s < slot)):
+                        if slot >= 0:
+                            second = best if best < second else second
                         best, slot, region, fx, fy, fz, side = d2, s, c, gx, gy, gz, h
                         bound = bound_of(best, slack)
+                    elif d2 < second:
+                        second = d2
             last = slot if slot >= 0 else last
+            if followed:
+                seeds[i - offset] = slot
+                if not proved:
+                    others[i] = min(math.sqrt(second), math.sqrt(best) + margin) - _ROUNDING * max(1.0, reach)
             if slot < 0:
                 for k in range(7):
                     rows[i, k] = np.nan

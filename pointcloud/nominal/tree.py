@@ -6,6 +6,7 @@ A flat tree of eight-way boxes over triangles in cache order (`pointcloud.kernel
 
 from __future__ import annotations
 
+import functools
 import math
 from functools import cached_property
 from typing import Any
@@ -15,12 +16,15 @@ from numpy.typing import NDArray
 
 from metrology_core.blocks import run_blocks
 from metrology_core.errors import ParameterError
+from pointcloud.nominal.follow import FOLLOWED, FollowedPoints
 from pointcloud.nominal.mesh import TriangleMesh
+from pointcloud.nominal.order import curve_order
 from pointcloud.nominal.surface import ClosestPoints, FloatArray, as_points, check_limits
 
 _BLOCK = 2048  # queries that share a chain of seeds; triangles in a task of building
 _BATCH = 1 << 21  # queries that are sorted together
 _SLACK = 64 * 2.0**-24  # of the part's half size: four times the worst rounding of the single-precision sieve
+_NOWHERE, _NOTHING = np.empty((0, 3)), np.empty(0)
 _SERIAL_CUTS = 5  # levels cut before the parts are handed to threads
 
 
@@ -192,26 +196,7 @@ class SurfaceTree:
         return self._morton(xyz, 0, len(xyz))
 
     def _morton(self, xyz: FloatArray, start: int, n: int) -> NDArray[np.int32]:
-        from pointcloud.kernels import order as kernels
-
-        keys, other = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64)
-        scale = (kernels.DIGIT - 2) / self._extent / 1.125
-        low = self._low - 0.0625 * self._extent
-        size = 1 << 15
-        chunks = _blocks(n, size)
-        run_blocks(lambda a, b: kernels.morton_keys(xyz, low, scale, start, a * size, min(n, b * size), keys), chunks)
-        counts = np.empty((chunks, kernels.DIGIT), dtype=np.int64)
-        for digit in range(3):
-            shift = kernels.INDEX_BITS + digit * kernels.AXIS_BITS
-            run_blocks(lambda a, b, k=keys, s=shift: kernels.count_digits(k, s, size, a, b, counts), chunks)  # type: ignore[misc]
-            flat = counts.T.ravel()
-            places = np.ascontiguousarray((np.cumsum(flat) - flat).reshape(kernels.DIGIT, chunks).T)
-            run_blocks(
-                lambda a, b, k=keys, o=other, s=shift, p=places: kernels.place_digits(k, o, s, size, a, b, p),  # type: ignore[misc]
-                chunks,
-            )
-            keys, other = other, keys
-        return (keys & ((1 << kernels.INDEX_BITS) - 1)).astype(np.int32)
+        return curve_order(xyz, self._low - 0.0625 * self._extent, 1.125 * self._extent, start, n)
 
     def closest(
         self,
@@ -242,12 +227,18 @@ class SurfaceTree:
         if result.rows.shape != (n, 8):
             raise ParameterError("the rows do not fit", expected=f"({n}, 8)", got=str(result.rows.shape))
         slots = self._seeds(seeds, n)
-        numbers = np.array([self._scale, *self._centre, (reach * self._scale) ** 2, cos_min, _SLACK])
+        numbers = np.array([self._scale, *self._centre, (reach * self._scale) ** 2, cos_min, _SLACK, 0.0])
         for start in range(0, n, _BATCH):
             count = min(_BATCH, n - start)
             order = np.empty(0, dtype=np.int32) if ordered else self._morton(xyz, start, count)
             self._search(xyz, order, start, slots[start : start + count], directions, numbers, result)
         return result
+
+    def follow(self, n: int, *, limit: float | None = None) -> FollowedPoints:
+        """A search for the same ``n`` points again and again while they move little; see `FollowedPoints`."""
+        reach, directions, cos_min = check_limits(n, limit, None, None)
+        numbers = np.array([self._scale, *self._centre, (reach * self._scale) ** 2, cos_min, _SLACK, FOLLOWED])
+        return FollowedPoints(n, functools.partial(self._search, directions=directions, numbers=numbers))
 
     def _seeds(self, seeds: Any, n: int) -> NDArray[np.int32]:
         if seeds is None:
@@ -268,17 +259,22 @@ class SurfaceTree:
         directions: FloatArray,
         numbers: FloatArray,
         result: ClosestPoints,
+        before: FloatArray = _NOWHERE,
+        others: FloatArray = _NOTHING,
     ) -> None:
         from pointcloud.kernels import closest as kernels
 
+        n = len(seeds)
+        size = _BLOCK if n >= 16 * _BLOCK else _BLOCK // 8  # a new chain of seeds costs one search from the top
+
         def work(a: int, b: int) -> None:
             kernels.closest(
-                xyz, order, start, _BLOCK, a, b, *self._tree, *self._neighbours, self._face_of, numbers, directions,
-                seeds, result.rows, result.words, np.empty(kernels.STACK, dtype=np.int32),
+                xyz, order, start, size, a, b, *self._tree, *self._neighbours, self._face_of, numbers, directions,
+                seeds, before, others, result.rows, result.words, np.empty(kernels.STACK, dtype=np.int32),
                 np.empty(kernels.STACK, dtype=np.float32), np.empty(8, dtype=np.float32),
             )  # fmt: skip
 
-        run_blocks(work, _blocks(len(seeds)))
+        run_blocks(work, _blocks(n, size))
 
     def along(self, points: Any, directions: Any, *, limit: float | None = None) -> ClosestPoints:
         """Nearest place where the line through each point along ``directions`` ((3,) or (n, 3)) meets the mesh.

@@ -29,6 +29,7 @@ from pointcloud.registration.target import FeatureTarget, SampleTarget, Surface
 FloatArray = NDArray[np.float64]
 _FEW, _SOME, _MANY = 240, 1200, 20_000  # points of the first and second look, and of the nominal's sample
 _GOOD, INSIDE = 0.01, 0.02  # rms and distance, relative to the part, of a scan that lies on its nominal
+_GRID = 216  # rotations
 _LEAST, _TIGHT, _HELD = 0.2, 0.1, 1e-3  # share, median distance over `INSIDE` (chance: 0.5), least information
 _HOME = 1.1  # ratio of mean squares up to which the scan as it lies is preferred
 _STRAY, _STRAYS, _LOOKED = 10.0, 0.1, 30_000  # spacings from its neighbours, most of the points, points looked at
@@ -160,7 +161,7 @@ class _Search:
         turns = [np.eye(3)]
         equal = [wb[i + 1] - wb[i] <= 0.1 * wb[2] or wa[i + 1] - wa[i] <= 0.1 * wa[2] for i in range(2)]
         if all(equal):
-            return self.grid(216)
+            return self.grid(_GRID)
         for i, same in enumerate(equal):
             if same:
                 axis = np.eye(3)[2 if i == 0 else 0]
@@ -261,7 +262,10 @@ def _candidates(
             return search.distinct([home, *trials]), "as it lies"
         return trials, method
 
-    trials = search.distinct(sorted([home, *search.rank(search.axes(), math.inf, 8)], key=lambda t: t.cost))
+    axes = search.axes()
+    trials = search.distinct(
+        sorted([home, *search.rank(axes, math.inf, 12 if len(axes) == _GRID else 8)], key=lambda t: t.cost)
+    )
     if _on_nominal(trials[0], search.size):
         return sorted_out(trials, "principal axes")
     method = "principal axes"
@@ -270,7 +274,8 @@ def _candidates(
 
         target = nominal[cells(nominal, edge)]
         source = data.xyz[cells(data.xyz, edge)] if data.n > 20 else data.xyz
-        if 20 <= len(source) <= 40_000:
+        # cells are even: of a scan with more of them, less than the least share could lie on the nominal
+        if 20 <= len(source) <= 1.2 / _LEAST * len(target):
             try:
                 normals = surface.feet(np.ascontiguousarray(target)).direction
                 poses = feature_candidates(source, None, target, normals, edge, seed, 24)
@@ -285,7 +290,9 @@ def _candidates(
                     return sorted_out(trials, method)
     if trials[0].tight:
         return sorted_out(trials, method)
-    more = search.rank(search.grid(216), math.inf, 12)
+    if len(axes) == _GRID:  # the grid was tried in their place
+        return sorted_out(trials, method)
+    more = search.rank(search.grid(_GRID), math.inf, 12)
     merged = search.distinct(sorted([*trials, *more], key=lambda t: t.cost))
     return sorted_out(merged, method if merged[0] in trials else "grid of rotations")
 

@@ -141,8 +141,7 @@ def align(
             None, method, scan.unit, "insufficient", merge(flags, ["insufficient"]), n_points=len(scan), n_used=n,
             details={"reason": f"{n} finite points"},
         )  # fmt: skip
-    order = np.flatnonzero(finite)
-    order = order[morton_order(scan.xyz[order])]
+    order = morton_order(scan.xyz)[:n]
     data = _data(scan, order, max_angle is not None)
     gross = 0
     if start is None:

@@ -14,6 +14,7 @@ from pointcloud.registration.se3 import Pose
 FloatArray = NDArray[np.float64]
 _DRAWS = 60_000
 _BATCH = 20_000
+_VOTERS = 12_000  # pairs that vote for a pose, an even part of all
 _NEIGHBOURS = 3  # matches kept per point: symmetric parts have several right ones
 _EDGE = 0.9  # ratio of corresponding edges of a rigid triple
 
@@ -37,6 +38,8 @@ def consensus(
     m = len(p)
     if m < 3:
         return []
+    step = -(-m // _VOTERS)
+    voters, their = np.ascontiguousarray(p[::step]), np.ascontiguousarray(q[::step])
     reach = 0.25 * float(np.linalg.norm(np.ptp(source, axis=0)))
     best: list[tuple[int, FloatArray, FloatArray]] = []
     for _ in range(_DRAWS // _BATCH):
@@ -52,7 +55,7 @@ def consensus(
             continue
         rotation, ca, cb = kabsch(a[chosen], b[chosen])
         for r, u, v in zip(rotation, ca, cb):
-            d = (p - u) @ r.T + v - q
+            d = (voters - u) @ r.T + v - their
             best.append((int(np.count_nonzero(np.einsum("ij,ij->i", d, d) <= near * near)), r, v - r @ u))
     best.sort(key=lambda row: -row[0])
     poses: list[Pose] = []

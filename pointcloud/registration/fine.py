@@ -147,9 +147,11 @@ def span(motions: FloatArray, pivot: FloatArray, length: float) -> Basis:
 def runner(data: Data, surface: Surface, rules: Rules, length: float, middle: FloatArray | None = None) -> Evaluate:
     """Evaluations of these points, each about the moved ``middle`` (of the points)."""
     middle = data.xyz.mean(axis=0) if middle is None else middle
+    begin = getattr(surface, "follow", None)
+    follow = begin(data.n, rules.border) if begin is not None and data.normals is None else None
 
     def run(pose: Pose, scale: float | None) -> State:
         pivot = pose.rotation @ (middle - pose.source) + pose.target
-        return evaluate(data, surface, pose, rules, pivot, length, scale)
+        return evaluate(data, surface, pose, rules, pivot, length, scale, follow)
 
     return run

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from metrology_core.blocks import run_blocks
 from pointcloud.registration.se3 import Pose
-from pointcloud.registration.target import Surface
+from pointcloud.registration.target import Feet, Surface
 
 FloatArray = NDArray[np.float64]
 Loss = Literal["squares", "huber", "tukey"]
@@ -160,12 +161,14 @@ def loss_slope(loss: Loss, t: FloatArray) -> FloatArray:
 
 
 def evaluate(
-    data: Data, surface: Surface, pose: Pose, rules: Rules, pivot: FloatArray, length: float, scale: float | None = None
-) -> State:
-    """Feet, residuals and normal equations of all points at a pose. ``scale`` of a robust loss: estimated if None."""
+    data: Data, surface: Surface, pose: Pose, rules: Rules, pivot: FloatArray, length: float,
+    scale: float | None = None, follow: Callable[[FloatArray], Feet] | None = None,
+) -> State:  # fmt: skip
+    """Feet, residuals and normal equations of all points at a pose. ``scale`` of a robust loss: estimated if None;
+    ``follow``: feet by what the evaluation before this one of the same points proved."""
     moved = move(data, pose)
     normals = None if data.normals is None else data.normals @ pose.rotation.T
-    feet = surface.feet(moved, border=rules.border, normals=normals)
+    feet = follow(moved) if follow else surface.feet(moved, border=rules.border, normals=normals)
     residual = feet.distance - data.offset if data.offset else feet.distance
     valid = feet.valid
     if math.isfinite(rules.limit):

@@ -6,26 +6,31 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from pointcloud.nominal.order import curve_order
+
 FloatArray = NDArray[np.float64]
-_BITS = 16
-
-
-def _spread(v: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Bits of v (16 of them) with two empty places between each."""
-    v = (v | (v << np.uint64(16))) & np.uint64(0x0000FF0000FF)
-    v = (v | (v << np.uint64(8))) & np.uint64(0x00F00F00F00F)
-    v = (v | (v << np.uint64(4))) & np.uint64(0x0C30C30C30C3)
-    return (v | (v << np.uint64(2))) & np.uint64(0x249249249249)
+_LOOKED = 1024  # points by which the cube of the curve is laid
 
 
 def morton_order(xyz: FloatArray) -> NDArray[np.int64]:
-    """Permutation (n,) that sorts finite points (n, 3) along the Z-order curve; stable, so deterministic."""
-    low = xyz.min(axis=0)
-    span = float((xyz.max(axis=0) - low).max())
-    scale = (2**_BITS - 1) / span if span > 0.0 else 0.0
-    cell = ((xyz - low) * scale).astype(np.uint64)
-    code = _spread(cell[:, 0]) | (_spread(cell[:, 1]) << np.uint64(1)) | (_spread(cell[:, 2]) << np.uint64(2))
-    return np.argsort(code, kind="stable")
+    """Permutation (n,) that sorts points (n, 3) along the Z-order curve, those that are not finite last; stable, so
+    deterministic.
+
+    The curve fills the cube in which most of the points are, not that of a few points far away.
+    """
+    n = len(xyz)
+    some = xyz[(np.arange(min(n, _LOOKED)) * n) // min(n, _LOOKED)] if n else xyz
+    some = some[np.isfinite(some).all(axis=1)]
+    if not len(some):
+        return np.arange(n)
+    low, high = np.quantile(some, (0.02, 0.98), axis=0)
+    extent = float((high - low).max())
+    if not 0.0 < extent < 1e300:
+        low, high = some.min(axis=0), some.max(axis=0)
+        extent = float((high - low).max())
+        if not 0.0 < extent < 1e300:
+            return np.argsort(~np.isfinite(xyz).all(axis=1), kind="stable")
+    return curve_order(xyz, low - 0.25 * extent, 1.5 * extent, 0, n).astype(np.int64)
 
 
 def thin(xyz: FloatArray, count: int) -> tuple[FloatArray, float]:

@@ -93,7 +93,8 @@ def redundancy(state: State, determined: FloatArray) -> Redundancy:
     edge = _PLACE * length_of(xyz) if len(few) else 0.0
     places = len(few)
     if edge > 0.0:
-        places = len(np.unique(np.floor((xyz - xyz.min(axis=0)) / edge).astype(np.int64), axis=0))
+        cell = np.minimum(np.floor((xyz - xyz.min(axis=0)) / edge), 2.0**20).astype(np.int64)  # 21 bits an axis
+        places = len(np.unique(cell @ np.array([1 << 42, 1 << 21, 1])))
     return Redundancy(len(kept), places, k, leverage)
 
 

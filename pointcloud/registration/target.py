@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -85,16 +86,32 @@ class NominalTarget:
         self._ordered = {"ordered": True} if _takes_order(nominal) else {}
 
     def feet(self, xyz: FloatArray, *, border: bool = False, normals: FloatArray | None = None) -> Feet:
-        from pointcloud.kernels import registration as k
-
-        n = len(xyz)
         local = xyz if self._factor == 1.0 else xyz * self._factor
         extra: dict[str, Any] = dict(self._ordered)
         if self._max_angle is not None and normals is not None and not border:
             extra |= {"normals": normals, "max_angle": self._max_angle}
         if self._limit is not None and not border:
             extra["limit"] = self._limit * self._factor
-        found = self.nominal.closest(local, **extra)
+        return self._gradients(local, self.nominal.closest(local, **extra), border)
+
+    def follow(self, n: int, border: bool) -> Callable[[FloatArray], Feet] | None:
+        """As `feet`, without normals, for the same ``n`` points again and again while they move little: faster, same
+        bits. None where the nominal cannot."""
+        if not hasattr(self.nominal, "follow"):
+            return None
+        limit = self._limit * self._factor if self._limit is not None and not border else None
+        followed = self.nominal.follow(n, limit=limit)
+
+        def feet(xyz: FloatArray) -> Feet:
+            local = xyz if self._factor == 1.0 else xyz * self._factor
+            return self._gradients(local, followed.closest(local), border)
+
+        return feet
+
+    def _gradients(self, local: FloatArray, found: Any, border: bool) -> Feet:
+        from pointcloud.kernels import registration as k
+
+        n = len(local)
         distance, direction, valid = np.empty(n), np.empty((n, 3)), np.empty(n, dtype=np.bool_)
         size = self.nominal.size
         tiny = 1e-9 * size if math.isfinite(size) else 0.0
@@ -164,6 +181,9 @@ def surface_of(
     )
 
 
+_NEARLY = 0.3  # a sample this share farther than the nearest will do: far from all of them many are nearly nearest
+
+
 class SampleTarget:
     """Points of a surface with their normals, in place of it: for the first look at many poses, where the cost of a
     query must not depend on how far the points are away."""
@@ -174,10 +194,10 @@ class SampleTarget:
     def __init__(self, xyz: FloatArray, normals: FloatArray, spacing: float) -> None:
         from scipy.spatial import cKDTree
 
-        self._tree, self._xyz, self._normals, self._spacing = cKDTree(xyz), xyz, normals, spacing
+        self._tree, self._xyz, self._normals, self._spacing = cKDTree(xyz, 20), xyz, normals, spacing
 
     def feet(self, xyz: FloatArray, *, border: bool = False, normals: FloatArray | None = None) -> Feet:
-        far, index = self._tree.query(xyz)
+        far, index = self._tree.query(xyz, eps=_NEARLY)
         away = xyz - self._xyz[index]
         normal = self._normals[index]
         height = np.einsum("ij,ij->i", away, normal)

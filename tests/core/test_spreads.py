@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from metrology_core import DecisionRule, Tolerance, decide
 from metrology_core.conformity import conformity_probability
 from metrology_core.errors import ParameterError
 from metrology_core.quantity import Influence, Measured
-from metrology_core.spreads import chi_square_spread, mean_variance_spread, with_spread
+from metrology_core.spreads import chi_square_spread, log_normal_spread, mean_variance_spread, with_spread
 
 
 def measured(value: float, quantiles: np.ndarray, relative: float = 0.0) -> Measured:
@@ -65,9 +66,9 @@ def test_coverage_and_false_acceptance_of_a_spread(n: int, noise: float) -> None
 
 @pytest.mark.parametrize("n", [4, 10, 100])
 def test_coverage_of_a_mean_of_variances(n: int) -> None:
-    """Edges of 12 independent values each: their variances' scatter is all that is known. The logarithm of a mean of
-    variances is not quite t (a small mean comes with a small scatter): 95 % +- 2 % are asked for, three standard errors
-    of 4000 trials (1 %) within that, and at the limit 6.5 % false acceptance at n = 4 instead of 5 %."""
+    """Edges of 12 independent values each: their variances' scatter is all that is known. Exact is nothing here (20 000
+    simulated means: 95.0 % covered, 5.7 % falsely accepted at n = 4): 95 % +- 2 % are asked for, three standard errors
+    of 4000 trials (1 %) within that, and at the limit 6 % false acceptance at most."""
     trials = 4000
     rng = np.random.default_rng(n)
     variances = rng.standard_normal((trials, n, 12)).var(axis=2, ddof=1)
@@ -79,7 +80,7 @@ def test_coverage_of_a_mean_of_variances(n: int) -> None:
         held += low <= 1.0 <= high
         wrong += conformity_probability(found, Tolerance(None, 1.0, "nm")) >= 0.95
     assert 0.93 <= held / trials <= 0.97
-    assert wrong / trials <= (0.065 if n == 4 else 0.05) + 3.0 * math.sqrt(0.05 * 0.95 / trials)
+    assert wrong / trials <= (0.06 if n == 4 else 0.05) + 3.0 * math.sqrt(0.05 * 0.95 / trials)
 
 
 def test_a_scale_widens_the_distribution() -> None:
@@ -101,3 +102,34 @@ def test_bounds_and_wrong_use() -> None:
             chi_square_spread(*bad)
     with pytest.raises(ParameterError, match="degrees of freedom"):
         mean_variance_spread(1.0, math.nan, 3.0)
+
+
+@pytest.mark.parametrize("make", [DecisionRule.guard_band, DecisionRule.guarded_rejection, DecisionRule.non_binary])
+def test_guard_bands_take_their_own_side_of_the_interval(make: Callable[[], DecisionRule]) -> None:
+    """Four values, s = 2: chi-square reaches from 1.13 to 6.8 (closed form, 2.275 % at each end); a symmetric U of 1.2
+    would accept at a limit of 4 what lies beyond it with 17 % probability."""
+    found = measured(2.0, chi_square_spread(4.0, 3.0))
+    high, low = (2.0 * math.sqrt(3.0 / stats.chi2.ppf(p, 3)) for p in (0.02275, 0.97725))
+    rule = make()
+    drawn_in, moved_out = rule.factor >= 0.0, rule.factor < 0.0 or rule.kind == "non_binary"
+    if drawn_in:
+        for limit, verdict in ((1.02 * high, "conforming"), (0.98 * high, "other")):
+            decision = decide(found, Tolerance(None, limit, "nm"), rule)
+            assert (decision.verdict == "conforming") == (verdict == "conforming")
+            assert decision.acceptance_upper == pytest.approx(limit - (high - 2.0), rel=0.02)
+        assert decide(found, Tolerance(0.97 * low, 99.0, "nm"), rule).verdict == "conforming"
+    if moved_out:
+        assert decide(found, Tolerance(None, 0.98 * low, "nm"), rule).verdict == "nonconforming"
+        assert decide(found, Tolerance(None, 1.02 * low, "nm"), rule).verdict != "nonconforming"
+    assert decide(found, Tolerance(None, 10.0, "nm"), rule).guard_band == pytest.approx(
+        high - 2.0 if drawn_in else low - 2.0, rel=0.02
+    )
+
+
+def test_the_logarithm_of_a_fitted_scale_is_normal() -> None:
+    """Closed form: the ends lie 1.96 relative standard uncertainties away on the logarithmic scale."""
+    found = measured(2.0, log_normal_spread(2.0, 0.4))
+    assert found.coverage_interval() == pytest.approx((2.0 * math.exp(-0.392), 2.0 * math.exp(0.392)), rel=2e-3)
+    assert not log_normal_spread(1.0, 0.0).std()
+    with pytest.raises(ParameterError, match="positive"):
+        log_normal_spread(0.0, 1.0)

@@ -30,13 +30,15 @@ class Edge:
     """What the contour fit needs to know of edges in this image.
 
     ``window`` reach of the strips; ``plateau`` distance in pixels from which the grey level counts as plateau;
-    ``level`` of the threshold; ``sign`` +1 where grey rises outward (dark feature), -1 where it falls.
+    ``level`` of the threshold; ``sign`` +1 where grey rises outward (dark feature), -1 where it falls; ``crowded``:
+    other features may lie within reach on any side; the grey level of a ray is then that of the feature, not its own.
     """
 
     window: Window
     plateau: float
     level: float
     sign: float
+    crowded: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,7 +161,10 @@ def fit_contour(
         if found is None:
             return _nothing(place, r0, modes, theta, "lost", aspect)
         model, slope = found.model, found.slope_of_model
-        strip_shifts(strips.grey, model, slope, False, 0, theta.size, shifts)
+        if edge.crowded:
+            shifts[:, 0] = (strips.grey - model) @ _local(slope)
+        else:
+            strip_shifts(strips.grey, model, slope, False, 0, theta.size, shifts)
         moved = np.where(np.isfinite(shifts[:, 0]), shifts[:, 0], 0.0)
         step = inverse @ np.clip(moved, -_MOST_STEP, _MOST_STEP)
         step[0] = min(max(found.at, -_MOST_STEP), _MOST_STEP)  # the criterion on the mean profile sets the mean radius
@@ -176,7 +181,15 @@ def fit_contour(
             state = "ok"
             break
     assert found is not None and strips is not None
-    return _finish(image, place, r0, modes, theta, design, inverse, strips, shifts, found, noise, state, aspect)
+    return _finish(
+        image, place, r0, modes, theta, design, inverse, strips, shifts, edge.crowded, found, noise, state, aspect
+    )
+
+
+def _local(slope: np.ndarray) -> np.ndarray:
+    """Shift of a ray per grey value of its samples against a profile of this slope, offset that of the profile: only
+    samples on the edge count."""
+    return np.asarray(-slope / (slope @ slope))
 
 
 def _mode_count(radius: float) -> int:
@@ -316,6 +329,7 @@ def _finish(
     inverse: np.ndarray,
     strips: Strips,
     shifts: np.ndarray,
+    crowded: bool,
     found: _Place,
     noise: GreyNoise,
     state: str,
@@ -323,7 +337,8 @@ def _finish(
 ) -> Contour:
     """Edge at each ray, and the covariance of all parameters by the noise of the pixels."""
     jacobian = np.column_stack((-found.slope_of_model, np.ones_like(found.model)))
-    ray = np.linalg.pinv(jacobian)[0]  # shift of a ray per grey value of its samples
+    # shift of a ray per grey value of its samples
+    ray = _local(found.slope_of_model) if crowded else np.linalg.pinv(jacobian)[0]
     n = theta.size
     mean = (np.tile(found.weights / n, (n, 1)), np.ones((1, n)))
     shape = (np.tile(ray, (n, 1)), inverse[1:])
@@ -362,25 +377,35 @@ def _correlated(ray: np.ndarray) -> float:
     return total / phases
 
 
-def pool(contours: list[Contour], distance: np.ndarray, edge: Edge) -> Template | None:
-    """The mean edge of features, each scaled to its plateaus and laid so that half of the step is at 0."""
-    inner, outer = plateaus(distance, edge.plateau)
+def pool(contours: list[Contour], edges: list[Edge]) -> Template | None:
+    """The mean edge of features, each scaled to its plateaus and laid so that half of the step is at 0.
+
+    Features of different reach meet on the widest of them; where a short one ends, the others go on alone.
+    """
     rows, weights = [], []
-    for found in contours:
-        if found.state not in ("ok", "not_converged") or found.profile.shape != distance.shape:
+    distance = max((edge.window.distances() for edge in edges), key=len, default=np.empty(0))
+    for found, edge in zip(contours, edges, strict=True):
+        own = edge.window.distances()
+        if found.state not in ("ok", "not_converged") or found.profile.shape != own.shape:
             continue
+        inner, outer = plateaus(own, edge.plateau)
         rising = edge.sign * found.profile
         low, high = float(inner @ rising), float(outer @ rising)
-        at = _crossing(distance, rising, 0.5 * (low + high))
+        at = _crossing(own, rising, 0.5 * (low + high))
         if at is None or not high > low:
             continue
-        where = distance[at[0]] + at[1] * (distance[1] - distance[0])
+        where = own[at[0]] + at[1] * (own[1] - own[0])
         if abs(where) < 1.0:
-            rows.append(np.interp(distance, distance - where, (rising - low) / (high - low)))
+            row = np.interp(distance, own - where, (rising - low) / (high - low))
+            rows.append(np.where((distance >= own[0]) & (distance <= own[-1]), row, np.nan))
             weights.append((high - low) ** 2 * found.theta.size)
     if not rows:
         return None
-    return Template(distance, np.average(rows, axis=0, weights=weights))
+    grey, weight = np.array(rows), np.array(weights)[:, None] * np.isfinite(rows)
+    total = weight.sum(axis=0)
+    seen = np.flatnonzero(total > 0.0)
+    mean = np.nansum(weight * np.nan_to_num(grey), axis=0) / np.where(total > 0.0, total, 1.0)
+    return Template(distance, np.interp(distance, distance[seen], mean[seen]))
 
 
 def _nothing(place: np.ndarray, r0: float, modes: np.ndarray, theta: np.ndarray, state: str, aspect: float) -> Contour:

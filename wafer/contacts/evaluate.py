@@ -99,14 +99,15 @@ def find_contacts(pixels: np.ndarray, settings: ContactSettings, aspect: float =
     refuse_noise(image, noise, SMOOTHING)
     refuse_open_pattern(found)
     lattice = find_lattice(found.centres) if settings.lattice else None
-    edge = _edge(image, found, lattice, settings)
+    edges = _edges(found, found.radius, lattice, settings)
     merged = merged_regions(found, lattice)
     plain = [i for i in range(len(found.radius)) if not found.touches[i] and not merged[i]]
     rough = {
-        i: fit_contour(image, found.centres[i], found.radius[i], edge, noise, "threshold", None, aspect) for i in plain
+        i: fit_contour(image, found.centres[i], found.radius[i], edges[i], noise, "threshold", None, aspect)
+        for i in plain
     }
-    good = [c for c in rough.values() if c.state in ("ok", "not_converged")]
-    template = pool(good, edge.window.distances(), edge)
+    good = {i: c for i, c in rough.items() if c.state in ("ok", "not_converged")}
+    template = pool(list(good.values()), [edges[i] for i in good])
     if template is None:
         raise DataError(
             "no feature has an edge all around",
@@ -114,12 +115,15 @@ def find_contacts(pixels: np.ndarray, settings: ContactSettings, aspect: float =
             got=f"{len(found.radius)} regions, {int(found.touches.sum())} of them at the border",
             remedy="check polarity and image area",
         )
-    typical = float(np.median([c.radius for c in good]))
+    if lattice is None:  # once more with the radius of the contour, which noise moves less than that of a region
+        size = np.array([good[i].radius if i in good else r for i, r in enumerate(found.radius)])
+        edges = _edges(found, size, lattice, settings)
+    typical = float(np.median([c.radius for c in good.values()]))
     contours: dict[int, Contour] = {}
     for i, first in rough.items():
         known = first.state in ("ok", "not_converged")
         centre, radius = (first.centre, first.radius) if known else (found.centres[i], float(found.radius[i]))
-        contours[i] = fit_contour(image, centre, radius, edge, noise, settings.criterion, template, aspect)
+        contours[i] = fit_contour(image, centre, radius, edges[i], noise, settings.criterion, template, aspect)
     median = float(np.median([c.contrast for c in contours.values() if c.state == "ok"] or [found.contrast]))
     sites: list[Site] = []
     used = on_lattice(lattice) if lattice is not None else np.zeros(len(found.radius), bool)
@@ -131,6 +135,7 @@ def find_contacts(pixels: np.ndarray, settings: ContactSettings, aspect: float =
             index = (int(lattice.index[i, 0]), int(lattice.index[i, 1]))
         state = "border" if found.touches[i] else "merged" if merged[i] else judge(contours[i], median)
         sites.append(Site(found.centres[i], index, state, contours.get(i)))
+    edge = _typical(edges, found)
     if lattice is not None:
         sites += _empty_sites(image, lattice, found, merged, edge, noise, settings, template, aspect, typical, median)
     return Found(tuple(sites), lattice, edge, template, noise, found)
@@ -169,19 +174,36 @@ def _empty_sites(
     return out
 
 
-def _edge(image: np.ndarray, found: Candidates, lattice: Lattice | None, settings: ContactSettings) -> Edge:
-    """Reach of the strips: inside to the middle of a feature, outside half way to the neighbour, at most 10 px."""
-    radius = (
-        float(np.median(found.radius[~found.touches])) if (~found.touches).any() else float(np.median(found.radius))
-    )
-    gap = 2.0 * radius
+def _edges(found: Candidates, radius: np.ndarray, lattice: Lattice | None, settings: ContactSettings) -> list[Edge]:
+    """Reach of the strips for each region: inside to the middle of a feature, outside half way to the neighbour, at
+    most 10 px.
+
+    On a lattice one reach serves all, from the median of the regions on it. Elsewhere sizes may differ, and each
+    feature has its own: a median over all would hang on how many specks the noise makes of the ground, and the level
+    of the threshold with it. Neighbours lie anywhere there (`Edge.crowded`).
+    """
     if lattice is not None:
+        inner = on_lattice(lattice) & ~found.touches
+        chosen = inner if inner.any() else ~found.touches if (~found.touches).any() else np.ones(radius.size, bool)
+        radius = np.full(radius.size, float(np.median(radius[chosen])))
         near = (lattice.a, lattice.b, lattice.a - lattice.b, lattice.a + lattice.b)
-        gap = min(float(np.hypot(*v)) for v in near) - 2.0 * radius
-    outside = min(10.0, max(3.0, 0.5 * gap))
-    inside = min(10.0, max(3.0, 0.8 * radius))
-    plateau = 0.6 * min(inside, outside)
-    return Edge(Window(inside, outside), plateau, settings.level, -1.0 if found.bright else 1.0)
+        free = 0.5 * min(float(np.hypot(*v)) for v in near) - radius
+    else:
+        free = radius
+    out = []
+    for r, f in zip(radius, free, strict=True):
+        outside = min(10.0, max(3.0, float(f)))
+        inside = min(10.0, max(3.0, 0.8 * float(r)))
+        plateau = 0.6 * min(inside, outside)
+        sign = -1.0 if found.bright else 1.0
+        out.append(Edge(Window(inside, outside), plateau, settings.level, sign, crowded=lattice is None))
+    return out
+
+
+def _typical(edges: list[Edge], found: Candidates) -> Edge:
+    """The edge of the region of median size."""
+    order = np.argsort(found.radius)
+    return edges[int(order[order.size // 2])]
 
 
 def measure_contacts(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,20 +12,28 @@ from wafer.noise import grey_step
 _BINS = 24
 _MAD = 1.482602218505602  # median absolute deviation to standard deviation, normal distribution
 _LEAST = 200  # pixels that a bin needs
+_LAGS = 6  # px along a row over which noise may be correlated
+_CUT = 4.0  # standard deviations: larger differences are no noise
+_SEEN = 3.0  # standard errors from which a correlation counts
 
 
 @dataclass(frozen=True)
 class GreyNoise:
     """Variance of a pixel ``offset + gain * grey`` in squared grey levels, never below ``floor`` (rounding).
 
-    ``correlation`` is that of neighbours in a row (bandwidth of the detector); neighbours in a column count as
-    independent (they are exposed a whole row apart).
+    ``lags`` are the correlations of pixels 1, 2, ... apart in a row (bandwidth of the detector), empty where none is
+    seen; neighbours in a column count as independent (they are exposed a whole row apart).
     """
 
     offset: float
     gain: float
-    correlation: float
+    lags: tuple[float, ...]
     floor: float
+
+    @property
+    def correlation(self) -> float:
+        """Correlation of neighbours in a row."""
+        return self.lags[0] if self.lags else 0.0
 
     def variance(self, grey: np.ndarray) -> np.ndarray:
         """Variance at grey levels."""
@@ -38,7 +46,7 @@ def grey_noise(image: np.ndarray) -> GreyNoise:
 
     Second differences [1 -2 1] / sqrt(6) cancel levels and slopes; medians ignore the pixels on edges as long as most
     of a bin's pixels lie on flat ground. Source of the straight line: Janesick, Photon Transfer (SPIE Press, 2007).
-    The correlation compares second differences along rows over distances of one and of two pixels.
+    The same differences are correlated along the rows, over flat ground alone (`_row_lags`).
     """
     data = np.asarray(image, np.float64)
     second = (data[:-2] - 2.0 * data[1:-1] + data[2:]) / math.sqrt(6.0)
@@ -58,13 +66,14 @@ def grey_noise(image: np.ndarray) -> GreyNoise:
     step = grey_step(image) or float(image.dtype.kind in "ui")
     floor = step * step / 12.0
     if not points:
-        return GreyNoise(floor, 0.0, 0.0, floor)
+        return GreyNoise(floor, 0.0, (), floor)
     grey, variance, weight = np.array(points).T
     variance = np.maximum(variance, floor)
     offset, gain = _line(grey, variance, np.sqrt(weight) / variance)
     if gain < 0.0:  # no noise falls with the signal: the plateaus have structure of their own
         offset, gain = float(np.average(variance, weights=weight)), 0.0
-    return GreyNoise(offset, gain, _correlation(data), floor)
+    plain = GreyNoise(offset, gain, (), floor)
+    return replace(plain, lags=_row_lags(data, plain))
 
 
 def _line(x: np.ndarray, y: np.ndarray, w: np.ndarray) -> tuple[float, float]:
@@ -75,11 +84,48 @@ def _line(x: np.ndarray, y: np.ndarray, w: np.ndarray) -> tuple[float, float]:
     return float(offset), float(gain)
 
 
-def _correlation(data: np.ndarray) -> float:
-    """Lag-1 correlation along rows from second differences over one and two pixels: 1 - 4/3 r and 1 (r_2 = 0)."""
-    one = (data[:, :-2] - 2.0 * data[:, 1:-1] + data[:, 2:]) / math.sqrt(6.0)
-    two = (data[:, :-4] - 2.0 * data[:, 2:-2] + data[:, 4:]) / math.sqrt(6.0)
-    a, b = float(np.median(np.abs(one))), float(np.median(np.abs(two)))
-    if not b > 0.0:
-        return 0.0
-    return float(np.clip(0.75 * (1.0 - (a / b) ** 2), -0.4, 0.49))
+def _row_lags(data: np.ndarray, noise: GreyNoise) -> tuple[float, ...]:
+    """Correlations of the noise 1, 2, ... pixels apart in a row, as far as they are seen.
+
+    Second differences along columns, in units of their noise, hold noise alone where the ground is flat, and keep its
+    correlation along the rows. Flat is the half of the pixels where the smoothed image rises least: an edge that runs
+    along the rows would look like correlated noise. Larger values than noise makes are cut.
+    """
+    from scipy import ndimage
+
+    smooth = ndimage.gaussian_filter(data, 3.0, mode="nearest")
+    rise = np.hypot(*np.gradient(smooth))[1:-1]
+    sd = np.sqrt(np.maximum(noise.variance(smooth[1:-1]), 1e-12))
+    unit = np.clip((data[:-2] - 2.0 * data[1:-1] + data[2:]) / (math.sqrt(6.0) * sd), -_CUT, _CUT)
+    flat = rise <= np.median(rise)
+    unit = np.where(flat, unit, 0.0)
+    count, total = int(flat.sum()), float(np.vdot(unit, unit))
+    if count < _LEAST or not total > 0.0:
+        return ()
+    found = []
+    for lag in range(1, min(_LAGS, data.shape[1] - 1) + 1):
+        pairs = int(np.count_nonzero(flat[:, lag:] & flat[:, :-lag]))
+        if pairs < _LEAST:
+            break
+        r = float(np.vdot(unit[:, lag:], unit[:, :-lag])) / pairs * count / total
+        # differences share rows: a third of the products are news
+        if abs(r) < _SEEN * math.sqrt(3.0 / pairs):
+            break
+        found.append(r)
+    return _possible(found)
+
+
+def _possible(lags: list[float]) -> tuple[float, ...]:
+    """Cut off after some lags, correlations may be those of no noise at all: the nearest whose spectrum has no negative
+    part."""
+    if not lags:
+        return ()
+    n = 64
+    ring = np.zeros(n)
+    ring[0] = 1.0
+    ring[1 : len(lags) + 1] = lags
+    ring[-len(lags) :] = lags[::-1]
+    spectrum = np.fft.rfft(ring).real
+    if spectrum.min() < 0.0:
+        ring = np.fft.irfft(np.maximum(spectrum, 0.0), n)
+    return tuple(float(v) for v in ring[1 : len(lags) + 1] / ring[0])

@@ -96,10 +96,17 @@ def weights_covariance(given: PixelWeights, image: np.ndarray, noise: GreyNoise)
     scaled = given.weights * np.sqrt(noise.variance(smoothed_grey(patch)))
     flat = scaled.reshape(k, -1)
     covariance: np.ndarray = flat @ flat.T
-    if noise.correlation:
-        cross = scaled[:, :, :-1].reshape(k, -1) @ scaled[:, :, 1:].reshape(k, -1).T
-        covariance += noise.correlation * (cross + cross.T)
+    add_row_lags(covariance, scaled, noise)
     return covariance
+
+
+def add_row_lags(covariance: np.ndarray, scaled: np.ndarray, noise: GreyNoise) -> None:
+    """Add to ``covariance`` (k, k) what the correlation of pixels in a row does to combinations with the ``scaled``
+    weights (k, h, w), weight times standard deviation."""
+    k = scaled.shape[0]
+    for lag, r in enumerate(noise.lags, start=1):
+        cross = scaled[:, :, :-lag].reshape(k, -1) @ scaled[:, :, lag:].reshape(k, -1).T
+        covariance += r * (cross + cross.T)
 
 
 def smoothed_grey(patch: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ import numpy as np
 
 from wafer.contours.grey import GreyNoise
 from wafer.contours.seeds import Seeds
-from wafer.contours.strips import STEP, Window
+from wafer.contours.strips import STEP, Window, add_row_lags
 
 Criterion = Literal["threshold", "model"]
 Feet = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # x, y, ux, uy
@@ -273,7 +273,7 @@ def _vertex_u(
 
     def work(start: int, stop: int) -> None:
         strip_variances(
-            x, y, ux, uy, float(distance[0]), STEP, along, parallel, variance, noise.correlation,
+            x, y, ux, uy, float(distance[0]), STEP, along, parallel, variance, np.array(noise.lags),
             start * 64, min(stop * 64, out.size), out,
         )  # fmt: skip
 
@@ -328,7 +328,5 @@ def functionals(image: np.ndarray, found: Trace, noise: GreyNoise, coefficients:
         scaled = total * deviation[top : top + rows]
         flat = scaled.reshape(k, -1)
         covariance += flat @ flat.T
-        if noise.correlation:
-            cross = scaled[:, :, :-1].reshape(k, -1) @ scaled[:, :, 1:].reshape(k, -1).T
-            covariance += noise.correlation * (cross + cross.T)
+        add_row_lags(covariance, scaled, noise)
     return covariance

@@ -19,10 +19,12 @@ from wafer.edges.checks import image_area, orientation, saturated_share, stripes
 from wafer.edges.defects import mark_defects
 from wafer.edges.locate import SEARCH, SEARCH_BELOW, Shape, Windows, locate, tables
 from wafer.edges.profiles import EdgeProfile, Spread, edge_profile, plateaus, rough_levels, splines_of, spread_functions
-from wafer.edges.resample import EdgeNoise, resample_edge
+from wafer.edges.resample import EdgeNoise, resample_edge, strong
 from wafer.edges.result import CRITERIA, Criterion, EdgeSet
+from wafer.edges.smoothed import gradient_noise, smoothed_edges, smoothed_image, smoothed_noise, smoothed_profile
 from wafer.kernels import edges as _k
 from wafer.noise import NoiseModel, grey_step, photon_transfer
+from wafer.smoothing import Smoothing, named
 
 
 def find_edges(
@@ -33,6 +35,7 @@ def find_edges(
     rows: tuple[int, int] | None = None,
     saturation_level: float | None = None,
     differential: int = 5,
+    smoothing: Smoothing | None = None,
     seed: int = 0,
 ) -> EdgeSet:
     """Find the edges of vertical lines and spaces in ``pixels`` (ny, nx), any real type.
@@ -48,6 +51,8 @@ def find_edges(
     * ``model``: the mean edge profile itself, blooms included, as a template shifted to each row by weighted
       Gauss-Newton; its zero is where it crosses ``level``.
 
+    ``smoothing`` filters the image before the edges are found (not for roughness, and not with the criteria that fit a
+    shape to single rows); noise, levels, profiles and seeds are those of the unfiltered image, carried through it.
     ``rows`` limits the rows, end exclusive. ``seed`` drives only the resampling of the noise.
 
     Flags: ``lost_edges``, ``merged_lines``, ``broken_lines``, ``edge_spikes``, ``saturated``, ``tilted``,
@@ -63,6 +68,8 @@ def find_edges(
     area, first_row = image_area(pixels, criterion, level, rows)
     if differential not in (3, 5, 7):
         raise ParameterError("the differential has 3, 5 or 7 pixels", got=repr(differential))
+    if smoothing is not None:
+        smoothing.refuse_criterion(criterion)
     slope, straightness = orientation(area)
     scan = linescan.sheared_mean(area, slope)
     seeds = linescan.find_seeds(scan)
@@ -101,6 +108,9 @@ def find_edges(
             remedy="look at the image; raise the dose",
         )
     profiles, level_u = _profiles(spread, polarity, low, high, level, noise, code, seed)
+    before, seen = profiles, noise
+    if smoothing is not None:
+        profiles, seen = _smoothed(profiles, level_u, polarity, low, high, level, noise, smoothing)
     half_levels = 0.5 * (low + high)
     levels = low + level * (high - low)
     shape = _shape(code, profiles, polarity, low, high, levels, half_levels, noise, differential)
@@ -108,11 +118,19 @@ def find_edges(
         # What the logistic does not follow in the tails pulls the centre when the window is longer on one side.
         near = np.minimum(left, right)
         place = replace(place, left=near, right=near)
-    x, u, state = locate(area, code, place, shape, noise)
+    if smoothing is None:
+        x, u, state = locate(area, code, place, shape, noise)
+    elif code == _k.THRESHOLD:
+        x, u, state = smoothed_edges(area, place, shape, seen, smoothing)
+    else:
+        x, u, state = locate(smoothed_image(area, smoothing), code, place, shape, seen)
+        u *= gradient_noise(noise, smoothing)
     noise_sd: dict[int, EdgeNoise] = {}
-    for sign, profile in profiles.items():
+    for sign, profile in before.items():
         mine = polarity == sign
-        noise_sd[sign] = resample_edge(profile, noise, _one(shape, mine), criterion=code, sign=sign, seed=seed)
+        noise_sd[sign] = resample_edge(
+            profile, noise, _one(shape, mine), criterion=code, sign=sign, seed=seed, smoothing=smoothing
+        )
     flags = mark_defects(area, slope, middle, all_stripes, low, high, noise, x, u, state)
     if np.any(state == _k.LOST):
         flags.append("lost_edges")
@@ -126,10 +144,12 @@ def find_edges(
     found = EdgeSet(
         x=x, u=u, state=state, rows=np.arange(first_row, first_row + ny), polarity=polarity, seed=x0,
         slope=slope, middle=first_row + middle, level=levels, low=low, high=high, criterion=criterion,
-        criterion_text=_criterion_text(criterion, level, profiles, differential), noise=noise, profiles=profiles,
+        criterion_text=_criterion_text(criterion, level, profiles, differential) + named(smoothing), noise=seen,
+        profiles=profiles,
         noise_sd=noise_sd, level_u=level_u, linescan=scan, straightness=straightness,
         dropped_at_border=int(seeds.x.size - n_edges), flags=tuple(sorted(set(flags))),
-        details={"saturated_share": saturated},
+        details={"saturated_share": saturated}, smoothing="" if smoothing is None else smoothing.text,
+        row_repeats=1.0 if smoothing is None else smoothing.noise(noise.correlation)[2],
     )  # fmt: skip
     if found.contrast_to_noise < 1.5:
         return replace(found, flags=tuple(sorted({*found.flags, "low_contrast"})))
@@ -171,6 +191,9 @@ def _profiles(
         high[mine] += brightest - float(np.mean(high[mine]))
         middle = float(np.median(low[mine] + level * (high[mine] - low[mine])))
         profile = edge_profile(spline, part.distance, middle, noise)
+        if strong(noise, brightest - dark):
+            each = [edge_profile(half, part.distance, middle, noise, False) for half in halves]
+            profile = replace(profile, halves=tuple((half.distance, half.grey) for half in each))
         profiles[sign] = profile
         # Both edges of a stripe move by it together: no number of rows averages it out.
         here = math.hypot((1.0 - level) * dark_u, level * bright_u) / profile.slope
@@ -178,6 +201,22 @@ def _profiles(
         if code == _k.LINEAR:
             level_u[sign] = dark_u / profile.slope
     return profiles, level_u
+
+
+def _smoothed(
+    profiles: Mapping[int, EdgeProfile], level_u: dict[int, float], polarity: np.ndarray, low: np.ndarray,
+    high: np.ndarray, level: float, noise: NoiseModel, smoothing: Smoothing,
+) -> tuple[dict[int, EdgeProfile], NoiseModel]:  # fmt: skip
+    """Profiles and noise as the filtered image shows them; ``low``, ``high`` and ``level_u`` are moved to them."""
+    seen = smoothed_noise(noise, smoothing)
+    found = {}
+    for sign, profile in profiles.items():
+        mine = polarity == sign
+        found[sign], dark, bright = smoothed_profile(profile, smoothing, level, seen)
+        low[mine] += dark
+        high[mine] += bright
+        level_u[sign] *= profile.slope / found[sign].slope
+    return found, seen
 
 
 def _shape(

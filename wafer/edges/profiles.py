@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,6 +37,7 @@ class EdgeProfile:
     Distance 0 is where the profile crosses the level. ``slope`` is its slope there, ``curvature`` that of the gradient
     at its peak, per pixel. ``width``, ``centre``, ``dark``, ``bright`` describe the logistic that fits it best.
     ``crb`` is the Cramer-Rao bound of the place of an edge of this shape in one row (grey levels known), in pixels.
+    ``halves``: (distance, grey) of the profiles of both halves of the rows, where noise is of the order of the step.
     """
 
     distance: np.ndarray
@@ -48,6 +50,7 @@ class EdgeProfile:
     dark: float
     bright: float
     crb: float
+    halves: tuple[tuple[np.ndarray, np.ndarray], ...] = ()
 
 
 class Spline:
@@ -215,9 +218,11 @@ def plateaus(distance: np.ndarray, one: Spline, other: Spline) -> tuple[tuple[fl
 
 
 def edge_profile(
-    spline: Spline, distance: np.ndarray, level: float, noise: NoiseModel, logistic: bool = True
-) -> EdgeProfile:
-    """The profile of a spline on even ``distance``, and what follows from it; without ``logistic`` only its start.
+    spline: Callable[[np.ndarray], np.ndarray], distance: np.ndarray, level: float, noise: NoiseModel,
+    logistic: bool = True,
+) -> EdgeProfile:  # fmt: skip
+    """The profile of a spline (or another curve) on even ``distance``, and what follows from it; without ``logistic``
+    only its start.
 
     Cramer-Rao: var(x) = 1 / sum_i (dI/dx)^2 / sigma_i^2 over pixels one apart, averaged
     over the phase of the grid; for noise with neighbour correlation rho in x the whitened gradient takes its place.

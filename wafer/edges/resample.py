@@ -12,6 +12,7 @@ from wafer.edges.locate import TABLE, Shape, Windows, locate
 from wafer.edges.profiles import EdgeProfile
 from wafer.kernels import edges as _k
 from wafer.noise import NoiseModel
+from wafer.smoothing import Smoothing
 
 PULL_BELOW = 3.0  # contrast to noise below which noise can look like an edge elsewhere in the window
 _SHIFTS = (1, 2, 3, 4)  # px, of the window to either side
@@ -84,40 +85,69 @@ def _places(rows: np.ndarray, code: int, sign: int, shape: Shape, noise: NoiseMo
     return locate(np.ascontiguousarray(rows), code, window, shape, noise)[0][0]
 
 
+def strong(noise: NoiseModel, contrast: float) -> bool:
+    """Whether noise is of the order of the step, so that it can look like an edge elsewhere."""
+    return contrast < PULL_BELOW * math.sqrt(0.5 * (noise.sigma_dark**2 + noise.sigma_bright**2))
+
+
+def _lean(z: np.ndarray, noise: NoiseModel) -> np.ndarray | float:
+    """What makes normal draws ``sigma z`` as skew as shot noise: ``sigma skewness / 6 (z^2 - 1)`` (first term of
+    Cornish and Fisher, Rev. Inst. Int. Stat. 5 (1938) 307).
+
+    The third cumulant of shot noise is the gain times its variance. How much of the variance is shot noise cannot be
+    told without the grey level of no signal: half is taken, the middle between none and all. Even in z, so that both
+    antithetic halves carry it; the mean over the draws is taken off: what is linear in it shifts nothing either.
+    """
+    if not noise.gain > 0.0:
+        return 0.0
+    lean = 0.5 * noise.gain / 6.0 * (z * z - 1.0)
+    return np.asarray(lean - lean.mean(axis=0))
+
+
 def _quiet_and_noisy(
-    clean: np.ndarray, coloured: np.ndarray, noise: NoiseModel, code: int, sign: int, shape: Shape
-) -> tuple[np.ndarray, np.ndarray]:
+    clean: np.ndarray, coloured: np.ndarray, noise: NoiseModel, code: int, sign: int, shape: Shape,
+    smoothing: Smoothing | None = None,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Places in the rows ``clean`` (count, n), and in both antithetic halves (2, count): each draw also with the
     opposite sign, so that what is linear in the noise shifts nothing."""
     count = clean.shape[0]
     rows = np.empty((3 * count, clean.shape[1]))
     part = np.multiply(coloured, np.sqrt(noise.variance(clean)))
+    if smoothing is not None:
+        part *= float(np.linalg.norm(np.concatenate([smoothing.taps[1], smoothing.taps[1][1:]])))
     rows[:count] = clean
-    np.add(clean, part, out=rows[count : 2 * count])
-    np.subtract(clean, part, out=rows[2 * count :])
+    middle = clean + _lean(coloured, noise) if strong(noise, float(shape.high[0] - shape.low[0])) else clean
+    np.add(middle, part, out=rows[count : 2 * count])
+    np.subtract(middle, part, out=rows[2 * count :])
+    if smoothing is not None:
+        rows = smoothing.rows(rows)
     places = _places(rows, code, sign, shape, noise)
     return places[:count], places[count:].reshape(2, count)
 
 
 def resample_edge(
     profile: EdgeProfile, noise: NoiseModel, shape: Shape, *, criterion: int, sign: int, seed: int, count: int = 2048,
-    shift: bool = True,
+    shift: bool = True, smoothing: Smoothing | None = None,
 ) -> EdgeNoise:  # fmt: skip
     """Run the edge estimator on ``count`` pairs of noisy copies of a mean edge profile at random sub-pixel phases.
 
     Parametric bootstrap (Efron and Tibshirani 1993, ch. 6): carries the choice among several crossings, which linear
     propagation cannot. Pixel noise is normal with the measured variance and neighbour correlation. ``shape`` describes
-    one edge of polarity ``sign``; ``shift`` asks for the mean shift too (`_control`).
+    one edge of polarity ``sign``; ``shift`` asks for the mean shift too (`_control`). With ``smoothing`` the noisy
+    copies are filtered as the image was; profile and noise are those of the image before, ``shape`` that after it.
     """
     # the window of the real edges: as far as their profile was gathered
     half = float(min(-profile.distance[0], profile.distance[-1]))
-    n = 2 * max(3, round(half)) + 1
+    n = 2 * max(3, round(half)) + 1 + (0 if smoothing is None else 2 * smoothing.reach)
     middle = n // 2
     phase, white = _draws(seed, criterion, count, n)
     distance = sign * (np.arange(n)[None, :] - middle - phase[:, None])
+    if smoothing is not None:  # beyond the middles of the stripes follows their other half
+        first, last = float(profile.distance[0]), float(profile.distance[-1])
+        distance = last - np.abs(last - first - np.mod(distance - first, 2.0 * (last - first)))
     clean = np.interp(distance, profile.distance, profile.grey)
     coloured = _coloured(white, noise.correlation)
-    quiet, noisy = _quiet_and_noisy(clean, coloured, noise, criterion, sign, shape)
+    quiet, noisy = _quiet_and_noisy(clean, coloured, noise, criterion, sign, shape, smoothing)
     good = np.isfinite(noisy).all(axis=0) & np.isfinite(quiet)
     lost = 1.0 - float(np.isfinite(noisy).mean())
     if np.count_nonzero(good) < 16:
@@ -128,22 +158,43 @@ def resample_edge(
         pairs = error.mean(axis=0) * sign
         if criterion == _k.MAX_GRADIENT:
             # The largest gradient of a measured profile is a matter of its own noise: asymmetric noise counts only.
-            pairs = _control(noise, distance, coloured, shape, profile, criterion, sign, flat=False)[good]
+            pairs = _control(noise, distance, coloured, shape, profile, criterion, sign, False, smoothing)[good]
         if criterion != _k.LINEAR:
-            pairs = pairs - _control(noise, distance, coloured, shape, profile, criterion, sign)[good]
+            pairs = pairs - _control(noise, distance, coloured, shape, profile, criterion, sign, True, smoothing)[good]
         pairs = pairs[np.isfinite(pairs)]
         if pairs.size >= 16:
             bias, bias_u = float(pairs.mean()), float(pairs.std(ddof=1)) / math.sqrt(pairs.size)
             if abs(bias) < 3.0 * bias_u:
                 # Not seen: nothing is corrected (one draw serves all images of a lot), and what may be there is stated.
                 bias, bias_u = 0.0, math.hypot(bias, bias_u)
+            if profile.halves and smoothing is None and criterion != _k.MAX_GRADIENT:
+                # The same draws on the profiles of both halves of the rows: what the noise of the profile does to it.
+                one, other = (
+                    _quiet_and_noisy(np.interp(distance, *half), coloured, noise, criterion, sign, shape)
+                    for half in profile.halves
+                )
+                change = (other[1].mean(axis=0) - other[0]) - (one[1].mean(axis=0) - one[0])
+                bias_u = math.hypot(bias_u, 0.5 * float(np.nanmean(change)))
+        if criterion == _k.THRESHOLD and smoothing is None:
+            bias += _chord(profile, float(shape.level[0]), sign * (quiet - middle - phase)[good])
     pull: tuple[tuple[float, float, float], ...] = ()
-    contrast = float(shape.high[0] - shape.low[0])
-    if shift and contrast < PULL_BELOW * math.sqrt(0.5 * (noise.sigma_dark**2 + noise.sigma_bright**2)):
+    if shift and smoothing is None and strong(noise, float(shape.high[0] - shape.low[0])):
         pull = _pull(
             profile, noise, shape, criterion, sign, seed, (2 if criterion in (_k.SIGMOID, _k.MODEL) else 4) * count, n
         )
     return EdgeNoise(float(np.sqrt(np.mean(np.square(error - error.mean())))), lost, bias, bias_u, pull)
+
+
+def _chord(profile: EdgeProfile, level: float, quiet: np.ndarray) -> float:
+    """Mean distance of the places ``quiet``, found without noise by a straight line between two pixels, from where the
+    profile itself crosses the level: where it is curved (a threshold under a bloom), chords cut it short."""
+    above = profile.grey >= level
+    rising = np.flatnonzero(~above[:-1] & above[1:])
+    if not rising.size:
+        return 0.0
+    k = int(rising[np.argmin(np.abs(profile.distance[rising]))])
+    x, grey = profile.distance[k : k + 2], profile.grey[k : k + 2]
+    return float(quiet.mean()) - float(x[0] + (x[1] - x[0]) * (level - grey[0]) / (grey[1] - grey[0]))
 
 
 def _pull(
@@ -191,7 +242,7 @@ def _pull(
 
 def _control(
     noise: NoiseModel, distance: np.ndarray, coloured: np.ndarray, shape: Shape, profile: EdgeProfile, criterion: int,
-    sign: int, flat: bool = True,
+    sign: int, flat: bool = True, smoothing: Smoothing | None = None,
 ) -> np.ndarray:  # fmt: skip
     """Shifts of a symmetric edge by the same draws, ``flat`` with one variance for all grey levels, mean of each pair.
 
@@ -211,5 +262,5 @@ def _control(
         one = np.stack([f, f * (1.0 - f) / profile.width, np.ones_like(f)])
         table = np.stack([one, one])
     symmetric = replace(shape, level=np.full(1, level), table=table)
-    quiet, noisy = _quiet_and_noisy(grey, coloured, used, criterion, sign, symmetric)
+    quiet, noisy = _quiet_and_noisy(grey, coloured, used, criterion, sign, symmetric, smoothing)
     return np.asarray(sign * (noisy.mean(axis=0) - quiet))

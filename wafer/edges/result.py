@@ -28,7 +28,9 @@ class EdgeSet:
     ``seed`` the edge of the averaged linescan at row ``middle``; ``level``, ``low``, ``high`` the grey levels each edge
     was measured with. ``profiles``, ``noise_sd`` (the estimator resampled) and ``level_u`` (standard uncertainty of the
     place of all edges through the grey levels of the plateaus, 0 for criteria that use none) are by polarity, +1 and
-    -1. ``smoothing`` names what was done to the image before the edges were found, empty for nothing.
+    -1. ``smoothing`` names what was done to the image before the edges were found, empty for nothing; ``noise`` and
+    ``profiles`` are those after it. The mean of an edge over rows has ``row_repeats`` times the variance that
+    independent rows would give.
     """
 
     x: np.ndarray
@@ -54,6 +56,7 @@ class EdgeSet:
     flags: tuple[str, ...] = ()
     details: dict[str, float] = field(default_factory=dict)
     smoothing: str = ""
+    row_repeats: float = 1.0
 
     @property
     def contrast_to_noise(self) -> float:

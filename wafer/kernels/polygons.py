@@ -147,7 +147,7 @@ def strip_variances(
     along: np.ndarray,
     parallel: int,
     variance: np.ndarray,
-    correlation: float,
+    lags: np.ndarray,
     start: int,
     stop: int,
     out: np.ndarray,
@@ -155,8 +155,8 @@ def strip_variances(
     """Variance of ``sum_j along[i, j] grey(i, j)`` for each group of ``parallel`` strips, by the noise of the pixels.
 
     Strips ``parallel * i`` to ``parallel * (i + 1)`` are one group, out (n,) the variance of the sum over the group;
-    ``variance`` (ny, nx) of the pixels, ``correlation`` of neighbours in a row. Returns the groups with a sample
-    outside the image.
+    ``variance`` (ny, nx) of the pixels, ``lags`` the correlations of pixels 1, 2, ... apart in a row. Returns the
+    groups with a sample outside the image.
     """
     ny, nx = variance.shape
     m = along.shape[1]
@@ -195,16 +195,17 @@ def strip_variances(
             row = top + b
             if row < 0 or row >= ny:
                 continue
-            before = 0.0
             for a in range(size):
                 column = left + a
-                if column < 0 or column >= nx:
-                    before = 0.0
-                    continue
                 w = weights[b, a]
-                w = w * math.sqrt(variance[row, column]) if w != 0.0 else 0.0
-                total += w * w + 2.0 * correlation * w * before
-                before = w
+                if w == 0.0 or column < 0 or column >= nx:
+                    weights[b, a] = 0.0
+                    continue
+                w *= math.sqrt(variance[row, column])
+                weights[b, a] = w
+                total += w * w
+                for lag in range(min(lags.size, a)):
+                    total += 2.0 * lags[lag] * w * weights[b, a - lag - 1]
         out[i] = total
         if not inside:
             bad += 1

@@ -15,9 +15,11 @@ from metrology_core.errors import DataError, ParameterError
 from metrology_core.instrument import Instrument
 from metrology_core.provenance import digest_bytes
 from metrology_core.quantity import Measured
+from wafer.smoothing import parse_smoothing
 
 PITCH_CONFLICT = 0.02  # relative: no honest calibration error of a CD-SEM is larger
 
+SMOOTHED = "the image was smoothed: its rows share noise, and short roughness is gone"
 SCALE_VARIATION = 0.005  # range of the local pitch over the field that flags pitch and widths
 
 
@@ -29,6 +31,8 @@ class SemLineSettings:
     before its roughness: ``linear`` or ``mean``. ``orientation``: ``vertical`` lines, or ``horizontal`` (the image is
     transposed, pixel sizes with it). ``nominal_pitch`` and ``nominal_cd`` (unit of the image) only serve checks:
     ``pitch_conflict`` and ``inverted_contrast``. ``seed`` drives the resampling of the edge noise.
+    ``smoothing``: a named filter before the edges are found (``gaussian 2 px``, see `wafer.smoothing`), None for none;
+    results say so, and roughness is refused.
     """
 
     criterion: Literal["threshold", "max_gradient", "sigmoid", "linear_approximation", "model"] = "threshold"
@@ -40,6 +44,7 @@ class SemLineSettings:
     nominal_pitch: float | None = None
     nominal_cd: float | None = None
     seed: int = 0
+    smoothing: str | None = None
 
     def __post_init__(self) -> None:
         for name, allowed in (
@@ -56,6 +61,9 @@ class SemLineSettings:
                 )
         if not 0.05 <= self.level <= 0.95:
             raise ParameterError("a threshold level lies between 5 % and 95 %", got=f"{self.level:.4g}")
+        smoothing = parse_smoothing(self.smoothing)
+        if smoothing is not None:
+            smoothing.refuse_criterion(self.criterion)
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +118,7 @@ def measure_sem_lines(
     from wafer.lines import pitch as _pitch
     from wafer.lines import places as _lines
     from wafer.lines.budget import Budget, scale_of
-    from wafer.lines.roughness import measure_roughness
+    from wafer.lines.roughness import measure_roughness, refused
     from wafer.lines.view import edge_view, facts_of, line_rows
 
     settings = settings or SemLineSettings()
@@ -133,6 +141,7 @@ def measure_sem_lines(
         level=settings.level,
         rows=settings.rows,
         saturation_level=image.saturation_level,
+        smoothing=parse_smoothing(settings.smoothing),
         seed=settings.seed,
     )
     line_polarity = 1 if settings.lines == "bright" else -1
@@ -150,7 +159,7 @@ def measure_sem_lines(
     missing: dict[str, str] = {}
     flags: set[str] = {*image.flags, *found.flags}
     box = f"{found.rows.size} rows, box length {found.rows.size * py / (scale / px):.4g} {image.unit}"
-    common = f"edges: {found.criterion_text}; unfiltered image; {found.rows.size} rows"
+    common = f"edges: {found.criterion_text}; {found.rows.size} rows"
     facts: dict[str, Any] = {}
 
     linear: dict[str, _lines.Estimate] = {}
@@ -217,6 +226,9 @@ def measure_sem_lines(
     measurements.update(budget.from_edges(linear, found, fit, line_polarity, short, drift))
     both = np.concatenate([lines.left_variance, lines.right_variance])
     for stem, variances, what in (("lwr", lines.variance, "line widths"), ("ler", both, "edges of complete lines")):
+        if found.smoothing:
+            missing[f"sem.{stem}_biased_1s"] = missing[f"sem.{stem}_biased_3s"] = SMOOTHED
+            continue
         rough = _lines.roughness(variances)
         if rough is None:
             missing[f"sem.{stem}_biased_1s"] = missing[f"sem.{stem}_biased_3s"] = "no complete line in the image"
@@ -243,7 +255,10 @@ def measure_sem_lines(
         )
     other = "y" if axis == "x" else "x"
     along = scale_of(image, instrument, other, py, None if pixel_u is None else (pixel_u[1], pixel_u[0]))
-    rough_report = measure_roughness(found, lines.left, settings.detrend, budget, py / (scale / px), along, common)
+    if found.smoothing:
+        rough_report = refused(SMOOTHED)
+    else:
+        rough_report = measure_roughness(found, lines.left, settings.detrend, budget, py / (scale / px), along, common)
     measurements.update(rough_report.measurements)
     methods.update(rough_report.methods)
     missing.update(rough_report.missing)

@@ -90,9 +90,13 @@ def edge_places(edges: EdgeSet) -> np.ndarray:
 
 
 def noise_of_edges(edges: EdgeSet) -> np.ndarray:
-    """Standard deviation of the place of each edge in one row, from resampling; (n_edges,), in pixels."""
+    """Standard deviation of the place of each edge in one row, from resampling; (n_edges,), in pixels.
+
+    For means over rows: where rows share noise it is as much larger as makes rows of it count as independent.
+    """
     fallback = next(iter(edges.noise_sd.values())).sd
-    return np.array([edges.noise_sd[int(p)].sd if int(p) in edges.noise_sd else fallback for p in edges.polarity])
+    each = [edges.noise_sd[int(p)].sd if int(p) in edges.noise_sd else fallback for p in edges.polarity]
+    return np.array(each) * math.sqrt(edges.row_repeats)
 
 
 def width_correction(edges: EdgeSet, polarity: int) -> float:

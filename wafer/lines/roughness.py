@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from metrology_core.errors import ParameterError
 from metrology_core.quantity import Influence, Measured
+from metrology_core.spreads import log_normal_spread
 from wafer.edges import EdgeSet
 from wafer.lines import places as _lines
 from wafer.lines.budget import Budget, Scale
@@ -76,6 +78,15 @@ def residuals_of(found: EdgeSet, left: np.ndarray, detrend: str) -> Residuals:
     return Residuals(width, both, kept, products, variance / kept)
 
 
+def refuse_smoothed(found: EdgeSet) -> None:
+    """Raise `ParameterError` for the edges of a smoothed image."""
+    if found.smoothing:
+        raise ParameterError(
+            "roughness is not measured in a smoothed image", expected="edges of unfiltered rows",
+            got=found.smoothing, remedy="leave smoothing out",
+        )  # fmt: skip
+
+
 def measure_roughness(
     found: EdgeSet, left: np.ndarray, detrend: str, budget: Budget, row: float, along: Scale | None,
     common: str,
@@ -84,13 +95,15 @@ def measure_roughness(
 
     ``left``: indices of the left edges of complete lines; ``row``: distance of two rows along the line in the unit of
     the budget; ``along``: uncertainty of the pixel size along the lines. What cannot be had is
-    in ``missing``. Flags: ``roughness_model_misfit``, ``short_for_roughness``.
+    in ``missing``. Raises `ParameterError` for the edges of a smoothed image. Flags: ``roughness_model_misfit``,
+    ``short_for_roughness``.
     """
     out = RoughnessReport()
-    names = [f"sem.{stem}_{what}" for stem in ("lwr", "ler") for what in NAMES]
+    names = _names()
     if left.size == 0:
         out.missing = dict.fromkeys([*names, CORRELATION], "no complete line in the image")
         return out
+    refuse_smoothed(found)
     rest = residuals_of(found, left, detrend)
     noise_lags = np.array(found.noise.vertical) if found.noise.vertical else None
     rows = found.rows.size
@@ -138,6 +151,15 @@ def measure_roughness(
         else:
             _correlation(out, rest, fit, gain, budget, common)
     return out
+
+
+def refused(reason: str) -> RoughnessReport:
+    """A report without roughness, for one reason."""
+    return RoughnessReport(missing=dict.fromkeys([*_names(), CORRELATION], reason))
+
+
+def _names() -> list[str]:
+    return [f"sem.{stem}_{what}" for stem in ("lwr", "ler") for what in NAMES]
 
 
 NAMES = (
@@ -199,7 +221,10 @@ def _characteristics(
         for influence, part in extra:
             contributions[influence.id] = part
             rows[influence.id] = influence
-        out.measurements[f"sem.{stem}_{name}"] = Measured(value, unit, contributions, rows, 0.0)
+        found = Measured(value, unit, contributions, rows, 0.0)
+        if name != "hurst" and value > 0.0:  # fitted as logarithms, and distributed like that
+            found = replace(found, samples=log_normal_spread(value, found.u))
+        out.measurements[f"sem.{stem}_{name}"] = found
         out.methods[f"sem.{stem}_{name}"] = f"{words}; {method}"
 
     def scale_x(value: float) -> list[tuple[Influence, float]]:

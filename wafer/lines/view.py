@@ -44,6 +44,9 @@ def facts_of(found: Any, lines: Any, scale: float, px: float, unit: str) -> dict
         if sign in found.noise_sd:
             facts[f"edge_noise_{word}"] = found.noise_sd[sign].sd * scale
             facts[f"cramer_rao_{word}"] = found.profiles[sign].crb * scale
+    if found.smoothing:  # what is left of the roughness is nobody's
+        facts |= dict.fromkeys(("left_right_correlation", "ler_left_biased_1s", "ler_right_biased_1s", "row_jitter_px"))
+        facts["smoothing"] = found.smoothing
     return facts
 
 
@@ -58,7 +61,8 @@ def line_rows(found: Any, lines: Any, scale: float, unit: str) -> list[dict[str,
             ("ler_left_biased_3s", 3.0 * math.sqrt(lines.left_variance[i]) * scale),
             ("ler_right_biased_3s", 3.0 * math.sqrt(lines.right_variance[i]) * scale),
         ):
-            row[key] = float(value) if math.isfinite(value) else None
+            told = math.isfinite(value) and (key == "cd" or not found.smoothing)
+            row[key] = float(value) if told else None
         rows.append(row)
     return rows
 

@@ -104,8 +104,38 @@ def least_absolute(model: Model, start: Any) -> Solution:
     ref = reference(model, start)
     if float(_lengths(rows.c).max()) <= 16.0 * EPS * ref:
         return Solution(start, "exact", 0.0, 0.0, 0, 0.0)
-    state, active, count = _one_row(model, start, w) if len(rows.c) == 1 else _two_rows(model, start, w)
+    if len(rows.c) == 1:
+        state, active, count = _one_row(model, start, w)
+    elif float(np.abs(rows.c[1]).max()) <= 16.0 * EPS * ref:
+        state, active, count = _one_row(_InPlane(model, rows.j[0]), start, w)
+    else:
+        state, active, count = _two_rows(model, start, w)
     return _polish(model, state, active, w, count)
+
+
+class _InPlane:
+    """A curve in space whose points lie in its plane: the sum of distances is least for the curve of that plane, since
+    every other plane lengthens them all. Its vertices are those of one residual per point; smoothing, which looks for
+    points where both residuals vanish, would find the second to vanish everywhere.
+    """
+
+    def __init__(self, model: Model, slopes: np.ndarray) -> None:
+        """slopes (n, p): of the residuals in the plane, by which the motions out of it are told."""
+        self.model = model
+        largest = np.abs(slopes).max(axis=0)
+        self.free = np.flatnonzero(largest > 1e-9 * largest.max())
+        self.size = len(self.free)
+
+    def rows(self, state: Any) -> Any:
+        """The residuals in the plane and their slopes by the motions in it."""
+        rows = self.model.rows(state)
+        return type(rows)(rows.c[:1], rows.d[:1], rows.j[:1, :, self.free])
+
+    def move(self, state: Any, step: np.ndarray) -> Any:
+        """The curve after a motion in its plane."""
+        whole = np.zeros(self.model.size)
+        whole[self.free] = step
+        return self.model.move(state, whole)
 
 
 def _merge(rows: Any, w: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -120,7 +150,7 @@ def _merge(rows: Any, w: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray
     return rows.c[0][first], rows.j[0][first], joined, first
 
 
-def _one_row(model: Model, start: Any, w: np.ndarray) -> tuple[Any, np.ndarray, int]:
+def _one_row(model: Model | _InPlane, start: Any, w: np.ndarray) -> tuple[Any, np.ndarray, int]:
     state = start
     basis: list[int] = []
     names = np.empty(0, np.int64)
@@ -156,24 +186,48 @@ def _one_row(model: Model, start: Any, w: np.ndarray) -> tuple[Any, np.ndarray, 
 
 
 def _two_rows(model: Model, start: Any, w: np.ndarray) -> tuple[Any, np.ndarray, int]:
+    """Newton on sums of sqrt(length^2 + s^2) with s falling to rounding.
+
+    A point that lies on the curve ends at a length of s |m| / sqrt(1 - |m|^2), m its multiplier; of all others the
+    length stays far above s. (The curvature of the residuals is left out: against 1 / length it is the length over the
+    size of the feature.)
+    """
     state = start
     rows = model.rows(state)
     middle = max(float(np.median(_lengths(rows.c))), 64.0 * EPS)
-    count = 0
-    for power in np.linspace(-1.0, -8.0, 15):
-        smooth = middle * 10.0**power
-        for _ in range(6):
+    least = max(1e-8 * middle, 2.0 * EPS * reference(model, start))
+    smooth, count = middle, 0
+    while True:
+        value = float(np.sum(w * np.hypot(_lengths(rows.c), smooth)))
+        previous = np.inf
+        for _ in range(25):
             count += 1
-            rows = model.rows(state)
-            factor = np.sqrt(w / np.sqrt(_lengths(rows.c) ** 2 + smooth**2))
-            j = (rows.j * factor[:, None]).reshape(-1, model.size)
-            step = -np.linalg.lstsq(j, (rows.c * factor).reshape(-1), rcond=None)[0]
+            size = np.hypot(_lengths(rows.c), smooth)
+            along = np.einsum("kn,knq->nq", rows.c / size, rows.j)
+            gradient = w @ along
+            hess = np.einsum("n,kna,knb->ab", w / size, rows.j, rows.j)
+            hess -= np.einsum("n,na,nb->ab", w / size, along, along)
+            step = -np.linalg.lstsq(hess, gradient, rcond=EPS)[0]
             length = float(np.abs(step).max())
-            state = model.move(state, step if length < 0.5 else step * (0.5 / length))
-            if length < 1e-3 * smooth:
+            t = min(1.0, 0.5 / max(length, 1e-300))
+            for _ in range(30):
+                trial = model.move(state, t * step)
+                new_rows = model.rows(trial)
+                new = float(np.sum(w * np.hypot(_lengths(new_rows.c), smooth)))
+                if new <= value * (1.0 + 1e-14):  # the sum is flat where the gradient still tells the way
+                    break
+                t *= 0.5
+            else:
                 break
-    ends = _lengths(model.rows(state).c)
-    return state, np.flatnonzero(ends < 1e-5 * middle), count
+            state, rows, value = trial, new_rows, new
+            if t * length < 1e-3 * smooth or (t == 1.0 and length < 1e-9 and length >= 0.5 * previous):
+                break
+            previous = length
+        if smooth <= least:
+            break
+        smooth = max(0.1 * smooth, least)
+    ends = _lengths(rows.c)
+    return state, np.flatnonzero(ends < 300.0 * smooth), count
 
 
 def _polish(model: Model, state: Any, active: np.ndarray, w: np.ndarray, count: int) -> Solution:
@@ -205,11 +259,13 @@ def _polish(model: Model, state: Any, active: np.ndarray, w: np.ndarray, count: 
                 hess = hess - np.einsum("n,na,nb->ab", weight, along, along)
             a = rows.j[:, active].reshape(-1, q)
             m = len(a)
+            # near the curve lengths bend by one over themselves: steps in units of that, or the contacts drown in it
+            unit_step = 1.0 / max(float(np.abs(hess).max(initial=0.0)), 1.0)
             matrix = np.zeros((q + m, q + m))
-            matrix[:q, :q], matrix[:q, q:], matrix[q:, :q] = hess, a.T, a
-            right = np.append(-gradient, -rows.c[:, active].reshape(-1))
+            matrix[:q, :q], matrix[:q, q:], matrix[q:, :q] = hess * unit_step, a.T, a
+            right = np.append(-gradient, -rows.c[:, active].reshape(-1) / unit_step)
             solved = np.linalg.lstsq(matrix, right, rcond=EPS)[0]
-            step, lam = solved[:q], solved[q:].reshape(k, -1)
+            step, lam = solved[:q] * unit_step, solved[q:].reshape(k, -1)
             size = float(np.abs(step).max(initial=0.0))
             if not size < 0.5:
                 break
@@ -275,7 +331,13 @@ def _judge(model: Model, state: Any, active: np.ndarray, lam: np.ndarray, w: np.
         lam = fitted if np.isfinite(fitted).all() else lam
     balance = gradient + np.einsum("kn,knq->q", lam, rows.j[:, active])
     scale = np.einsum("n,knq->q", w, np.abs(rows.j))
-    stationarity = float((np.abs(balance) / np.where(scale > 0.0, scale, 1.0)).max(initial=0.0))
+    scale = np.where(scale > 0.0, scale, 1.0)
+    stationarity = float((np.abs(balance) / scale).max(initial=0.0))
+    if len(rows.c) > 1:
+        # the direction from a curve to a point is known to rounding over its length
+        away = ~on & (length > 0.0)
+        blur = np.einsum("n,knq->q", (w / np.where(away, length, 1.0)) * away, np.abs(rows.j)) / scale
+        stationarity = max(stationarity - 4.0 * EPS * ref * float(blur.max(initial=0.0)), 0.0)
     load = float((_lengths(lam) / w[active]).max(initial=0.0)) if len(active) else 0.0
     spread = max(float(length.max()), 1e-300)
     scatter = max(0.0, float(length[active].max(initial=0.0)) - 16.0 * EPS * ref) / spread

@@ -280,6 +280,7 @@ def _responses(
         if not len(a):
             return np.zeros((q, q)), np.empty((q, 0)), words
         hess = solution.hessian if len(a) < q else np.zeros((q, q))
+        hess = hess / max(float(np.abs(hess).max(initial=0.0)), 1.0)  # the contacts' rows must not drown in it
         matrix = np.zeros((q + len(a), q + len(a)))
         matrix[:q, :q], matrix[:q, q:], matrix[q:, :q] = hess, a.T, a
         return np.zeros((q, q)), -np.linalg.pinv(matrix)[:q, q:], words

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import replace
 from typing import Any
@@ -154,6 +155,14 @@ class FeatureModel:
         full = feature_rows(state, self.points[index], sides)
         k = slice(0, 1) if self.first_only else slice(None)
         return Rows(full.c[k], full.d[k], full.j[k] @ self.basis(state))
+
+    def nudged(self, i: int, axis: int, step: float) -> FeatureModel:
+        """A model of point i alone, displaced along a coordinate axis; about the same centroid."""
+        result = copy.copy(self)
+        result.points = self.points[i : i + 1].copy()
+        result.points[0, axis] += step
+        result.sides = None if self.sides is None else self.sides[i : i + 1]
+        return result
 
     def size_factor(self, state: Any, name: str, index: np.ndarray | None) -> np.ndarray:
         """(n,) how fast the distance of each point falls as the size grows."""

@@ -3,7 +3,6 @@ cones, tori and ellipses of a fixed shape."""
 
 from __future__ import annotations
 
-import copy
 import math
 from typing import Any
 
@@ -100,7 +99,7 @@ def _settle(zone: ZoneModel, found: Solution, size: str) -> Solution:
     return found
 
 
-def _response(zone: ZoneModel, found: Solution) -> np.ndarray:
+def response_of(zone: ZoneModel, found: Solution) -> np.ndarray:
     """(q + 1, k, d) change of the free coordinates and of h (last) per displacement of the contacts, scaled."""
     q, ids = zone.size, found.active
     signs, lam = found.signs, found.multipliers
@@ -124,10 +123,7 @@ def _response(zone: ZoneModel, found: Solution) -> np.ndarray:
             for axis in range(d):
                 ends = []
                 for step in (1e-6, -1e-6):
-                    moved = copy.copy(zone.model)
-                    moved.points = zone.model.points[ids[i] : ids[i] + 1].copy()
-                    moved.points[0, axis] += step
-                    moved.sides = None if zone.model.sides is None else zone.model.sides[ids[i] : ids[i] + 1]
+                    moved = zone.model.nudged(int(ids[i]), axis, step)
                     other = ZoneModel(moved, zone.plus, zone.minus, zone.size_name)
                     ends.append(other.part(found.state, np.zeros(1, np.int64)).j[0, 0])
                 right[:q, d * i + axis] = lam[i] * signs[i] * (ends[0] - ends[1]) / 2e-6
@@ -142,7 +138,7 @@ def _result(request: Request, problem: Problem, zone: ZoneModel, found: Solution
     chart = list(state.chart)
     p, d, k = len(chart), problem.points.shape[1], len(ids)
     if k:
-        response = _response(zone, found)
+        response = response_of(zone, found)
     else:
         response = np.zeros((zone.size + 1, 0, d))
     full = np.einsum("pq,qkd->pkd", zone.model.basis(state), response[:-1])

@@ -9,6 +9,9 @@
   flat out vec3 n; flat out vec4 data; flat out vec2 edge;
   void main() {
     vec3 v = turn * (point + normal * value * grow - target);
+    // Which of two neighbours covers the other must not depend on their deviations, or excess alone would be seen: not
+    // exaggerated, the depth is that of the foot, ties broken by the number of the point.
+    if (grow <= 0.0) v.z -= (turn * normal).z * value - 0.2 * radius * fract(float(gl_VertexID) * 0.618034);
     gl_Position = vec4(v.xy * zoom, -v.z * depth, 1.0);
     gl_PointSize = max(3.0, 2.0 * radius * pixels);
     n = turn * normal; data = vec4(value, share, limited, feature); edge = vec2(abs(margin), wide);
@@ -333,8 +336,8 @@
           let y = 8;
           const tags = [], floor = this.h - (side < 0 ? 48 : 98); // above the ruler at the left, the axes at the right
           for (const { i, p } of shown.filter(m => (m.p[0] < middle) === (side < 0)).sort((a, b) => a.p[1] - b.p[1])) {
-            const name = this.map.features[this.feature[i] - 1] || "", h = name ? 36 : 22, box = make("rect", { class: "tagbox", height: h, rx: 4 }, s);
-            const lines = [make("text", { class: "v", text: this.text(i) }, s)];
+            const tag = this.map.tags[i], name = tag ? tag[0] : this.map.features[this.feature[i] - 1] || "", h = name ? 36 : 22, box = make("rect", { class: "tagbox", height: h, rx: 4 }, s);
+            const lines = [make("text", { class: "v", text: tag ? tag[1] : this.text(i) }, s)];
             if (name) lines.push(make("text", { text: name.length > 20 ? name.slice(0, 19) + "\u2026" : name }, s));
             const w = Math.max(...lines.map(t => t.getComputedTextLength())) + 14;
             y = Math.max(y, Math.min(p[1] - h / 2, floor - h));

@@ -14,7 +14,7 @@ import pytest
 
 from metrology_core import blocks, fit
 from metrology_core.features import Cone, Cylinder, Feature, Sphere
-from metrology_core.fitting import search, solver
+from metrology_core.fitting import passes, search, solver
 from metrology_core.fitting.table import find
 from metrology_core.kernels import layout
 
@@ -71,7 +71,7 @@ def test_a_quick_start_ends_where_the_wide_search_does(kind: str, monkeypatch: p
 @pytest.mark.parametrize("kind", ("sphere", "circle", *KINDS))
 def test_a_large_set_begins_near_the_answer_and_ends_at_it(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(3)
-    n = solver.NEAR_FROM
+    n = passes.NEAR_FROM
     t, z = rng.uniform(0.0, 1.0, n), rng.uniform(-1.0, 1.0, n)
     ring = np.column_stack((np.cos(t), np.sin(t), np.zeros(n)))
     up = np.array((0.0, 0.0, 1.0))
@@ -83,7 +83,7 @@ def test_a_large_set_begins_near_the_answer_and_ends_at_it(kind: str, monkeypatc
         "torus": (20.0 + 6.0 * np.cos(3.0 * z))[:, None] * ring + 6.0 * np.sin(3.0 * z)[:, None] * up,
     }[kind] + 4e-3 * rng.standard_normal((n, 3))
     near = fit(x, kind).require()
-    monkeypatch.setattr(solver, "NEAR_FROM", 10**9)
+    monkeypatch.setattr(passes, "NEAR_FROM", 10**9)
     far = fit(x, kind).require()
     assert near.optimality["passes"] < far.optimality["passes"]
     # both stop at rounding: 1e-12 is the limit of the reference sets, times the condition of a 57 degree arc (about 60)

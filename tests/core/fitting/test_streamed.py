@@ -13,8 +13,8 @@ from benchmarks.accuracy.starts import Cell, make
 from metrology_core import fit
 from metrology_core.blocks import threads
 from metrology_core.errors import CriterionError, ParameterError
+from metrology_core.fitting.passes import NEAR_FROM
 from metrology_core.fitting.result import Fit
-from metrology_core.fitting.solver import NEAR_FROM
 from metrology_core.hdf5 import Hdf5Points, open_new
 from metrology_core.kernels import layout
 from tests.core.fitting.parts import FEATURES, noisy

@@ -80,7 +80,7 @@ def test_huge_integers_order_and_read_only() -> None:
     fortran = np.asfortranarray(grid.astype(np.float64))
     fortran.setflags(write=False)
     assert fit(fortran, "plane", criterion="minimum_zone").form == whole.form
-    assert whole.form <= 2.0
+    assert whole.form <= 2.0 + 4.0 * np.spacing(5.0)  # the project's limit: four roundings of the largest coordinate
 
 
 @pytest.mark.parametrize("name", NAMES)

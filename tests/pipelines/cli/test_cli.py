@@ -99,6 +99,7 @@ WRONG = [
     (["fit", "plane", "gone.csv", "--unit", "mn"], 2, "UnitError", "unknown unit"),
     (["sem", "lines", "x.tif", "--pixel", "0.8"], 2, "UnitError", "unit"),
     (["sem", "lines", "x.tif", "--pixel", "1nm", "--rows", "9:1"], 2, "ParameterError", "FIRST:END"),
+    (["sem", "lines", "x.tif", "--pixel", "1nm", "--smoothing", "median 3"], 2, "ParameterError", "gaussian"),
 ]
 
 

@@ -14,6 +14,8 @@ from pipelines.cli import main
 from pipelines.exit_codes import ExitCode
 from pipelines.steps import deviation_blocks as blockwise
 from pointcloud.deviation.stream import DeviationStream
+from pointcloud.nominal.mesh import TriangleMesh
+from pointcloud.nominal.tree import SurfaceTree
 from tests.pipelines.deviation.test_deviation import DENT, NOISE, body, scan
 
 
@@ -30,6 +32,44 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         file["points"] = points
         file["points"].attrs["units"] = "mm"
     return folder
+
+
+def test_one_list_of_places_whatever_the_blocks(tmp_path: Path, capsys: Any, monkeypatch: Any) -> None:
+    """Wide and small dents and excess under noise that scatters points about the limit: what is joined in memory is
+    joined across blocks."""
+    vertices, faces = body()
+    lines = [f"v {x!r} {y!r} {z!r}\n" for x, y, z in vertices.tolist()]
+    lines += [f"f {a} {b} {c}\n" for a, b, c in (faces + 1).tolist()]
+    (tmp_path / "body.obj").write_text("".join(lines))
+    foot, _ = scan(vertices, faces, 5, 60_000)
+    found = SurfaceTree(TriangleMesh(vertices, faces, "mm")).closest(foot)
+    value = np.random.default_rng(6).normal(0.0, 0.02, len(foot))
+    # depth and width (standard deviation), mm
+    places = [((0.5, 0.6, 0.6), -0.2, 8.0), ((-0.5, 0.4, -0.6), 0.16, 6.0), ((-0.2, -0.9, 0.1), -0.13, 1.5),
+              ((0.9, -0.3, 0.1), 0.13, 2.5)]  # fmt: skip
+    for direction, depth, width in places:
+        middle = found.foot[np.argmax(found.foot @ np.array(direction))]
+        away = np.sum((found.foot - middle) ** 2, axis=1)
+        value += depth * np.exp(-0.5 * away / width**2)
+    with open_new(tmp_path / "scan.h5") as file:
+        file["points"] = found.foot + value[:, None] * found.normal
+        file["points"].attrs["units"] = "mm"
+    answers = []
+    for size in (None, 4096, 20_000):
+        if size is not None:
+            monkeypatch.setattr(blockwise, "FROM", 10_000)
+            monkeypatch.setattr(blockwise, "BLOCK", size)
+        where = [str(tmp_path / "scan.h5"), str(tmp_path / "body.obj"), "--unit", "mm", "--align", "none"]
+        main(["deviation", *where, "--tolerance", "0.1 mm", "--noise", "0.02 mm", "--json"])
+        answers.append(json.loads(capsys.readouterr().out)["places"])
+    whole = answers[0]
+    assert sorted(p["label"].split()[0] for p in whole[:4]) == ["dent", "dent", "excess", "excess"]
+    assert min(p["n"] for p in whole[:4]) > 10
+    for blocks in answers[1:]:
+        assert [(p["label"], p["n"]) for p in blocks] == [(p["label"], p["n"]) for p in whole]
+        for a, b in zip(whole, blocks):
+            assert b["position"] == pytest.approx(a["position"]) and b["value"] == pytest.approx(a["value"], rel=1e-9)
+            assert b["extent"] == pytest.approx(a["extent"], rel=1e-9) and b["area"] == pytest.approx(a["area"])
 
 
 @pytest.fixture

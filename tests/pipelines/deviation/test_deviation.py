@@ -140,6 +140,35 @@ def test_as_placed_the_numbers_are_those_of_the_truth(files: dict[str, Any], cap
     assert statistics["inside"] == pytest.approx(1.0, abs=1e-3)
 
 
+def test_a_part_of_which_much_is_missing_is_not_called_conforming(
+    files: dict[str, Any], tmp_path: Path, capsys: Any
+) -> None:
+    """Half of the body, coordinates as they are: good points decide nothing, bad ones do; a stated share decides."""
+    xyz = np.loadtxt(files["folder"] / "placed.csv", delimiter=",", skiprows=1)
+    away = xyz[xyz @ np.array([0.5, 0.6, 0.6]) < 0.0]  # without the dent
+    np.savetxt(tmp_path / "half.csv", away, delimiter=",", header="x,y,z", comments="")
+    nominal = str(files["folder"] / "body.obj")
+    words = [nominal, "--unit", "mm", "--align", "none", "--noise", f"{NOISE} mm", "--tolerance", "0.1 mm"]
+    assert main(["deviation", str(tmp_path / "half.csv"), *words, "--json"]) == 3
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["verdict"] == "none" and {"coverage_too_low", "verdict_withheld"} <= set(answer["flags"])
+    assert not answer["coverage"]["enough"] and answer["coverage"]["least"] == 0.8
+    assert all(m["decision"] is None for m in answer["measurements"])
+    report = ["--least-coverage", "0.4", "--out", str(tmp_path / "out")]
+    assert main(["deviation", str(tmp_path / "half.csv"), *words, *report, "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["verdict"] == "conforming" and "coverage_too_low" not in answer["flags"]
+    assert "least_coverage: 0.4" in (tmp_path / "out" / "recipe.yaml").read_text(encoding="utf-8")
+    other = xyz[xyz @ np.array([0.5, 0.6, 0.6]) > 0.0]
+    np.savetxt(tmp_path / "dent.csv", other, delimiter=",", header="x,y,z", comments="")
+    out = tmp_path / "dented"
+    assert main(["deviation", str(tmp_path / "dent.csv"), *words, "--out", str(out), "--json"]) == 3
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["verdict"] == "nonconforming"  # by the dent; the largest deviation is not decided
+    page = next((out / "run" / "report" / "parts").glob("*.html")).read_text(encoding="utf-8")
+    assert "asks for: the part is not called conforming" in page
+
+
 def test_a_plain_best_fit_is_pulled_by_a_dent(files: dict[str, Any], capsys: Any) -> None:
     """Six degrees of freedom take up some of the dent: by up to six times its mean over the body (1.1 %)."""
     _, answer = call(files, "moved", "--tolerance", "0.1 mm", "--noise", f"{NOISE} mm", capsys=capsys)
@@ -157,8 +186,9 @@ def test_mirrored_and_mistaken_units_are_said(files: dict[str, Any], name: str, 
 def test_one_unit_for_all_results_of_a_part(files: dict[str, Any], capsys: Any) -> None:
     """A nominal in inch, limits in mm: every number is in inch."""
     code, answer = call(
-        files, "placed", "--nominal-unit", "mil", "--align", "none", "--tolerance", "900 mm", capsys=capsys
-    )
+        files, "placed", "--nominal-unit", "mil", "--align", "none", "--tolerance", "900 mm", "--least-coverage", "0",
+        capsys=capsys,
+    )  # fmt: skip
     assert code in (0, 1, 6) and answer["unit"] == "mil"
     assert {m["unit"] for m in answer["measurements"]} == {"mil"}
     assert answer["measurements"][0]["tolerance"]["upper"] == pytest.approx(900.0 / 0.0254, rel=1e-12)
@@ -214,3 +244,18 @@ def test_a_large_mesh_is_thinned_for_the_eye() -> None:
     kept, triangles = thin_mesh(mesh_from_arrays(vertices, faces, unit="mm"), 20_000)
     assert 2_000 < len(triangles) <= 20_000 and triangles.max() < len(kept)
     assert np.ptp(kept, axis=0) == pytest.approx(np.ptp(vertices, axis=0), rel=0.02)  # a cell of the grid
+
+
+def test_a_file_with_several_datasets_needs_the_name_of_one(files: dict[str, Any], tmp_path: Path, capsys: Any) -> None:
+    h5py = pytest.importorskip("h5py")
+    xyz = np.loadtxt(files["folder"] / "placed.csv", delimiter=",", skiprows=1)
+    with h5py.File(tmp_path / "two.h5", "w") as file:
+        file["first"], file["second"] = xyz, xyz[::2]
+    where = [str(tmp_path / "two.h5"), str(files["folder"] / "body.obj"), "--unit", "mm", "--align", "none", "--json"]
+    assert main(["deviation", *where]) == 3
+    reason = json.loads(capsys.readouterr().out)["reason"]
+    assert "--dataset" in reason["remedy"] and "first, second" in json.dumps(reason)
+    assert main(["deviation", *where, "--dataset", "second"]) in (0, 1)
+    assert json.loads(capsys.readouterr().out)["counts"]["points"] == len(xyz) // 2
+    assert main(["fit", "sphere", where[0], "--unit", "mm", "--json", "--dataset", "first"]) == 0
+    assert json.loads(capsys.readouterr().out)["n_points"] == len(xyz)

@@ -129,6 +129,14 @@ CASES: list[tuple[str, str, str, str, str]] = [
     ("rule: iso14253-1", "rule: simple_acceptance", "recipe/contradiction", "simple_acceptance", "simple_acceptance"),
     ("points_are: ball_centre", "points_are: surface", "recipe/contradiction", "tip_radius:", "ball_centre"),
     ("feature: points,", "feature: points, material: inside,", "recipe/contradiction", "{name: tip", "not fitted"),
+    ("0, 1]}", "0, 1], criterion: least_absolute}", "recipe/bad-value", "least_absolute", "least_squares_outside"),
+    (
+        "0, 1]}",
+        "0, 1], criterion: least_squares_outside}",
+        "recipe/bad-value",
+        "least_squares_out",
+        "inside or outside",
+    ),
     ("0, 1]}", "0, 1], fixed: [direction]}", "recipe/contradiction", "[direction", "circle only"),
     ("feature: plane,", "feature: cone,", "recipe/contradiction", "[0, 0, 1]", "widens"),
     ("feature: plane,", "feature: sphere,", "recipe/contradiction", "[0, 0, 1]", "no direction"),
@@ -176,6 +184,12 @@ def test_the_base_recipe_is_sound() -> None:
     assert parse_recipe(BASE).recipe.name == "ring"
 
 
+def test_a_datum_may_be_associated_from_outside_the_material() -> None:
+    criterion = "criterion: least_squares_outside, material: inside"
+    recipe = parse_recipe(BASE.replace("0, 1]}", f"0, 1], {criterion}}}", 1)).recipe
+    assert [f.criterion for f in recipe.measure.features if f.feature == "plane"] == ["least_squares_outside"]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "code", "marker", "word"), CASES, ids=[f"{c[2][7:]}-{i}" for i, c in enumerate(CASES)]
 )
@@ -203,6 +217,8 @@ SEM_CASES = [
     ("rows: [0, 100]", "rows: [100, 0]", "recipe/out-of-range", "[100, 0]", "first < end"),
     ("criterion: threshold", "criterion: sigmoid", "recipe/contradiction", "50 %", "threshold"),
     ("level: 50 %", "level: 120 %", "recipe/out-of-range", "120 %", "95 %"),
+    ("level: 50 %", "smoothing: median 3 px", "recipe/contradiction", "median 3 px", "gaussian"),
+    ("level: 50 %", "smoothing: gaussian 99 px", "recipe/contradiction", "gaussian 99 px", "too strong"),
     ("format: image", "format: text", "recipe/contradiction", "text", "images"),
     ('"*.tif"]', '"*.tif"], unit: nm', "recipe/contradiction", "unit", "point clouds"),
     ("sem.cd_line", "iso14405.GG", "recipe/wrong-feature", "iso14405.GG", "sem_lines"),
@@ -221,6 +237,15 @@ def test_fault_of_an_image_recipe(old: str, new: str, code: str, marker: str, wo
     wanted = {place(text, marker, n) for n in range(text.count(marker))}
     assert {(item.line, item.column) for item in found} & wanted, [item.render() for item in found]
     assert word in " ".join(f"{item.message} {item.hint or ''}" for item in found)
+
+
+def test_roughness_and_fits_of_a_smoothed_image_are_refused() -> None:
+    smooth = SEM.replace("level: 50 %", "smoothing: gaussian 2 px")
+    assert parse_recipe(smooth).recipe.measure.smoothing == "gaussian 2 px"
+    rough = smooth.replace("sem.cd_line", "sem.lwr_unbiased_3s")
+    for text, word in ((rough, "sem.lwr_unbiased_3s"), (smooth.replace("threshold", "sigmoid"), "criterion sigmoid")):
+        (fault,) = [item for item in faults(text) if item.code == "recipe/contradiction"]
+        assert (fault.line, fault.column) == place(text, "gaussian 2 px") and word in fault.message
 
 
 def test_all_faults_are_told_at_once_in_order() -> None:

@@ -15,6 +15,7 @@ from pipelines.report import colour, model, numbers, picture, svg
 from pipelines.report.cloud import MAX_SHOWN, cloud_view, spread_worst
 from pipelines.report.encode import pack, png
 from pipelines.report.figures import nice_length, nice_limit
+from pipelines.report.places import tag_of
 
 
 @pytest.mark.parametrize(
@@ -174,6 +175,41 @@ def test_thinning_keeps_the_worst_points() -> None:
     assert chosen[0] == cloud.worst[0] and len(chosen) == 4
     gaps = [np.linalg.norm(cloud.xyz[a] - cloud.xyz[b]) for a, b in itertools.combinations(chosen, 2)]
     assert min(gaps) > 1.0  # places, not neighbours: 8 % of a diagonal of 34 mm is 2.8 mm
+
+
+def test_recorded_places_are_the_labels_by_their_names() -> None:
+    view, arrays = _ball(3000)
+    arrays["v"][[777, 1500]] = -0.5, 0.3
+    view["worst"] = [777, 1500]
+    view["places"] = [
+        {"label": "dent 1", "value": -0.48, "u": 0.01, "n": 30, "position": [0, 0, 1]},
+        {"label": "excess 2", "value": 0.25, "u": None, "n": 3, "position": [0, 1, 0]},
+    ]
+    cloud = cloud_view(view, arrays, [])
+    assert cloud is not None
+    marks = spread_worst(cloud, 6)  # and no third: what is no place is within the limits
+    assert [float(cloud.value[i]) for i in marks] == [-0.5, 0.3] and marks == list(cloud.place_at)
+    assert tag_of(cloud, marks[0], 3) == ("dent 1", "\u22120.480 \u00b1 0.020 mm")
+    assert tag_of(cloud, marks[1], 3) == ("excess 2", "+0.250 mm")
+
+
+def test_excess_does_not_hide_missing_material_beside_it() -> None:
+    """A flat sheet seen from above with as many points up as down by a hundredth of their spacing: the picture shows
+    as much of the one as of the other."""
+    from PIL import Image
+
+    rng = np.random.default_rng(4)
+    xy = rng.uniform(0.0, 40.0, (6000, 2))
+    value = np.where(rng.random(6000) < 0.5, 0.05, -0.05)
+    xyz = np.column_stack([xy, value])
+    arrays = {"x": xyz, "v": value, "f": np.zeros(6000, np.int64), "n": np.tile([0.0, 0.0, 1.0], (6000, 1))}
+    view = {"kind": "deviation_map", "unit": "mm", "xyz": "x", "value": "v", "feature": "f", "normals": "n",
+            "feature_names": ["surface"], "tolerances": [{"lower": -0.1, "upper": 0.1}]}  # fmt: skip
+    cloud = cloud_view(view, arrays, [])
+    assert cloud is not None
+    code = np.asarray(Image.open(io.BytesIO(picture.render(cloud, 0.0, 90.0, []).body))) // picture.SHADES
+    low, high = (int(np.count_nonzero(code == band)) for band in sorted({int(b) for b in cloud.band}))
+    assert min(low, high) > 0.45 * (low + high)  # 6000 discs at random: a share of 0.5 +- 0.01
 
 
 def test_bad_arrays_give_no_map_rather_than_an_error() -> None:

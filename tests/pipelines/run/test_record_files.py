@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import subprocess
 import sys
@@ -191,3 +192,18 @@ def test_many_committers_of_one_name_agree(tmp_path: Path) -> None:
         thread.join()
     assert sorted(results) == ["already"] * 7 + ["committed"]
     assert [path.name for path in tmp_path.iterdir()] == ["a.h5"]
+
+
+def test_what_does_not_shrink_is_stored_as_it_is_and_still_checked() -> None:
+    """Noise is not packed, a ramp is; both carry the checksum of every chunk."""
+    import h5py
+
+    noise = np.random.Generator(np.random.Philox(4)).integers(0, 256, (256, 256)).astype(np.uint8)
+    ramp = np.arange(256 * 256, dtype=np.int64).reshape(256, 256)
+    data = encode_record(Record({"schema": "abbe/record/1"}, {"noise": noise, "ramp": ramp}))
+    with h5py.File(io.BytesIO(data), "r") as file:
+        assert {name: file["arrays"][name].compression for name in ("noise", "ramp")} == {"noise": None, "ramp": "gzip"}
+        assert all(file["arrays"][name].fletcher32 for name in ("noise", "ramp"))
+    place = data.index(noise.tobytes()[1000:1064])
+    with pytest.raises(IntegrityError):
+        decode_record(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])

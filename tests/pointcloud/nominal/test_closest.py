@@ -67,6 +67,38 @@ def test_random_order_sorted_order_and_seeds_give_the_same_bits() -> None:
     assert np.array_equal(tree.closest(points, seeds=wrong_seeds).rows.view(np.int64), found.rows.view(np.int64))
 
 
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("limit", [None, 1.0], ids=["no limit", "limit"])
+def test_followed_points_have_the_bits_of_a_fresh_search(name: str, limit: float | None) -> None:
+    """Steps from far below what a search proves to far above it; points that leave and come back; NaN."""
+    mesh = CASES[name]
+    tree = tree_of(mesh)
+    rng = np.random.default_rng(5)
+    points = np.concatenate([solids.beside(mesh, 2500, 1.5, 4), rng.uniform(-2000, 2000, (40, 3))])
+    points[7] = np.nan
+    followed = tree.follow(len(points), limit=limit)
+    for k, step in enumerate((0.0, 1e-13, 1e-7, 1e-5, 1e-5, 3e-4, 1e-2, 1e-6, 3.0, 1e-6)):
+        points = points + step * rng.uniform(-1.0, 1.0, 3) + step * rng.uniform(-0.3, 0.3, points.shape)
+        if k == 4:
+            points[9], points[10] = np.nan, np.inf
+        if k == 5:
+            points[9], points[10] = 1.0, -1.0
+        got = followed.closest(points).rows.view(np.int64)
+        assert np.array_equal(got, tree.closest(points, limit=limit).rows.view(np.int64)), (k, step)
+
+
+def test_a_followed_point_is_searched_again_where_another_triangle_comes_near() -> None:
+    """Slow slides along a thin wall from one side of its middle to the other: the nearest face changes in a step that
+    is smaller than the margin of the proof."""
+    tree = tree_of(solids.box((40.0, 40.0, 1.0)))
+    followed = tree.follow(3)
+    for z in np.linspace(-2e-3, 2e-3, 41):
+        points = np.array([[3.0, 2.0, z], [-7.0, 1.0, z - 1e-4], [0.3, 0.1, 0.6 + z]])
+        got = followed.closest(points)
+        assert np.array_equal(got.rows.view(np.int64), tree.closest(points).rows.view(np.int64))
+        assert got.signed[0] == pytest.approx(abs(z) - 0.5, abs=1e-15)
+
+
 def test_limits_and_points_that_are_not_finite_are_marked() -> None:
     tree = tree_of(solids.box((10.0, 10.0, 10.0)))
     points = np.array([[5.5, 0, 0], [9.0, 0, 0], [np.nan, 0, 0], [np.inf, 0, 0], [1e30, 0, 0], [4.0, 0, 0]])

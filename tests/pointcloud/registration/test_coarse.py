@@ -237,3 +237,16 @@ def test_of_several_poses_as_good_the_one_that_is_there() -> None:
     found = align(points(xyz), tree, open3d=False)
     assert found.status == "ambiguous" and found.target_from_source is not None
     assert worst_shift(found.target_from_source, Rigid.identity(), tree.mesh.vertices) < 1e-6
+
+
+@pytest.mark.parametrize("shape", ["flat", "ball"])
+def test_clouds_without_a_triangulation_get_a_status(shape: str) -> None:
+    """Points of one plane or one sphere: Open3D cannot orient their normals by a Delaunay triangulation."""
+    rng = np.random.default_rng(5)
+    xyz = rng.uniform(-60.0, 60.0, (3000, 3))
+    if shape == "flat":
+        xyz[:, 2] = 0.0
+    else:
+        xyz *= 60.0 / np.linalg.norm(xyz, axis=1)[:, None]
+    found = align(points(xyz + 500.0), SurfaceTree(freeform()))
+    assert found.status == "disjoint" and found.target_from_source is None

@@ -1,0 +1,251 @@
+"""Eight points at a time: vectors whose arithmetic is written once, for the compiler and for plain Python.
+
+A formula over `Vector` becomes the instructions that it says: `fma` is one fused, correctly rounded operation on every
+processor (in hardware, or in the C library), nothing is reordered, and square root and quotient are correctly rounded.
+So the bits do not depend on the width of a processor's instructions, and products cost no instruction of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from metrology_core._jit import compiler_parts
+
+WIDTH = 8
+AHEAD = 1024  # numbers that memory is asked for ahead of its use, where a loop only reads: eight kilobytes
+
+
+class Vector:
+    """Eight numbers in the function that is being built."""
+
+    def __init__(self, machine: Machine, value: Any) -> None:
+        self.machine, self.value = machine, value
+
+    def __add__(self, other: Any) -> Vector:
+        return Vector(self.machine, self.machine.builder.fadd(self.value, other.value))
+
+    def __sub__(self, other: Any) -> Vector:
+        return Vector(self.machine, self.machine.builder.fsub(self.value, other.value))
+
+    def __mul__(self, other: Any) -> Vector:
+        return Vector(self.machine, self.machine.builder.fmul(self.value, other.value))
+
+    def __truediv__(self, other: Any) -> Vector:
+        return Vector(self.machine, self.machine.builder.fdiv(self.value, other.value))
+
+
+class Machine:
+    """What formulas need beside + - * /, as instructions appended to a function."""
+
+    def __init__(self, parts: SimpleNamespace, context: Any, builder: Any) -> None:
+        self.context, self.builder, self._parts = context, builder, parts
+        self.double = parts.ir.DoubleType()
+        self.vector = parts.ir.VectorType(self.double, WIDTH)
+
+    def constant(self, number: float) -> Vector:
+        return Vector(self, self._parts.ir.Constant(self.vector, [number] * WIDTH))
+
+    def _call(self, name: str, *arguments: Vector) -> Vector:
+        kind = self._parts.ir.FunctionType(self.vector, [self.vector] * len(arguments))
+        function = self._parts.cgutils.get_or_insert_function(self.builder.module, kind, f"llvm.{name}.v{WIDTH}f64")
+        return Vector(self, self.builder.call(function, [a.value for a in arguments]))
+
+    def fma(self, a: Vector, b: Vector, c: Vector) -> Vector:
+        return self._call("fma", a, b, c)
+
+    def sqrt(self, a: Vector) -> Vector:
+        return self._call("sqrt", a)
+
+    def select(self, relation: str, a: Vector, b: Vector, yes: Vector, no: Vector) -> Vector:
+        """yes where a `relation` b (false for NaN), else no."""
+        mask = self.builder.fcmp_ordered(relation, a.value, b.value)
+        return Vector(self, self.builder.select(mask, yes.value, no.value))
+
+    # memory ------------------------------------------------------------------------------------------------------
+
+    def array(self, kind: Any, value: Any) -> Any:
+        """Pointer to the first number of a NumPy array."""
+        return self.context.make_array(kind)(self.context, self.builder, value).data
+
+    def whole(self, number: int) -> Any:
+        return self.context.get_constant(self._parts.types.intp, number)
+
+    def _at(self, base: Any, index: Any) -> Any:
+        index = self.whole(index) if isinstance(index, int) else index
+        return self.builder.bitcast(self.builder.gep(base, [index]), self.vector.as_pointer())
+
+    def load(self, base: Any, index: Any) -> Vector:
+        return Vector(self, self.builder.load(self._at(base, index), align=8))
+
+    def store(self, value: Vector, base: Any, index: Any) -> None:
+        self.builder.store(value.value, self._at(base, index), align=8)
+
+    def spread(self, base: Any, index: int) -> Vector:
+        """One number of an array in all eight places."""
+        return self.spread_value(self.builder.load(self.builder.gep(base, [self.whole(index)])))
+
+    def spread_value(self, number: Any) -> Vector:
+        ir = self._parts.ir
+        one = self.builder.insert_element(
+            ir.Constant(self.vector, ir.Undefined), number, ir.Constant(ir.IntType(32), 0)
+        )
+        zeros = ir.Constant(ir.VectorType(ir.IntType(32), WIDTH), [0] * WIDTH)
+        return Vector(self, self.builder.shuffle_vector(one, ir.Constant(self.vector, ir.Undefined), zeros))
+
+    def columns(self, base: Any, index: Any) -> tuple[Vector, Vector, Vector]:
+        """x, y and z of eight points that lie one after the other."""
+        ir, builder = self._parts.ir, self.builder
+        parts = [self.load(base, builder.add(index, self.whole(k * WIDTH))).value for k in range(3)]
+        found = []
+        for axis in range(3):
+            low = [3 * i + axis for i in range(WIDTH) if 3 * i + axis < 2 * WIDTH]
+            high = [3 * i + axis - WIDTH for i in range(len(low), WIDTH)]
+            first = self._indices(ir, [*low, *[0] * len(high)])
+            both = builder.shuffle_vector(parts[0], parts[1], first)
+            found.append(
+                Vector(self, builder.shuffle_vector(both, parts[2], self._indices(ir, [*range(len(low)), *high])))
+            )
+        return found[0], found[1], found[2]
+
+    def fetch(self, base: Any, index: Any) -> None:
+        """Ask for the memory of eight points; beyond the end of an array that asks for nothing."""
+        ir, builder = self._parts.ir, self.builder
+        byte, whole = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, whole, whole, whole])
+        function = self._parts.cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        for k in range(3):
+            place = builder.bitcast(builder.gep(base, [builder.add(index, self.whole(k * WIDTH))]), byte)
+            builder.call(function, [place, whole(0), whole(3), whole(1)])  # for reading, into all caches, data
+
+    @staticmethod
+    def _indices(ir: Any, places: list[int]) -> Any:
+        return ir.Constant(ir.VectorType(ir.IntType(32), WIDTH), places)
+
+    def slot(self, value: Vector) -> Slot:
+        return Slot(self, value)
+
+    def loop(self, count: Any) -> Any:
+        """``with machine.loop(count) as index``: index runs from 0 below count."""
+        return self._parts.cgutils.for_range(self.builder, count)
+
+
+class Slot:
+    """A variable that a loop changes; the compiler keeps it in a register."""
+
+    def __init__(self, machine: Machine, value: Vector) -> None:
+        self._machine = machine
+        self._place = machine._parts.cgutils.alloca_once(machine.builder, machine.vector)
+        self.set(value)
+
+    def get(self) -> Vector:
+        return Vector(self._machine, self._machine.builder.load(self._place))
+
+    def set(self, value: Vector) -> None:
+        self._machine.builder.store(value.value, self._place)
+
+
+class Plain:
+    """The same operations on NumPy arrays of eight, for runs without the compiler."""
+
+    def constant(self, number: float) -> Any:
+        return np.full(WIDTH, number)
+
+    def fma(self, a: Any, b: Any, c: Any) -> Any:
+        return a * b + c
+
+    def sqrt(self, a: Any) -> Any:
+        return np.sqrt(a)
+
+    def select(self, relation: str, a: Any, b: Any, yes: Any, no: Any) -> Any:
+        return np.where({"<": np.less, ">": np.greater, "==": np.equal}[relation](a, b), yes, no)
+
+    def load(self, base: Any, index: int) -> Any:
+        return base[index : index + WIDTH]
+
+    def store(self, value: Any, base: Any, index: int) -> None:
+        base[index : index + WIDTH] = value
+
+    def spread(self, base: Any, index: int) -> Any:
+        return np.full(WIDTH, base[index])
+
+    def spread_value(self, number: float) -> Any:
+        return np.full(WIDTH, number)
+
+    def columns(self, base: Any, index: int) -> tuple[Any, Any, Any]:
+        xyz = base[index : index + 3 * WIDTH].reshape(WIDTH, 3)
+        return xyz[:, 0], xyz[:, 1], xyz[:, 2]
+
+    def fetch(self, base: Any, index: int) -> None:
+        """Nothing to ask for."""
+
+    def slot(self, value: Any) -> PlainSlot:
+        return PlainSlot(value)
+
+
+class PlainSlot:
+    def __init__(self, value: Any) -> None:
+        self.set(value)
+
+    def get(self) -> Any:
+        return self._value
+
+    def set(self, value: Any) -> None:
+        self._value = value
+
+
+def build(prepare: Callable[..., Any], name: str) -> Any:
+    """A function for kernels: ``name(first, count, scale, *six arrays)`` runs loops over `count` groups of points.
+
+    prepare(machine, scale, arrays) reads what stays the same and returns (steps, finish): one loop after the other
+    calls its step(at, k) for the eight points that start at `at`, k numbers after the first; finish() stores the
+    results. Several short loops run faster than a long one where a step is a long chain of roots and quotients: a
+    processor looks ahead a few hundred instructions, which must reach the next points.
+    """
+    parts = compiler_parts()
+    if parts is None:
+
+        def plain(first: int, count: int, scale: float, *arrays: Any) -> float:
+            steps, finish = prepare(Plain(), scale, arrays)
+            for step in steps:
+                for k in range(0, count * WIDTH, WIDTH):
+                    step(first + k, k)
+            finish()
+            return 0.0
+
+        return plain
+    types = parts.types
+
+    def typed(
+        typingctx: Any, first: Any, count: Any, scale: Any, a: Any, b: Any, c: Any, d: Any, e: Any, f: Any
+    ) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            machine = Machine(parts, context, builder)
+            arrays = [machine.array(kind, value) for kind, value in zip(signature.args[3:], args[3:], strict=True)]
+            steps, finish = prepare(machine, args[2], arrays)
+            for step in steps:
+                with machine.loop(args[1]) as loop:
+                    k = builder.mul(loop.index, machine.whole(WIDTH))
+                    step(builder.add(args[0], k), k)
+            finish()
+            return context.get_constant(types.float64, 0.0)
+
+        return types.float64(types.intp, types.intp, types.float64, a, b, c, d, e, f), codegen
+
+    typed.__name__ = typed.__qualname__ = name
+    return parts.intrinsic(typed)
+
+
+def plus(machine: Any, index: Any, number: int) -> Any:
+    """An index further on."""
+    return index + number if isinstance(machine, Plain) else machine.builder.add(index, machine.whole(number))
+
+
+def triple(machine: Any, point: Any) -> Any:
+    """Index of the first coordinate of a point."""
+    if isinstance(machine, Plain):
+        return 3 * point
+    return machine.builder.mul(point, machine.whole(3))
