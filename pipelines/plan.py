@@ -159,9 +159,13 @@ def build_plan(
     common = spec.acquisition.fields() if spec.acquisition is not None else {}
     pattern = None if spec.acquisition_from_name is None else re.compile(spec.acquisition_from_name)
     frame = frame_of(dump_recipe(loaded.recipe))
+    others = {entry.file: tuple(entry.also) for entry in spec.files if entry.also}
+    taken = {name for names in others.values() for name in names}
     tasks: list[Task] = []
     owner: dict[str, str] = {}
     for path, part in sorted(chosen, key=lambda item: item[0]):
+        if path in taken:
+            continue  # a further scan of another entry's part
         acquisition = dict(common)
         problem: dict[str, Any] | None = None
         if pattern is not None:
@@ -188,11 +192,16 @@ def build_plan(
         owner[name] = path
         ref, unreadable = _digest(base, path)
         problem = unreadable or problem
+        refs = [ref]
+        for further in others.get(path, ()):
+            more, unreadable = _digest(base, _checked(base, base / further, further))
+            problem = problem or unreadable
+            refs.append(more)
         tasks.append(
             Task(
-                task_id(name, (ref,), loaded.sha256, __version__, loaded.recipe.seed),
+                task_id(name, refs, loaded.sha256, __version__, loaded.recipe.seed),
                 name,
-                (ref,),
+                tuple(refs),
                 acquisition,
                 problem,
             )

@@ -249,7 +249,8 @@ def together(count: int, processes: int) -> bool:
     for name, k in (("rms together", 0), ("rms alone", 1)):
         print(f"{name:16s} " + " ".join(f"{v:.1e}" for v in rms[k]) + "  rad, mm")
     print(f"converged: {done} of {count}")
-    return bool(done >= 0.99 * count and (np.abs(100.0 * inside[0] / (3 * done) - 95.0) <= 2.0).all())
+    shares = 100.0 * np.r_[inside[0], regions[0]] / (3 * done)
+    return bool(done >= 0.99 * count and (np.abs(shares - 95.0) <= 2.0).all())
 
 
 def free() -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -20,6 +21,10 @@ _METHODS = ("best-fit", "minimum-maximum", "tolerance-fit", "rps", "none")
 @click.argument("nominal", type=click.Path(path_type=Path))
 @click.option("--unit", required=True, help="Unit of the scan, e.g. mm.")
 @click.option("--dataset", metavar="NAME", help="Of an HDF5 file with several: the dataset of the points.")
+@click.option(
+    "--also", "also", type=click.Path(path_type=Path), multiple=True, metavar="SCAN",
+    help="A further scan of the same part, registered together with SCAN; repeat.",
+)  # fmt: skip
 @click.option("--nominal-unit", help="Unit of the nominal (default: that of the scan; CAD files state their own).")
 @click.option(
     "--align", "align", type=click.Choice(_METHODS), default="best-fit", show_default=True,
@@ -58,6 +63,7 @@ def deviation(
     scan: Path,
     nominal: Path,
     unit: str,
+    also: tuple[Path, ...],
     dataset: str | None,
     nominal_unit: str | None,
     align: str,
@@ -88,7 +94,11 @@ def deviation(
     from pipelines.steps.surroundings import told
     from pipelines.store import RunFolder
 
-    for path, what in ((scan, "scan"), (nominal, "nominal"), *([(targets, "file of targets")] if targets else [])):
+    for path, what in (
+        *((path, "scan") for path in (scan, *also)),
+        (nominal, "nominal"),
+        *([(targets, "file of targets")] if targets else []),
+    ):
         if not path.is_file():
             raise UsageError(f"there is no {what} {str(path)!r}", remedy="check the path")
     if resume and out is None:
@@ -98,14 +108,16 @@ def deviation(
     with tempfile.TemporaryDirectory() as scratch:
         base = Path(scratch) if out is None else out
         base.mkdir(parents=True, exist_ok=True)
+        folder = Path(os.path.commonpath([path.resolve().parent for path in (scan, *also)]))
         recipe = _write_recipe(
-            base, scan, nominal, unit=unit, dataset=dataset, nominal_unit=nominal_unit or unit, align=align, loss=loss,
-            targets=targets, permission=permission, points_are=points_are, tip_radius=tip_radius, tolerance=tolerance,
-            search_limit=search_limit, noise=noise, sections=sections, seed=seed, least_coverage=least_coverage,
+            base, scan, nominal, also=also, folder=folder, unit=unit, dataset=dataset,
+            nominal_unit=nominal_unit or unit, align=align, loss=loss, targets=targets, permission=permission,
+            points_are=points_are, tip_radius=tip_radius, tolerance=tolerance, search_limit=search_limit, noise=noise,
+            sections=sections, seed=seed, least_coverage=least_coverage,
         )  # fmt: skip
         with told(session.remark):
             summary = run_recipe(
-                recipe, [scan], out=base / "run", data_root=scan.resolve().parent, report=out is not None,
+                recipe, [scan], out=base / "run", data_root=folder, report=out is not None,
                 remark=session.remark, resume=resume,
             )  # fmt: skip
         run = RunFolder(base / "run")
@@ -140,7 +152,11 @@ def _write_recipe(base: Path, scan: Path, nominal: Path, **given: Any) -> Path:
         align["targets"] = beside(given["targets"])
     if given["permission"]:
         align["permission"] = given["permission"]
-    inputs: dict[str, Any] = {"files": ["*"], "unit": given["unit"], "points_are": given["points_are"]}
+    files: list[Any] = ["*"]
+    if given["also"]:
+        names = [path.resolve().relative_to(given["folder"]).as_posix() for path in (scan, *given["also"])]
+        files = [{"file": names[0], "also": names[1:]}]
+    inputs: dict[str, Any] = {"files": files, "unit": given["unit"], "points_are": given["points_are"]}
     if given["dataset"]:
         inputs["dataset"] = given["dataset"]
     if given["tip_radius"]:

@@ -113,6 +113,14 @@ class InputFile(OrText):
 
     file: str
     part: Name | None = None
+    also: list[str] | None = Field(
+        default=None, description="Further scans of the same part, registered together with it (deviation)."
+    )
+
+    @field_validator("also")
+    @classmethod
+    def _others(cls, value: list[str] | None) -> list[str] | None:
+        return None if value is None else [relative_path(name, "file") for name in value]
 
     @model_validator(mode="before")
     @classmethod
@@ -128,6 +136,8 @@ class InputFile(OrText):
     def _single(self) -> InputFile:
         if self.part is not None and any(sign in self.file for sign in "*?["):
             raise PydanticCustomError("contradiction", "an explicit part needs one file, not a pattern")
+        if self.also and any(sign in name for name in (self.file, *self.also) for sign in "*?["):
+            raise PydanticCustomError("contradiction", "'also' needs one file and files of the same part, no patterns")
         return self
 
 

@@ -52,13 +52,18 @@ def measure_deviation(recipe: Recipe, task: Task, root: Path) -> StepResult:
     if measure.kind != "deviation":
         raise RecipeError("this step measures deviations", got=measure.kind)
     nominal = read_nominal(recipe.file_path(measure.nominal.file), unit=measure.nominal.unit, root=recipe.folder)
-    if is_streamed(recipe, task, root):
+    of_all: dict[str, Any] = {}
+    if len(task.inputs) > 1:
+        from pipelines.steps.deviation_together import aligned_together
+
+        scan, registration = aligned_together(recipe, measure, task, root, nominal)
+        field, found = _at_once(recipe, measure, scan, registration, nominal, digests(task)[0], moved=True)
+    elif is_streamed(recipe, task, root):
         scan, registration, field, found, of_all = _in_blocks(recipe, measure, task, root, nominal)
     else:
         scan = read_input(recipe, task, root)
         registration = _align(recipe, measure, scan, nominal)
         field, found = _at_once(recipe, measure, scan, registration, nominal, digests(task)[0])
-        of_all = {}
     calibration = calibration_flags(recipe, task.acquisition.get("time"))
     flags = _flags.merge(field.flags, registration.flags, nominal.flags, calibration)
     covered = coverage(field, radius=of_all.pop("radius", None))
@@ -92,7 +97,13 @@ def _band(measure: DeviationMeasure, unit: str) -> tuple[float, float] | None:
 
 
 def _at_once(
-    recipe: Recipe, measure: DeviationMeasure, scan: PointSet, registration: Registration, nominal: Nominal, digest: str
+    recipe: Recipe,
+    measure: DeviationMeasure,
+    scan: PointSet,
+    registration: Registration,
+    nominal: Nominal,
+    digest: str,
+    moved: bool = False,
 ) -> tuple[DeviationField, DeviationStatistics]:
     """Deviations and statistics of a scan that is in memory."""
     from pointcloud.deviation.field import deviate
@@ -100,7 +111,7 @@ def _at_once(
 
     unit = nominal.surface.unit
     field = deviate(
-        _moved(scan, registration),
+        scan if moved else _moved(scan, registration),
         nominal.surface,
         limit=None if measure.search_limit is None else measure.search_limit.to(unit),
         uncertainty=_uncertainty(recipe, scan, registration, unit, digest),

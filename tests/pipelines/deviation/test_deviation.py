@@ -259,3 +259,51 @@ def test_a_file_with_several_datasets_needs_the_name_of_one(files: dict[str, Any
     assert json.loads(capsys.readouterr().out)["counts"]["points"] == len(xyz) // 2
     assert main(["fit", "sphere", where[0], "--unit", "mm", "--json", "--dataset", "first"]) == 0
     assert json.loads(capsys.readouterr().out)["n_points"] == len(xyz)
+
+
+def test_several_scans_of_a_part_are_registered_together(files: dict[str, Any], tmp_path: Path, capsys: Any) -> None:
+    """Three overlapping scans, each moved by a motion of its own: one field of all points, the dent where it is."""
+    vertices, faces = body()
+    xyz, place = scan(vertices, faces, 8, 24_000)
+    names = []
+    for k, (low, high) in enumerate(((-99.0, 6.0), (-8.0, 99.0), (-99.0, 99.0))):
+        motion = Rigid.from_rotation_vector([0.02 * k, -0.03, 0.01], [3.0, k, -2.0])
+        part = xyz[k::3]
+        part = part[(part[:, 0] > low) & (part[:, 0] < high)]
+        names.append(str(tmp_path / f"scan{k}.csv"))
+        np.savetxt(names[-1], motion.apply(part), delimiter=",", header="x,y,z", comments="")
+    total = sum(len(Path(name).read_text().splitlines()) - 1 for name in names)
+    words = ["deviation", names[0], str(files["folder"] / "body.obj"), "--unit", "mm", "--noise", f"{NOISE} mm",
+             "--tolerance", "0.1 mm", "--permission", "note 4"]  # fmt: skip
+    out = tmp_path / "out"
+    code = main([*words, "--also", names[1], "--also", names[2], "--out", str(out), "--json"])
+    answer = json.loads(capsys.readouterr().out)
+    assert code == 1 and answer["counts"]["points"] == total and answer["alignment"]["n_used"] == total
+    together = answer["alignment"]["details"]["together"]
+    assert [row["file"] for row in together] == ["scan0.csv", "scan1.csv", "scan2.csv"]
+    worst = answer["places"][0]
+    assert np.linalg.norm(np.array(worst["position"]) - place) < 1.5
+    # least squares are pulled by the dent, as a single scan is: see the test of that
+    assert -0.01 < worst["value"] - DENT < 6 * 0.011 * abs(DENT) + 0.02
+    assert main(["verify", str(out / "run"), "--json"]) == 0
+    capsys.readouterr()
+    code = main([*words, "--also", names[1], "--loss", "tukey", "--json"])
+    assert code != 0 and "least squares" in capsys.readouterr().out
+
+
+def test_a_bound_of_covariances_is_at_least_each() -> None:
+    from pipelines.steps.deviation_together import upper_bound
+    from pointcloud.registration.se3 import transport
+
+    rng = np.random.default_rng(3)
+    spreads, pivots = [], []
+    for _ in range(3):
+        a = rng.standard_normal((6, 6)) * np.r_[np.full(3, 0.05), np.ones(3)][:, None]
+        spreads.append(a @ a.T)
+        pivots.append(20.0 * rng.standard_normal(3))
+    middle = np.mean(pivots, axis=0)
+    bound = upper_bound(spreads, pivots, middle, 20.0)
+    for spread, at in zip(spreads, pivots):
+        lead = transport(middle - at)
+        assert np.linalg.eigvalsh(bound - lead @ spread @ lead.T).min() > -1e-9
+    assert upper_bound(spreads[:1], pivots[:1], pivots[0], 20.0) == pytest.approx(spreads[0], rel=1e-9)
