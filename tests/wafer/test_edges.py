@@ -123,10 +123,7 @@ def test_kernels_agree_with_the_slow_twins(criterion: int, rising: bool) -> None
     rows = one_edge_rows(11, rising)
     one = np.ones(1)
     table, half = erf_table()
-    if criterion == SIGMOID:
-        f = 1.0 / (1.0 + np.exp(-np.arange(-half * TABLE, half * TABLE + 1) / TABLE))
-        table = np.stack([np.stack([f, f * (1.0 - f), np.ones_like(f)])] * 2)
-    shape = Shape(95.0 * one, 50.0 * one, 140.0 * one, 20.0 * one, 2.0 * one, 5, table, half, 0)
+    shape = Shape(95.0 * one, 50.0 * one, 140.0 * one, 20.0 * one, 2.0 * one, 5, table, half, 0, np.ones(2))
     noise = NoiseModel(484.0, 0.0, 0.0, 50.0, 140.0, 22.0, 22.0, 1.0)
     x, u, state = (a[0] for a in locate(rows, criterion, one_window(1 if rising else -1), shape, noise))
     found = np.flatnonzero(state == 0)

@@ -248,12 +248,15 @@ def _shape(
             hi[mine] += float(p.grey.max()) - float(np.median(high[mine]))
     # Sigmoid, gradient and line start from the middle of the step, wherever the threshold is set.
     at = levels if code in (_k.THRESHOLD, _k.MODEL) else half_levels
-    table, half, search = None, 0.0, 0
+    table, half, search, width = None, 0.0, 0, None
+    if code == _k.MODEL:
+        table, half = tables(profiles, noise)
+    elif code == _k.SIGMOID:
+        width = np.array([profiles.get(sign, fallback).width for sign in (-1, 1)])
     if code in (_k.SIGMOID, _k.MODEL):
-        table, half = tables(code, profiles, noise)
         sigma = math.sqrt(0.5 * (noise.sigma_dark**2 + noise.sigma_bright**2))
         search = SEARCH if float(np.median(high - low)) < SEARCH_BELOW * sigma else 0
-    return Shape(at, lo, hi, steepness, radius, points, table, half, search)
+    return Shape(at, lo, hi, steepness, radius, points, table, half, search, width)
 
 
 def _one(shape: Shape, mine: np.ndarray) -> Shape:

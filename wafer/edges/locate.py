@@ -10,6 +10,7 @@ import numpy as np
 from metrology_core.blocks import run_blocks
 from wafer.edges.profiles import EdgeProfile
 from wafer.kernels import edges as _k
+from wafer.kernels.logistic import fit_logistic
 from wafer.kernels.template import fit_template
 from wafer.noise import NoiseModel
 
@@ -34,7 +35,8 @@ class Windows:
 
 @dataclass(frozen=True, eq=False)
 class Shape:
-    """What the criteria need to know about each edge: grey levels, slope or curvature, search radius; shape tables."""
+    """What the criteria need to know about each edge: grey levels, slope or curvature, search radius; tabulated
+    shapes, or widths of logistics (falling, rising)."""
 
     level: np.ndarray
     low: np.ndarray
@@ -45,6 +47,7 @@ class Shape:
     table: np.ndarray | None = None
     half: float = 0.0
     search: int = 0
+    width: np.ndarray | None = None
 
 
 def locate(
@@ -63,9 +66,10 @@ def locate(
             area, start, stop, 0, windows.slope, windows.middle, windows.x, windows.left, windows.right,
             windows.polarity, shape.level, shape.low, shape.high,
         )  # fmt: skip
-        if code in (_k.SIGMOID, _k.MODEL):
-            tie = TIE if code == _k.SIGMOID else 0.0
-            fit_template(*common, shape.table, shape.half, TABLE, tie, shape.search, found, x, u, state)
+        if code == _k.MODEL:
+            fit_template(*common, shape.table, shape.half, TABLE, shape.search, found, x, u, state)
+        elif code == _k.SIGMOID:
+            fit_logistic(*common[:3], *common[4:], shape.width, TIE, shape.search, found, x, u, state)
         else:
             _k.locate_edges(*common, shape.steepness, shape.radius, found, code, shape.points, x, u, state)
 
@@ -73,20 +77,16 @@ def locate(
     return x, u, state
 
 
-def tables(code: int, profiles: Mapping[int, EdgeProfile], noise: NoiseModel) -> tuple[np.ndarray, float]:
+def tables(profiles: Mapping[int, EdgeProfile], noise: NoiseModel) -> tuple[np.ndarray, float]:
     """Tabulated shapes (2, 3, n) for `wafer.kernels.template.fit_template`, and their half width in pixels."""
     half = float(np.ceil(max(np.abs(p.distance).max() for p in profiles.values()))) + 1.0
     t = np.arange(-half * TABLE, half * TABLE + 1) / TABLE
     out = np.zeros((2, 3, t.size))
     for side, sign in ((0, -1), (1, 1)):
         p = profiles.get(sign) or next(iter(profiles.values()))
-        if code == _k.SIGMOID:
-            f = 1.0 / (1.0 + np.exp(np.clip(-t / p.width, -60.0, 60.0)))
-            out[side] = f, f * (1.0 - f) / p.width, np.ones_like(t)
-        else:
-            low, high = float(p.grey.min()), float(p.grey.max())
-            grey = np.interp(t, p.distance, p.grey)
-            gradient = np.interp(t, p.distance, p.gradient, left=0.0, right=0.0)
-            sd = np.sqrt(np.maximum(noise.variance(grey), 1e-12 + 1e-6 * (high - low) ** 2))
-            out[side] = (grey - low) / (high - low), gradient / (high - low), 1.0 / sd
+        low, high = float(p.grey.min()), float(p.grey.max())
+        grey = np.interp(t, p.distance, p.grey)
+        gradient = np.interp(t, p.distance, p.gradient, left=0.0, right=0.0)
+        sd = np.sqrt(np.maximum(noise.variance(grey), 1e-12 + 1e-6 * (high - low) ** 2))
+        out[side] = (grey - low) / (high - low), gradient / (high - low), 1.0 / sd
     return out, half

@@ -261,6 +261,7 @@ def _control(
         f = 1.0 / (1.0 + np.exp(np.clip(-middle / profile.width, -60.0, 60.0)))
         one = np.stack([f, f * (1.0 - f) / profile.width, np.ones_like(f)])
         table = np.stack([one, one])
-    symmetric = replace(shape, level=np.full(1, level), table=table)
+    width = None if shape.width is None else np.full(2, profile.width)
+    symmetric = replace(shape, level=np.full(1, level), table=table, width=width)
     quiet, noisy = _quiet_and_noisy(grey, coloured, used, criterion, sign, symmetric, smoothing)
     return np.asarray(sign * (noisy.mean(axis=0) - quiet))

@@ -8,6 +8,9 @@ import numpy as np
 
 from metrology_core._jit import inner, kernel
 
+# Rows of one edge that are searched before the next edge: results of neighbouring rows lie side by side in memory, and
+# those of different edges a power of two apart, which caches cannot hold.
+LANES = 16
 THRESHOLD, MAX_GRADIENT, SIGMOID, LINEAR, MODEL = 0, 1, 2, 3, 4
 OK, LOST, SPIKE, MERGED, BROKEN, SATURATED = 0, 1, 2, 3, 4, 5
 
@@ -78,9 +81,10 @@ def locate_edges(
     half = points // 2
     moment = half * (half + 1) * (2 * half + 1) / 3.0
     lost = 0
-    for y in range(start, stop):
-        row = image[y]
-        for e in range(n_edges):
+    for number in range((stop - start + LANES - 1) // LANES * n_edges):
+        first_row, e = start + number // n_edges * LANES, number % n_edges
+        for y in range(first_row, min(first_row + LANES, stop)):
+            row = image[y]
             centre = seed[e] + slope * (y - middle)
             a = max(int(math.ceil(centre - reach_left[e])), 0)
             b = min(int(math.floor(centre + reach_right[e])), nx - 1)

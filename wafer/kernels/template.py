@@ -1,4 +1,4 @@
-"""Kernel that fits a tabulated edge shape to single rows: the criteria ``sigmoid`` and ``model``."""
+"""Kernel that shifts a tabulated edge shape to single rows: the criterion ``model``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from metrology_core._jit import kernel
-from wafer.kernels.edges import split
+from wafer.kernels.edges import LANES, split
 
 
 @kernel
@@ -28,7 +28,6 @@ def fit_template(
     table: np.ndarray,
     half: float,
     fine: int,
-    tie: float,
     search: int,
     noise: np.ndarray,
     out_x: np.ndarray,
@@ -41,10 +40,9 @@ def fit_template(
     the shape (0 dark to 1 bright, dark side first), its derivative per pixel, and the inverse of the standard deviation
     of the noise there (any scale), from ``-half`` to ``+half`` pixels in steps of ``1/fine``, constant beyond.
 
-    ``tie`` = 0: the levels are ``low`` and ``high``, the residuals are weighted with the noise and whitened for the
-    correlation of neighbouring pixels (first-order autoregression). ``tie`` > 0: levels are free, with observations of
-    ``low`` and ``high`` that weigh as much as ``tie`` pixels; no weights. The start is the split, or the best of
-    ``search`` pixels on either side of it by the sum of squares.
+    The levels are ``low`` and ``high``, the residuals are weighted with the noise and whitened for the correlation of
+    neighbouring pixels (first-order autoregression). The start is the split, or the best of ``search`` pixels on either
+    side of it by the sum of squares.
     """
     nx = image.shape[1]
     n = table.shape[2]
@@ -53,9 +51,10 @@ def fit_template(
     rho = min(max(noise[2], 0.0), 0.9)
     fresh = math.sqrt(1.0 - rho * rho)
     top_index = n - 1.000001
-    for y in range(start, stop):
-        row = image[y]
-        for e in range(n_edges):
+    for number in range((stop - start + LANES - 1) // LANES * n_edges):
+        first_row, e = start + number // n_edges * LANES, number % n_edges
+        for y in range(first_row, min(first_row + LANES, stop)):
+            row = image[y]
             centre = seed[e] + slope * (y - middle)
             a = max(int(math.ceil(centre - reach_left[e])), 0)
             b = min(int(math.floor(centre + reach_right[e])), nx - 1)
@@ -93,77 +92,33 @@ def fit_template(
                         best = c + s
                 c = best
             converged = False
-            lo = low[e]
-            hi = high[e]
-            s00 = s01 = s02 = s11 = s12 = s22 = 0.0
+            s22 = 0.0
             damp = 1.0
             last = 0.0
             for _trial in range(40):
                 q = (p * (a - c) + half) * fine
                 r2 = 0.0
-                if tie == 0.0:
-                    s22 = 0.0
-                    before_r = 0.0
-                    before_d = 0.0
-                    for i in range(a, b + 1):
-                        at = min(max(q, 0.0), top_index)
-                        m = int(at)
-                        t = at - m
-                        w = weight[m] + t * (weight[m + 1] - weight[m])
-                        r = w * (row[i] - lo - contrast * (shape[m] + t * (shape[m + 1] - shape[m])))
-                        d = w * (steep[m] + t * (steep[m + 1] - steep[m]))
-                        zr = r - rho * before_r
-                        zd = d - rho * before_d
-                        before_r = r
-                        before_d = d
-                        r2 += zr * zd
-                        s22 += zd * zd
-                        q += stride
-                    if s22 <= 1e-300:
-                        break
-                    # the edge moves to where the row is darker than the shape: minus on the bright side
-                    dc = -p * r2 / (contrast * s22)
-                else:
-                    s00 = s11 = tie
-                    s01 = s02 = s12 = s22 = 0.0
-                    r0 = tie * (low[e] - lo)
-                    r1 = tie * (high[e] - hi)
-                    step = -p * (hi - lo)
-                    for i in range(a, b + 1):
-                        at = min(max(q, 0.0), top_index)
-                        m = int(at)
-                        t = at - m
-                        f = shape[m] + t * (shape[m + 1] - shape[m])
-                        d = step * (steep[m] + t * (steep[m + 1] - steep[m]))
-                        g = 1.0 - f
-                        r = row[i] - (lo * g + hi * f)
-                        s00 += g * g
-                        s01 += g * f
-                        s02 += g * d
-                        s11 += f * f
-                        s12 += f * d
-                        s22 += d * d
-                        r0 += g * r
-                        r1 += f * r
-                        r2 += d * r
-                        q += stride
-                    # Cholesky of the 3 x 3 normal matrix; the ties keep its first two pivots positive.
-                    l00 = math.sqrt(s00)
-                    l10 = s01 / l00
-                    l20 = s02 / l00
-                    l11 = math.sqrt(s11 - l10 * l10)
-                    l21 = (s12 - l20 * l10) / l11
-                    rest = s22 - l20 * l20 - l21 * l21
-                    if rest < 1e-9 * s22 or rest <= 0.0:
-                        break
-                    l22 = math.sqrt(rest)
-                    z0 = r0 / l00
-                    z1 = (r1 - l10 * z0) / l11
-                    dc = (r2 - l20 * z0 - l21 * z1) / (l22 * l22)
-                    d1 = (z1 - l21 * dc) / l11
-                    d0 = (z0 - l10 * d1 - l20 * dc) / l00
-                    lo += d0
-                    hi += d1
+                s22 = 0.0
+                before_r = 0.0
+                before_d = 0.0
+                for i in range(a, b + 1):
+                    at = min(max(q, 0.0), top_index)
+                    m = int(at)
+                    t = at - m
+                    w = weight[m] + t * (weight[m + 1] - weight[m])
+                    r = w * (row[i] - low[e] - contrast * (shape[m] + t * (shape[m + 1] - shape[m])))
+                    d = w * (steep[m] + t * (steep[m + 1] - steep[m]))
+                    zr = r - rho * before_r
+                    zd = d - rho * before_d
+                    before_r = r
+                    before_d = d
+                    r2 += zr * zd
+                    s22 += zd * zd
+                    q += stride
+                if s22 <= 1e-300:
+                    break
+                # the edge moves to where the row is darker than the shape: minus on the bright side
+                dc = -p * r2 / (contrast * s22)
                 # One pixel per step: a larger one leaves the region in which the linearisation holds. Where a noisy
                 # row is more curved than the shape, the steps alternate: half of them, and half again, close in.
                 if dc * last < 0.0 and abs(dc) > 0.3 * abs(last):
@@ -175,34 +130,13 @@ def fit_template(
                 if abs(dc) * damp < 2e-4:
                     converged = True
                     break
-            if not converged or hi - lo < 0.25 * contrast:
+            if not converged:
                 lost += 1
                 continue
-            q = (p * (a - c) + half) * fine
-            if tie == 0.0:
-                # The weights are relative: the noise at the level gives its scale.
-                middle_index = int(min(max(half * fine, 0.0), top_index))
-                scale = math.sqrt(max(noise[0] + noise[1] * level[e], 0.0)) * weight[middle_index]
-                u = scale * fresh / (contrast * math.sqrt(s22))
-            else:
-                # Row of the pseudo-inverse that belongs to the centre, then the noise of each pixel through it.
-                det = s00 * (s11 * s22 - s12 * s12) - s01 * (s01 * s22 - s12 * s02) + s02 * (s01 * s12 - s11 * s02)
-                h0 = (s01 * s12 - s02 * s11) / det
-                h1 = (s02 * s01 - s00 * s12) / det
-                h2 = (s00 * s11 - s01 * s01) / det
-                total = 0.0
-                previous = 0.0
-                step = -p * (hi - lo)
-                for _ in range(a, b + 1):
-                    m = int(min(max(q, 0.0), top_index))
-                    f = shape[m]
-                    part = h0 * (1.0 - f) + h1 * f + h2 * step * steep[m]
-                    part *= math.sqrt(max(noise[0] + noise[1] * (lo * (1.0 - f) + hi * f), 0.0))
-                    total += part * part + 2.0 * noise[2] * part * previous
-                    previous = part
-                    q += stride
-                u = math.sqrt(max(total, 0.0))
+            # The weights are relative: the noise at the level gives its scale.
+            middle_index = int(min(max(half * fine, 0.0), top_index))
+            scale = math.sqrt(max(noise[0] + noise[1] * level[e], 0.0)) * weight[middle_index]
             out_x[e, j] = c
-            out_u[e, j] = u
+            out_u[e, j] = scale * fresh / (contrast * math.sqrt(s22))
             out_state[e, j] = 0
     return lost
