@@ -134,12 +134,25 @@ def measure_frames(
     image, _ = average_frames(frames)
     result = measure_sem_lines(image, settings, instrument=instrument)
     measurements, methods, facts = cross_roughness(frames, settings, instrument=instrument)
+    spectra, arrays = _with_cross(result.spectra, facts.pop("cross_spectra"))
     flags = tuple(f for f in result.flags if f not in ("biased_roughness", "roughness_model_misfit"))
     carried = {name: value.with_flags(*flags) for name, value in measurements.items()}
     return replace(
         result, measurements={**result.measurements, **carried}, methods={**result.methods, **methods},
-        details={**result.details, **facts},
+        details={**result.details, **facts}, spectra=spectra, arrays={**result.arrays, **arrays},
     )  # fmt: skip
+
+
+def _with_cross(
+    views: tuple[dict[str, Any], ...], curves: dict[str, dict[str, np.ndarray]]
+) -> tuple[tuple[dict[str, Any], ...], dict[str, np.ndarray]]:
+    """The views of the spectra with the names of the curves of the frames beside their own, and these curves."""
+    out, arrays = [], {}
+    for view in views:
+        mine = {f"sem/{view['name']}/psd/{k}": (k, v) for k, v in curves.get(view["name"], {}).items()}
+        out.append({**view, "curves": {**view["curves"], **{k: key for key, (k, _) in mine.items()}}})
+        arrays |= {key: v for key, (_, v) in mine.items()}
+    return tuple(out), arrays
 
 
 def cross_roughness(
@@ -150,7 +163,9 @@ def cross_roughness(
     ``sem.lwr_cross_1s`` and ``sem.ler_cross_1s`` (and 3 s): root of the mean over lines and pairs of frames of
     ``sum_t a_t b_t / (N - 2)`` with the detrended residuals a and b of one edge in two frames: the expectation is the
     variance within the box, noise excluded, whatever its spectrum. Drift along the lines between frames lowers it.
-    Uncertainty from the scatter of the products between lines. Compares with ``unbiased_box``.
+    Uncertainty from the scatter of the products between lines. Compares with ``unbiased_box``. The same products over
+    frequency are in ``cross_spectra`` of the facts (`wafer.roughness.cross_curves`, arrays by "lwr" and "ler"), divided
+    by the square of the share of its wander that an edge shows in this noise.
 
     Raises `DataError` where the frames do not show the same lines, `ParameterError` for one frame.
     """
@@ -159,6 +174,7 @@ def cross_roughness(
     from wafer.lines.budget import scale_of
     from wafer.lines.evaluate import SemLineSettings, scope_of
     from wafer.lines.roughness import edge_gain
+    from wafer.roughness import cross_curves, cross_spectra
 
     if len(frames) < 2:
         raise ParameterError("products of frames need two frames", got=str(len(frames)))
@@ -216,10 +232,14 @@ def cross_roughness(
     }  # fmt: skip
     row = scale_of(image, instrument, "y" if turned else "x", px, None if image.pixel_size_u is None else
                    (image.pixel_size_u[::-1] if turned else image.pixel_size_u))  # fmt: skip
+    along_row = py / (scale / px)  # as the fit: along the lines
+    facts["cross_spectra"] = {}
     for stem, parts, what in (("lwr", width, "widths"), ("ler", edge, "edges")):
         products = pair_products(np.stack(parts), dof)
+        spectra = cross_spectra(np.stack(parts))
         if stem == "ler":  # the two edges of a line are one piece of evidence
             products = 0.5 * (products[: left.size] + products[left.size :])
+            spectra = 0.5 * (spectra[: left.size] + spectra[left.size :])
         products = products[np.isfinite(products)]
         mean = float(products.mean())
         if products.size < 3 or mean <= 0.0:
@@ -227,6 +247,8 @@ def cross_roughness(
         seen = math.sqrt(mean)
         gain, gain_u = edge_gain(first, seen * (1.0 if stem == "ler" else math.sqrt(0.5)))
         sigma = seen / gain
+        if np.isfinite(spectra).all(axis=1).sum() >= 3:
+            facts["cross_spectra"][stem] = cross_curves(spectra / gain**2, rows, along_row, scale)
         u = float(products.std(ddof=1)) / math.sqrt(products.size) / (2.0 * seen) / gain
         stem_id = f"{scope_of(image, settings.rows)}/{stem}/frames"
         causes = [

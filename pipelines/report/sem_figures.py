@@ -25,6 +25,7 @@ def spectrum_figure(words: Words, view: Mapping[str, Any], arrays: Mapping[str, 
         return None
     name, unit = str(view.get("name", "")), clean(view.get("unit") or "px")
     known = name in ("lwr", "ler")
+    frames = Markup(" {}").format(words.t("psd.cross")) if "cross" in curves else ""
     return {
         "title": words.t(f"psd.{name}") if known else Markup(clean(name)),
         "svg": spectrum_svg.spectrum_svg(curves, str(unit), name.upper()),
@@ -37,7 +38,8 @@ def spectrum_figure(words: Words, view: Mapping[str, Any], arrays: Mapping[str, 
             noise=_figure(view.get("noise")),
             misfit=_figure(view.get("misfit")),
             unit=unit,
-        ),
+        )
+        + frames,
     }
 
 

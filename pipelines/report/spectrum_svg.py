@@ -19,7 +19,9 @@ from pipelines.report.encode import clean
 WIDTH, HEIGHT = 760.0, 430.0
 LEFT, RIGHT, TOP, BOTTOM = 84.0, 16.0, 14.0, 52.0
 INK, GRID, RANGE, FIT, CLEAN, MEASURED = "#26323d", "#dfe4e8", "#d9e2ea", "#b4521e", "#1f6f50", "#38688f"
+CROSS = "#7a3e9d"
 CURVES = ("frequency", "measured", "range_low", "range_high", "fit", "fit_low", "fit_high", "clean")
+FRAMES = ("cross_frequency", "cross", "cross_low", "cross_high")  # of repeated frames, where there are any
 
 
 def curves_of(view: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float64]] | None:
@@ -32,6 +34,12 @@ def curves_of(view: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> di
     size = curves["frequency"].size
     if size < 2 or any(values.size != size for values in curves.values()) or not np.all(curves["frequency"] > 0.0):
         return None
+    frames = {key: arrays.get(str(names.get(key))) for key in FRAMES}
+    if all(values is not None for values in frames.values()):
+        more = {key: np.asarray(values, dtype=np.float64).ravel() for key, values in frames.items()}
+        size = more["cross_frequency"].size
+        if all(values.size == size for values in more.values()) and np.all(more["cross_frequency"] > 0.0):
+            curves |= more
     return curves
 
 
@@ -68,6 +76,14 @@ def spectrum_svg(curves: Mapping[str, NDArray[np.float64]], unit: str, label: st
         return "M" + "L".join(there + back) + "z"
 
     dots = "".join(f"M{a:.1f} {b:.1f}h0" for a, b in zip(px, up(curves["measured"]), strict=True))
+    crosses = ""
+    if "cross" in curves:  # a vertical bar for the interval, a short one across it for the value
+        wide = across(np.log10(curves["cross_frequency"]))
+        bars = zip(wide, *(up(curves[name]) for name in ("cross_low", "cross_high", "cross")), strict=True)
+        crosses = "".join(
+            f"M{a:.1f} {b:.1f}V{c:.1f}" + (f"M{a - 3.0:.1f} {d:.1f}h6" if d < floor - 1e-9 else "")
+            for a, b, c, d in bars if c < floor - 1e-9
+        )  # fmt: skip
     parts = [f'<rect width="{WIDTH:g}" height="{HEIGHT:g}" fill="#fff"/>', *_axes(x0, x1, low, high, unit)]
     parts += [
         f'<path d="{band("range_low", "range_high")}" fill="{RANGE}"/>',
@@ -76,6 +92,8 @@ def spectrum_svg(curves: Mapping[str, NDArray[np.float64]], unit: str, label: st
         f'<path d="{line("clean")}" fill="none" stroke="{CLEAN}" stroke-width="1.6" stroke-dasharray="7 4"/>',
         f'<path d="{dots}" fill="none" stroke="{MEASURED}" stroke-width="4.6" stroke-linecap="round"/>',
     ]
+    if crosses:
+        parts.append(f'<path d="{crosses}" fill="none" stroke="{CROSS}" stroke-width="1.2"/>')
     return Markup(
         '<svg xmlns="http://www.w3.org/2000/svg" class="photo spectrum" viewBox="0 0 {} {}" role="img">'
         "<title>{}</title>{}</svg>"

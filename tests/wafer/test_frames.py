@@ -14,6 +14,7 @@ from metrology_core.errors import DataError, ParameterError, ReaderError
 from wafer import read_image
 from wafer.characteristics import FRAME_IDS
 from wafer.frames import average_frames, cross_roughness, frame_drift, measure_frames, pair_products, read_frames
+from wafer.roughness import cross_curves, cross_spectra
 from wafer.simulate import SemModel, simulate_lines
 
 
@@ -80,6 +81,42 @@ def test_cross_roughness_needs_no_noise_model() -> None:
     # the products' own noise: sigma_n^2 / sqrt(3 x 512 x 18 lines) against 2 sigma^2: 1 % for one image, 4 images
     assert np.mean(ratios) == pytest.approx(1.0, abs=0.02)
     assert all(hits)
+
+
+def test_cross_spectra_against_a_plain_double_loop() -> None:
+    rng = np.random.default_rng(3)
+    r = rng.normal(size=(3, 2, 64))
+    pairs = list(itertools.combinations(range(3), 2))
+    hat = np.fft.fft(r, axis=2)[:, :, 1:33]
+    expected = np.mean([(hat[i] * hat[j].conj()).real / 64.0 for i, j in pairs], axis=0)
+    np.testing.assert_allclose(cross_spectra(r), expected, rtol=1e-10, atol=1e-12)
+    r[1, 0, :40] = np.nan  # one trace lost in one of three frames: its pairs share half of the rows
+    assert np.isfinite(cross_spectra(r)).all()
+    r[1:, 0] = np.nan
+    assert np.isnan(cross_spectra(r)[0]).all() and np.isfinite(cross_spectra(r)[1]).all()
+
+
+def test_cross_spectrum_is_that_of_the_edges_without_noise() -> None:
+    """Against the mean periodogram of the drawn widths, which the evaluation never sees: three quarters of the bins and
+    more lie within their own 95 % interval of it, and the noise floor of single frames is not there."""
+    m = model(4.0, 2.0, shape=(520, 808), sigma=0.8)
+    frames = noisy_frames(m, 3, 40)
+    drawn = simulate_lines(m, seed=40)
+    y = np.arange(512)
+    w = (drawn.right - drawn.left)[:, 4:-4] * m.pixel[0]
+    w = w[(drawn.left.mean(axis=1) > 6) & (drawn.right.mean(axis=1) < 802)]
+    rest = w - np.array([np.polyval(np.polyfit(y, row, 1), y) for row in w])
+    result = measure_frames(frames)
+    view = next(v for v in result.spectra if v["name"] == "lwr")
+    curve = {k: result.arrays[name] for k, name in view["curves"].items() if k.startswith("cross")}
+    truth = cross_curves(np.abs(np.fft.rfft(rest, axis=1)[:, 1:257]) ** 2 / 512.0, 512, m.pixel[1], 1.0)
+    inside = (truth["cross"] >= curve["cross_low"]) & (truth["cross"] <= curve["cross_high"])
+    assert inside.mean() > 0.75
+    np.testing.assert_allclose(curve["cross_frequency"], truth["cross_frequency"], rtol=1e-3)  # tilt of the lines
+    # below the noise floor of a single frame, where the fit needs its model of the noise
+    high = curve["cross_frequency"] > 0.2
+    floor = result.arrays[view["curves"]["measured"]][-10:].mean()
+    assert abs(curve["cross"][high].mean()) < 0.3 * floor
 
 
 def test_measure_frames_adds_to_the_average() -> None:

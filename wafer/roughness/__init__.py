@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
-from wafer.roughness.curves import autocorrelation, height_height, psd_curves
+from wafer.roughness.curves import autocorrelation, cross_curves, cross_spectra, height_height, psd_curves
 from wafer.roughness.spectrum import Traces, traces
 from wafer.roughness.whittle import Roughness, fit_roughness
 
-__all__ = ["Roughness", "Traces", "autocorrelation", "fit_roughness", "height_height", "psd_curves", "traces"]
+__all__ = [
+    "Roughness",
+    "Traces",
+    "autocorrelation",
+    "cross_curves",
+    "cross_spectra",
+    "fit_roughness",
+    "height_height",
+    "psd_curves",
+    "traces",
+]

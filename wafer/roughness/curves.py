@@ -43,9 +43,7 @@ def psd_curves(given: Traces, fit: Roughness, row: float, pixel: float, points: 
 
     n, half = given.rows, given.periodogram.size
     k = np.arange(1, half + 1)
-    edges = np.unique(np.round(np.geomspace(1.0, half + 1.0, points + 1)).astype(np.int64))
-    group = np.searchsorted(edges, k, side="right") - 1
-    size = np.bincount(group).astype(np.float64)
+    group, size = _bins(half, points)
 
     def mean(values: np.ndarray) -> np.ndarray:
         return np.bincount(group, weights=values) / size
@@ -63,6 +61,51 @@ def psd_curves(given: Traces, fit: Roughness, row: float, pixel: float, points: 
         "fit_low": fitted * np.exp(-1.96 * relative),
         "fit_high": fitted * np.exp(1.96 * relative),
         "clean": mean(fit.clean) * density,
+    }
+
+
+def _bins(half: int, points: int) -> tuple[np.ndarray, np.ndarray]:
+    """Number of the bin of each ordinate 1 ... ``half``, and how many ordinates each bin has."""
+    edges = np.unique(np.round(np.geomspace(1.0, half + 1.0, points + 1)).astype(np.int64))
+    group = np.searchsorted(edges, np.arange(1, half + 1), side="right") - 1
+    return group, np.bincount(group).astype(np.float64)
+
+
+def cross_spectra(residuals: np.ndarray) -> np.ndarray:
+    """Mean over the pairs of frames of ``Re(A_k conj(B_k)) / N`` for each trace, k = 1 ... N/2; (n, N // 2).
+
+    ``residuals`` (frames, n, N), NaN where lost (zero in the transforms, which are scaled by the share of rows that
+    both frames of a pair have). Noise of different frames is independent: the expectation is the periodogram of what
+    the frames share, without a model of the noise. ``|sum X|^2 - sum |X|^2`` is twice the sum over the pairs.
+    """
+    frames, _, n = residuals.shape
+    good = np.isfinite(residuals)
+    transform = np.fft.rfft(np.where(good, residuals, 0.0), axis=2)[:, :, 1 : n // 2 + 1]
+    together = np.abs(transform.sum(axis=0)) ** 2 - (np.abs(transform) ** 2).sum(axis=0)
+    seen = good.sum(axis=0)
+    pairs = (seen * (seen - 1)).sum(axis=1).astype(np.float64)  # twice the rows that pairs share
+    pairs[pairs < 0.5 * frames * (frames - 1) * n] = np.nan
+    return np.asarray(together / pairs[:, None])
+
+
+def cross_curves(spectra: np.ndarray, rows: int, row: float, pixel: float, points: int = 96) -> dict[str, np.ndarray]:
+    """Mean over the traces of `cross_spectra` in the bins of `psd_curves`, with its 95 % interval from the scatter
+    between traces (Student's t); a density may come out negative where there is more noise than roughness."""
+    from scipy.special import stdtrit
+
+    kept = spectra[np.isfinite(spectra).all(axis=1)]
+    group, size = _bins(kept.shape[1], points)
+    density = pixel * pixel * row
+    binned = np.array([np.bincount(group, weights=trace) / size for trace in kept]) * density
+    n = binned.shape[0]
+    half = float(stdtrit(n - 1, 0.975)) * binned.std(axis=0, ddof=1) / math.sqrt(n)
+    mean = binned.mean(axis=0)
+    k = np.arange(1, kept.shape[1] + 1) / (rows * row)
+    return {
+        "cross_frequency": np.bincount(group, weights=k) / size,
+        "cross": mean,
+        "cross_low": mean - half,
+        "cross_high": mean + half,
     }
 
 
