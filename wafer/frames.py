@@ -147,7 +147,8 @@ def _with_cross(
     views: tuple[dict[str, Any], ...], curves: dict[str, dict[str, np.ndarray]]
 ) -> tuple[tuple[dict[str, Any], ...], dict[str, np.ndarray]]:
     """The views of the spectra with the names of the curves of the frames beside their own, and these curves."""
-    out, arrays = [], {}
+    out: list[dict[str, Any]] = []
+    arrays: dict[str, np.ndarray] = {}
     for view in views:
         mine = {f"sem/{view['name']}/psd/{k}": (k, v) for k, v in curves.get(view["name"], {}).items()}
         out.append({**view, "curves": {**view["curves"], **{k: key for key, (k, _) in mine.items()}}})
