@@ -21,6 +21,7 @@ from metrology_core.kernels import layout
 # From NEAR_FROM points on, NEAR of them are fitted first: that costs a twentieth of a pass and saves one to three.
 NEAR_FROM, NEAR = 1 << 17, 8192
 SHARES = 4  # ranges per thread and pass
+_SPREAD = 1e-10  # variance, of an extent of about 1, far above what counts as flat (layout.FLAT_BELOW)
 _GOLDEN = 0.6180339887498949
 _NOTHING = np.empty(0)
 _NO_POSES = np.empty((0, layout.POSE))
@@ -201,7 +202,10 @@ def locate(
 
     code = points.extremes(info)
     if code == layout.READY:
-        code = int(k.settle_moments(kind, planar, given, started, points.moments(info), info, pose))
+        rows = _moments_of_few(kind, points, info)
+        code = int(
+            k.settle_moments(kind, planar, given, started, points.moments(info) if rows is None else rows, info, pose)
+        )
     if code not in (layout.READY, layout.SEARCH):
         return code, False
     near = not started  # a line or plane from the moments of all points
@@ -215,6 +219,28 @@ def locate(
         near = points.n >= NEAR_FROM and _come_near(kind, free, given, points.near, points.near_weights, info, pose)
     _solve(kind, free, points, info, pose, sums, state, near)
     return code, True
+
+
+def _moments_of_few(kind: int, points: Points, info: np.ndarray) -> np.ndarray | None:
+    """Moments of the near points, where those of all are not needed; else None.
+
+    Circles, spheres, tori and ellipses need no centroid, only the assurance that not all points lie on a line or in a
+    plane. Points added to others never lessen their scatter about the mean in any direction: what the near points
+    spread, all points spread.
+    """
+    from metrology_core.kernels import fitmain as k
+
+    if kind not in (layout.CIRCLE, layout.SPHERE, layout.TORUS, layout.ELLIPSE):
+        return None
+    if points.weighted or points.n < NEAR_FROM:
+        return None
+    centre, scale = info[layout.I_CENTRE : layout.I_CENTRE + 3], float(info[layout.I_SCALE])
+    spread = np.linalg.eigvalsh(np.cov((points.near - centre) * scale, rowvar=False))
+    if not spread[layout.N_ROWS[kind] - 1] * NEAR > _SPREAD * points.n:
+        return None
+    rows = np.empty((1, layout.N_MOMENTS))
+    k.moments(kernel_view(points.near), _NOTHING, centre, scale, 0, 1, rows)
+    return rows
 
 
 def _come_near(

@@ -109,7 +109,7 @@ def feature_sums(kind, flat, weights, centre, scale, pose, first, last, work, ou
     tail, load = work[SCRATCH : SCRATCH + 3 * WIDTH], work[SCRATCH + 3 * WIDTH : SCRATCH + 4 * WIDTH]
     sizes, factors = work[SCRATCH + 4 * WIDTH : SCRATCH + 5 * WIDTH], work[SCRATCH + 5 * WIDTH : WORK]
     sizes[0], sizes[1] = pose[12], pose[13]
-    sizes[2], sizes[3] = math.cos(pose[13]), math.sin(pose[13])
+    sizes[2], sizes[3] = (math.cos(pose[13]), math.sin(pose[13])) if kind == CONE else (1.0, 0.0)
     sizes[4] = -sizes[3]
     factors[0], factors[1], factors[2], factors[3] = 1.0, -1.0, -sizes[2], pose[12]
     fill(totals, 0, TOTALS, 0.0)

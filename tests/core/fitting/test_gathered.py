@@ -14,7 +14,7 @@ from metrology_core.fitting import passes, solver
 from metrology_core.fitting.memory import in_space
 from metrology_core.fitting.table import find
 from metrology_core.kernels import layout
-from tests.core.fitting.parts import ACROSS, AXIS, noisy
+from tests.core.fitting.parts import ACROSS, AXIS, PLACE, noisy
 
 MANY = passes.NEAR_FROM + 2 * layout.CHUNK + 77
 NOTHING = np.empty(0)
@@ -94,3 +94,18 @@ def test_many_weights_and_hardly_a_finite_point() -> None:
     found = fit(points, "sphere")
     assert (found.status, found.n_used, found.n_points) == ("insufficient", 3, MANY)
     assert "non_finite_points" in found.flags
+
+
+@pytest.mark.parametrize("off", [0.0, 5.0])
+def test_many_points_in_a_plane_are_no_sphere(off: float) -> None:
+    """Also where one point, which the first look at a few of them misses, lies off the plane: then it is one."""
+    xyz = noisy("circle", MANY, sigma=0.0, seed=44) - PLACE
+    flat = np.column_stack((xyz @ ACROSS, xyz @ np.cross(AXIS, ACROSS), np.zeros(MANY)))
+    near = set(passes.near_indices(MANY).tolist())
+    missed = next(i for i in range(MANY) if i not in near)
+    flat[missed, 2] = off
+    found = fit(flat, "sphere")
+    if off == 0.0:
+        assert found.status == "degenerate" and "coplanar" in found.optimality["reason"]
+    else:
+        assert "coplanar" not in found.optimality.get("reason", "")
