@@ -149,11 +149,37 @@ def nonlinear_fit(
         end, iterations = _descend(problem, b, r, damping, fixed)
         other = _finish(problem, end, names, iterations, u is None)
         if other.status == "converged":
-            return other
+            near = _relabelled(problem, other.coefficients, b)
+            return other if near is None else _finish(problem, near, names, other.iterations, u is None)
         if found is None or other.rss < found.rss:
             found = other
     assert found is not None
     return found
+
+
+def _relabelled(problem: _Problem, found: np.ndarray, start: np.ndarray) -> np.ndarray | None:
+    """The same terms under other names, where that is nearer to the start: sums of like terms (two exponentials, peaks)
+    do not change when the parameters of two of them are exchanged, and which comes out is a matter of rounding."""
+    p = len(found)
+    if p > 12:
+        return None
+    r = problem.residuals(found)
+    assert r is not None
+    rounding = 1e-9 * float(np.linalg.norm(problem.y * problem.w))
+    scale = np.maximum(np.abs(start), 1e-300)
+    pairs = [(i, k) for i in range(p) for k in range(i + 1, p) if found[i] != found[k]]
+    best, least = None, float(np.sum(((found - start) / scale) ** 2))
+    for a, first in enumerate(pairs):
+        for second in (None, *(pair for pair in pairs[a + 1 :] if not set(pair) & set(first))):
+            other = found.copy()
+            other[list(first)] = found[[first[1], first[0]]]
+            if second is not None:
+                other[list(second)] = found[[second[1], second[0]]]
+            away = float(np.sum(((other - start) / scale) ** 2))
+            r_new = problem.residuals(other) if away < least else None
+            if r_new is not None and float(np.linalg.norm(r_new - r)) <= rounding:
+                best, least = other, away
+    return best
 
 
 def _descend(

@@ -156,7 +156,8 @@ def test_the_grey_scale_does_not_matter(noise: float) -> None:
         for name, m in ours.items():
             # rounding of doubles through sums of 100 000 pixels; float32 holds whole grey levels exactly
             assert theirs[name].value == pytest.approx(m.value, abs=1e-7), name
-            assert theirs[name].u == pytest.approx(m.u, rel=1e-5), name
+            # nm; sampling is the root of a difference of variances that is nought here: rounding of 1e-12 under a root
+            assert theirs[name].u == pytest.approx(m.u, rel=1e-5, abs=2e-6), name
 
 
 def test_grey_step() -> None:
