@@ -265,6 +265,8 @@ def test_form_beyond_the_noise_acts_too() -> None:
 
 
 def test_a_volume_is_taken_from_the_points_where_none_is_stated() -> None:
+    with pytest.raises(ParameterError, match="no virtual machine"):
+        machine_for(replace(DECLARED, type="scanner"), part().points.xyz)
     made = machine_for(DECLARED, part().points.xyz)
     low, high = made.volume
     assert (high - low == pytest.approx(np.full(3, (high - low)[0]))) and 120.0 < (high - low)[0] < 140.0
