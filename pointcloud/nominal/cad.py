@@ -20,6 +20,7 @@ from metrology_core.blocks import run_blocks
 from metrology_core.features import Feature
 from pointcloud.kernels import codes
 from pointcloud.nominal.cad_bridge import CadFace, CadModel, SplineSurface, model_of, read_shape
+from pointcloud.nominal.cad_carriers import settle
 from pointcloud.nominal.features import evaluate_feature
 from pointcloud.nominal.mesh import TriangleMesh
 from pointcloud.nominal.surface import ClosestPoints, FloatArray, as_points, check_limits
@@ -418,6 +419,13 @@ def _feet_on(item: CadFace, points: FloatArray, uv: FloatArray) -> tuple[FloatAr
     if isinstance(carrier, Feature):
         _, normal, foot, _ = evaluate_feature(carrier, points)
         return foot, normal * item.outward, _finite(foot, normal)
+    foot, normal, good = _newton(carrier, points, uv)
+    settle(item.poles, lambda p, start: _newton(carrier, p, start), points, foot, normal, good)
+    return foot, normal * item.outward, good
+
+
+def _newton(carrier: Any, points: FloatArray, uv: FloatArray) -> tuple[FloatArray, FloatArray, NDArray[np.bool_]]:
+    """Feet by Newton's method from starts, natural normals, whether it settled."""
     if isinstance(carrier, SplineSurface):
         from pointcloud.kernels import spline
 
@@ -434,9 +442,16 @@ def _feet_on(item: CadFace, points: FloatArray, uv: FloatArray) -> tuple[FloatAr
             )  # fmt: skip
 
         run_blocks(work, -(-n // _BLOCK))
-        return foot, normal * item.outward, good
+        return foot, normal, good
     foot, normal = carrier(points, uv)
-    return foot, normal * item.outward, _finite(foot, normal)
+    return foot, normal, _finite(foot, normal) & _upright(points - foot, normal)
+
+
+def _upright(rest: FloatArray, normal: FloatArray) -> NDArray[np.bool_]:
+    """Whether ways to feet run along the normals: else Newton's method stopped on its way or at an end."""
+    height = np.einsum("ij,ij->i", rest, normal)
+    tilt = np.linalg.norm(rest - height[:, None] * normal, axis=1)
+    return np.asarray(tilt <= 1e-7 * np.abs(height) + 1e-9)
 
 
 def _finite(foot: FloatArray, normal: FloatArray) -> NDArray[np.bool_]:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from metrology_core.errors import MissingDependencyError, ParameterError, ReaderError
 from metrology_core.features import Cone, Cylinder, Feature, Plane, Sphere, Torus
 from metrology_core.provenance import Source, digest_bytes
+from pointcloud.nominal.cad_carriers import Pole, derivatives, poles_of, revolved
 from pointcloud.nominal.surface import FloatArray
 from pointcloud.readers._raw import load
 
@@ -42,13 +43,14 @@ class SplineSurface:
 @dataclass(frozen=True, eq=False)
 class CadFace:
     """A face: its carrier (a feature, a spline, or a callable (points, uv) -> feet, natural normals), ``outward`` (+1
-    where the part's outside is along the carrier's normal), and whether the natural normal Su x Sv of its parameters
-    runs along the carrier's normal (``natural``)."""
+    where the part's outside is along the carrier's normal), whether the natural normal Su x Sv of its parameters runs
+    along the carrier's normal (``natural``), and the ``poles`` of a carrier that is no feature."""
 
     carrier: Feature | SplineSurface | Callable[[FloatArray, FloatArray], tuple[FloatArray, FloatArray]]
     kind: str
     outward: float
     natural: float
+    poles: tuple[Pole, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -269,6 +271,7 @@ def _face(face: Any, reversed_: bool, params: FloatArray) -> CadFace:
     kind = adaptor.GetType()
     u, v = params.mean(axis=0).tolist()
     carrier: Any
+    poles: tuple[Pole, ...] = ()
     if kind == kinds.GeomAbs_Plane:
         at = adaptor.Plane().Position()
         carrier, name = Plane(_xyz(at.Location()), _xyz(at.Direction())), "planes"
@@ -292,10 +295,19 @@ def _face(face: Any, reversed_: bool, params: FloatArray) -> CadFace:
         at = item.Position()
         carrier = Torus(_xyz(at.Location()), _xyz(at.Direction()), item.MajorRadius(), item.MinorRadius())
         name = "tori"
-    elif kind in (kinds.GeomAbs_BSplineSurface, kinds.GeomAbs_BezierSurface):
-        carrier, name = _spline_surface(face), "B-spline surfaces"
     else:
-        carrier, name = _general(face), "other surfaces"
+        surface = ocp("BRep").BRep_Tool.Surface_s(face)
+        evaluate = derivatives(surface, ocp("gp"))
+        # the corners of the triangles on borders are on the edges' curves, so the places are taken from the surface
+        found = revolved(surface, evaluate(params)[0], ocp("Geom"))
+        if found is not None:
+            carrier, name = found
+        elif kind in (kinds.GeomAbs_BSplineSurface, kinds.GeomAbs_BezierSurface):
+            carrier, name = _spline_surface(face), "B-spline surfaces"
+        else:
+            carrier, name = _general(face), "other surfaces"
+        if found is None:
+            poles = poles_of(evaluate, tuple(surface.Bounds()))
     natural = 1.0
     if isinstance(carrier, Feature):
         gp = ocp("gp")
@@ -303,7 +315,7 @@ def _face(face: Any, reversed_: bool, params: FloatArray) -> CadFace:
         adaptor.D1(u, v, p, su, sv)
         normal = np.cross(_xyz(su), _xyz(sv))
         natural = 1.0 if float(normal @ carrier.normals(_xyz(p)[None])[0]) > 0.0 else -1.0
-    return CadFace(carrier, name, natural * (-1.0 if reversed_ else 1.0), natural)
+    return CadFace(carrier, name, natural * (-1.0 if reversed_ else 1.0), natural, poles)
 
 
 def _flat(knots: list[float], multiplicities: list[int]) -> FloatArray:
@@ -334,6 +346,9 @@ def _general(face: Any) -> Callable[[FloatArray, FloatArray], tuple[FloatArray, 
     surface = ocp("BRep").BRep_Tool.Surface_s(face)
     gp = ocp("gp")
     p, rows = gp.gp_Pnt(), [gp.gp_Vec() for _ in range(5)]
+    u0, u1, v0, v1 = surface.Bounds()
+    low = np.array([-np.inf if surface.IsUPeriodic() else u0, -np.inf if surface.IsVPeriodic() else v0])
+    high = np.array([np.inf if surface.IsUPeriodic() else u1, np.inf if surface.IsVPeriodic() else v1])
 
     def evaluate(uv: FloatArray) -> FloatArray:
         out = np.empty((len(uv), 6, 3))
@@ -362,7 +377,13 @@ def _general(face: Any) -> Callable[[FloatArray, FloatArray], tuple[FloatArray, 
             det = a * c - b * b
             with np.errstate(invalid="ignore", divide="ignore"):
                 step = np.stack([(b * gv - c * gu) / det, (b * gu - a * gv) / det], axis=1)
+                # a direction that leads out of the surface (over a pole, say) is taken out of the step
+                here, slope = uv[active], np.stack([gu, gv], axis=1)
+                stop = ((here <= low) & (slope > 0.0)) | ((here >= high) & (slope < 0.0))
+                alone = -slope / np.stack([a, c], axis=1)
+            step = np.where(np.any(stop, axis=1, keepdims=True), np.where(stop, 0.0, alone), step)
             step[~np.isfinite(step).all(axis=1)] = 0.0
+            step = np.clip(here + step, low, high) - here
             uv[active] += step
             length = np.sqrt(e * step[:, 0] ** 2 + 2 * f * step[:, 0] * step[:, 1] + g * step[:, 1] ** 2)
             active = active[length > scale]
