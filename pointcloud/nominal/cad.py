@@ -21,6 +21,7 @@ from metrology_core.features import Feature
 from pointcloud.kernels import codes
 from pointcloud.nominal.cad_bridge import CadFace, CadModel, SplineSurface, model_of, read_shape
 from pointcloud.nominal.cad_carriers import settle
+from pointcloud.nominal.cad_edges import tightened
 from pointcloud.nominal.features import evaluate_feature
 from pointcloud.nominal.mesh import TriangleMesh
 from pointcloud.nominal.surface import ClosestPoints, FloatArray, as_points, check_limits
@@ -50,7 +51,8 @@ class CadSurface:
 
     ``face`` of the answers is the triangle of ``mesh`` beside the foot; ``cad_face_of[face]`` is the CAD face, so it
     serves as ``regions`` of a deviation. ``chord_tolerance`` is 0, because the feet are on the exact surface;
-    ``deflection`` is that of the triangles, asked for, and ``measured_deflection`` what they show.
+    ``deflection`` is that of the triangles, asked for, and ``measured_deflection`` what they show. ``edges_moved`` in
+    mm: how far edge curves were off their faces that have been moved onto them, see `pointcloud.nominal.cad_edges`.
     """
 
     def __init__(self, model: CadModel) -> None:
@@ -60,6 +62,7 @@ class CadSurface:
         self.cad_face_of = model.face_of
         # OpenCascade may miss the tolerance it was asked for; half as much again for what the samples miss
         self._delta = 1.5 * max(model.deflection, self.measured_deflection)
+        self.model, self.edges_moved = tightened(model, self._curve_at, self._feet_beside)
         self._borders()
 
     # --- what it is
@@ -89,6 +92,7 @@ class CadSurface:
         return (
             f"exact CAD surface ({'; '.join(self.model.words)}), search over {self.n_faces} triangles of chord "
             f"tolerance {self.measured_deflection:.2g} mm"
+            + (f", edge curves moved onto their faces by up to {self.edges_moved:.1g} mm" if self.edges_moved else "")
         )
 
     @cached_property
@@ -103,6 +107,11 @@ class CadSurface:
             distance = np.linalg.norm(points - foot, axis=1)
             worst = max(worst, float(distance[good].max(initial=0.0)))
         return worst
+
+    @cached_property
+    def _asked(self) -> NDArray[np.bool_]:
+        """(faces,) whether feet on a face's carrier need parameters to start from."""
+        return np.array([not isinstance(item.carrier, Feature) for item in self.model.faces])
 
     # --- borders
     def _borders(self) -> None:
@@ -177,6 +186,15 @@ class CadSurface:
                 foot[rows], normal[rows], good[rows] = _feet_on(item, points[rows], uv[rows])
         return foot, normal, good
 
+    def _feet_beside(
+        self, points: FloatArray, face: NDArray[np.int32]
+    ) -> tuple[FloatArray, FloatArray, NDArray[np.bool_]]:
+        """Feet on carriers of points on or beside the triangles of their faces."""
+        asked = self._asked[face]
+        uv = np.zeros((len(points), 2))
+        uv[asked] = self._nearest_parameters(points[asked], face[asked])
+        return self._carrier_feet(points, face, uv)
+
     def _curve_feet(
         self, points: FloatArray, curve: NDArray[np.int32], t: FloatArray
     ) -> tuple[FloatArray, FloatArray, NDArray[np.int64]]:
@@ -217,8 +235,9 @@ class CadSurface:
     ) -> ClosestPoints:
         """Closest points of ``points`` (n, 3) in mm, see `NominalSurface.closest`.
 
-        Accuracy: feet inside faces to rounding, at edges to the agreement of the edge's curve with its faces (the
-        tolerance of the model, typically 1e-7 mm). Where the distance is not small against the radius of a concave
+        Accuracy: feet inside faces to rounding, at edges 1e-9 mm where the edge is the intersection of its faces (see
+        `pointcloud.nominal.cad_edges`), else the agreement of its curve with them (the tolerance of the model,
+        typically 1e-7 mm). Where the distance is not small against the radius of a concave
         surface, another foot of the same face may be nearer; the triangles are searched, so that does not happen within
         the chord tolerance.
         """
@@ -396,9 +415,7 @@ class CadSurface:
 
     def _normal_at(self, places: FloatArray, curve: NDArray[np.int32], segment: NDArray[np.int32]) -> FloatArray:
         """Outward normals of the curves' faces at places on them."""
-        face = self.model.curve_face[curve]
-        uv = self._nearest_parameters(places, face)
-        return self._carrier_feet(places, face, uv)[1]
+        return self._feet_beside(places, self.model.curve_face[curve])[1]
 
     def _nearest_parameters(self, places: FloatArray, face: NDArray[np.int32]) -> FloatArray:
         """Parameters of the triangles of a given face nearest to places on its border."""

@@ -78,9 +78,10 @@ def test_distances_and_sides_of_a_block_under_a_patch_are_exact(freeform: tuple[
     assert cad._border is not None
     inner = np.abs(cad._border.closest(found.foot).signed) > 0.05
     assert inner.sum() > 120 and off[inner].max() < 1e-13  # rounding of coordinates of 50 mm; the goal is 1e-9
-    # the edge curves of the model are within 5e-8 mm of their faces (measured): a twentieth of the goal
-    assert off.max() < 0.1 * EDGES
-    clear = np.abs(truth) > 1e-7
+    # OpenCascade's edge curves are up to 6e-8 mm off their faces, and are moved there
+    assert 1e-8 < cad.edges_moved < 1e-7
+    assert off.max() < FACES  # reached 7e-12: even at edges, where the goal is 1e-6
+    clear = np.abs(truth) > 1e-9
     assert np.array_equal(found.distance[clear] < 0.0, truth[clear] < 0.0)
     occ = cad_parts.occ_distances(shape, points) - np.abs(truth)
     assert occ.min() > -EDGES and (np.abs(occ) < EDGES).mean() > 0.98 and occ.max() > 1e-4  # wrong, and never too near
@@ -195,9 +196,9 @@ def test_iges_of_a_part_with_seams_has_no_open_borders(tmp_path: Path, machined:
     assert again._border is not None
     inner = np.abs(again._border.closest(got.foot).signed) > 0.05
     assert inner.sum() > 200 and off[inner].max() < 1e-13
-    # one of the file's circles is a spline through points, 6.7e-6 mm off its cone, and sewing keeps that one
-    assert off.max() < 1e-5 and (off < EDGES).mean() > 0.99
-    clear = np.abs(want.signed) > 1e-5
+    # one of the file's circles is a spline through points, 6.7e-6 mm off its cone; sewing keeps that one; it is moved
+    assert 1e-6 < again.edges_moved < 1e-5 and off.max() < FACES  # reached 1.2e-12; the goal at edges is 1e-6
+    clear = np.abs(want.signed) > 1e-9
     assert np.array_equal(got.distance[clear] < 0.0, want.distance[clear] < 0.0)
 
 
