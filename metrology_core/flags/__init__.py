@@ -467,6 +467,12 @@ _ROWS = (
         "Use a finer tessellation; the chord tolerance is in the method.",
     ),
     Flag(
+        "cad_face_turned",
+        "warning",
+        "Faces that OpenCascade read as the other side of their border were put back to the side that the file states.",
+        "Compare the picture with the part, or turn the sphere in the CAD system so that no edge runs along its seam.",
+    ),
+    Flag(
         "units_suspect",
         "warning",
         "Scan and nominal differ in size as two units of length do (25.4, 10, 1000, ...).",

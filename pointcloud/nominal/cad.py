@@ -8,7 +8,7 @@ decided against the exact border curves.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,7 @@ class CadSurface:
 
     def __init__(self, model: CadModel) -> None:
         self.model = model
-        self.mesh = TriangleMesh(model.vertices, model.triangles, "mm", model.source)
+        self.mesh = TriangleMesh(model.vertices, model.triangles, "mm", model.source, flags=model.flags)
         self.tree = SurfaceTree(self.mesh)
         self.cad_face_of = model.face_of
         # OpenCascade may miss the tolerance it was asked for; half as much again for what the samples miss
@@ -523,8 +523,9 @@ def read_cad(
     ``deflection`` (mm) and ``angle`` (rad) set the triangles of the search and of pictures; they do not change the
     distances. Needs the extra ``[cad]``; raises `MissingDependencyError` without it, `ReaderError` for bad files.
     """
-    shape, source = read_shape(path, root=root)
-    return CadSurface(model_of(shape, deflection=deflection, angle=angle, source=source))
+    shape, source, flags = read_shape(path, root=root)
+    model = model_of(shape, deflection=deflection, angle=angle, source=source)
+    return CadSurface(replace(model, flags=flags))
 
 
 def cad_from_shape(shape: Any, *, deflection: float = 0.01, angle: float = 0.2) -> CadSurface:

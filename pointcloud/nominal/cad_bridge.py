@@ -78,6 +78,7 @@ class CadModel:
     deflection: float
     source: Source | None = None
     words: tuple[str, ...] = field(default_factory=tuple)
+    flags: tuple[str, ...] = ()
 
 
 def ocp(name: str) -> Any:
@@ -106,9 +107,11 @@ def _silence() -> None:
         printers = messenger.Printers()
 
 
-def read_shape(path: str | Path, *, root: str | Path | None = None) -> tuple[Any, Source]:
-    """The shape of a STEP or IGES file, in millimetres, and its source. Raises `ReaderError`,
+def read_shape(path: str | Path, *, root: str | Path | None = None) -> tuple[Any, Source, tuple[str, ...]]:
+    """The shape of a STEP or IGES file, in millimetres, its source, and flags. Raises `ReaderError`,
     `MissingDependencyError`."""
+    from pointcloud.nominal.cad_turned import loops_agree, turned_back
+
     content = load(path, None if root is None else Path(root))
     _silence()
     head = content.data[:2000]
@@ -129,6 +132,11 @@ def read_shape(path: str | Path, *, root: str | Path | None = None) -> tuple[Any
     if form == "iges":
         shape = _sewn(shape)
     elif turned := _turned_faces(reader, shape):
+        every = _faces_of(shape)
+        mended = turned_back(shape, [every[k - 1] for k in turned]) if loops_agree(reader, shape) else None
+        if mended is not None:
+            source = Source(content.shown, digest_bytes(content.data), len(content.data), form)
+            return mended, source, ("cad_face_turned",)
         content.fail(
             "has faces that OpenCascade reads as the other side of their border",
             f"faces {', '.join(str(k) for k in turned[:10])}",
@@ -136,7 +144,7 @@ def read_shape(path: str | Path, *, root: str | Path | None = None) -> tuple[Any
             "the CAD system, or export IGES or a mesh",
             expected="the sides that the file states",
         )
-    return shape, Source(content.shown, digest_bytes(content.data), len(content.data), form)
+    return shape, Source(content.shown, digest_bytes(content.data), len(content.data), form), ()
 
 
 def _faces_of(shape: Any) -> list[Any]:

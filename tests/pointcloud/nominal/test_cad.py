@@ -202,29 +202,73 @@ def test_iges_of_a_part_with_seams_has_no_open_borders(tmp_path: Path, machined:
     assert np.array_equal(got.distance[clear] < 0.0, want.distance[clear] < 0.0)
 
 
-@needs_ocp
-def test_a_ball_that_opencascade_turns_inside_out_is_refused(
-    tmp_path: Path, machined: tuple[object, CadSurface]
-) -> None:
-    """A border along the seam of the ball: the file says that the face looks along its surface (same_sense .T.), and
-    OpenCascade's reader makes of it the eighth of the ball inside the block, turned over."""
+def turned_ball(shape: object, path: Path) -> str:
+    """Write a part whose ball OpenCascade's reader turns over; the text of the file. A border along the seam of the
+    ball: the file says that the face looks along its surface (same_sense .T.), and the reader makes of it the eighth of
+    the ball inside the block, turned over."""
     from tests.pointcloud.nominal import cad_parts
 
-    shape, _ = machined
-    path = tmp_path / "part.step"
     cad_parts.write(shape, path)
     text = path.read_text().replace("\n", "")
     ball = re.search(r"ADVANCED_FACE\('',\(#\d+\),(#\d+),\.(T|F)\.\);\s*#", text)
     assert ball is not None and f"{ball[1]} = SPHERICAL_SURFACE" in text and ball[2] == "T"
+    return text
+
+
+@needs_ocp
+def test_a_ball_that_opencascade_turns_inside_out_is_put_back(
+    tmp_path: Path, machined: tuple[object, CadSurface]
+) -> None:
+    from tests.pointcloud.nominal import cad_parts
+
+    shape, cad = machined
+    path = tmp_path / "part.step"
+    turned_ball(shape, path)
     volume = 4.0 / 3.0 * np.pi * 7.0**3  # of the whole ball
     reader = ocp("STEPControl").STEPControl_Reader()
     reader.ReadFile(str(path))
     reader.TransferRoots()
+    wrong = reader.OneShape()
     # seven eighths added became one eighth taken away: by OpenCascade's own volumes
-    assert cad_parts.volume(shape) - cad_parts.volume(reader.OneShape()) == pytest.approx(volume, rel=1e-6)
+    assert cad_parts.volume(shape) - cad_parts.volume(wrong) == pytest.approx(volume, rel=1e-6)
+    again = read_cad(path, deflection=0.1)
+    assert again.tree.is_closed and again.model.words == cad.model.words
+    points = np.vstack([points_about(cad, 1000, 9), points_about(again, 1000, 9)])
+    want, got = cad.closest(points), again.closest(points)
+    assert np.abs(np.abs(got.signed) - np.abs(want.signed)).max() < FACES
+    clear = np.abs(want.signed) > 1e-7
+    assert np.array_equal(got.distance[clear] < 0.0, cad_parts.in_machined(points[clear]))
+    assert "cad_face_turned" in deviate(points, again).flags and "cad_face_turned" not in deviate(points, cad).flags
+
+
+@needs_ocp
+def test_faces_that_cannot_be_proved_are_refused(tmp_path: Path, machined: tuple[object, CadSurface]) -> None:
+    from pointcloud.nominal.cad_bridge import _faces_of
+    from pointcloud.nominal.cad_turned import loops_agree, turned_back
+
+    shape, _ = machined
+    path = tmp_path / "part.step"
+    text = turned_ball(shape, path)
+    planes = re.findall(r"(#\d+) = PLANE", text)
+    face = next(m for m in re.finditer(r"ADVANCED_FACE\('',\([^)]*\),(#\d+),\.(T|F)\.\)", text) if m[1] in planes)
+    other = face[0].replace(f".{face[2]}.", ".F." if face[2] == "T" else ".T.")
+    path.write_text(text.replace(face[0], other).replace(";", ";\n"))  # a plane that says the opposite, too
     with pytest.raises(ReaderError, match="other side of their border") as caught:
         read_cad(path)
     assert "faces 1" in str(caught.value.where) or "faces 1" in str(caught.value.to_dict())
+    # loops of the file that run the same way along an edge: the ball's border the other way round
+    ball = re.search(r"ADVANCED_FACE\('',\((#\d+)\)", text)
+    assert ball is not None
+    bound = re.search(rf"{ball[1]} = FACE_(OUTER_)?BOUND\('',#\d+,\.(T|F)\.\)", text)
+    assert bound is not None and bound[2] == "T"
+    path.write_text(text.replace(bound[0], bound[0].replace(".T.", ".F.")).replace(";", ";\n"))
+    reader = ocp("STEPControl").STEPControl_Reader()
+    reader.ReadFile(str(path))
+    reader.TransferRoots()
+    assert not loops_agree(reader, reader.OneShape())
+    # right faces are never turned: whole or with its seam, a sphere shows that it is not the rest of one
+    for item in _faces_of(shape):
+        assert turned_back(shape, [item]) is None
 
 
 @needs_ocp
