@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,9 +13,10 @@ from scipy.special import ndtr
 from metrology_core.data import Image
 from metrology_core.provenance import Source
 from wafer import SemLineResult, SemLineSettings, measure_sem_lines
+from wafer.edges import find as edge_finder
 from wafer.edges import find_edges
 from wafer.edges.profiles import Spread, plateaus, rough_levels, splines_of
-from wafer.lines.places import causes, width_correction
+from wafer.lines.places import causes, gain_shift, width_correction
 from wafer.noise import NoiseModel, grey_step
 
 PX = 0.8
@@ -81,6 +84,55 @@ def test_equal_noise_on_both_sides_needs_no_correction() -> None:
         # 0.01 px is a third of what one seed of plain resampling injected
         assert abs(edge.bias) < 0.01
     assert width_correction(found, 1) == -width_correction(found, -1)
+
+
+def shot_noise(seed: int) -> np.ndarray:
+    """The image of `draw`, its noise as shot noise: variance in proportion to the grey, contrast to noise about 2."""
+    clean = draw(seed, noise=0.0).astype(np.float64)
+    return clean + np.sqrt(23.0 * clean) * np.random.default_rng(100 + seed).standard_normal(clean.shape)
+
+
+def test_the_gain_of_the_noise_moves_both_edges_of_all_stripes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against the slow way: the whole resampling again with the gain one standard uncertainty up and down."""
+    plain, calls = edge_finder.resample_edge, []
+
+    def kept(*args: Any, **kwargs: Any) -> Any:
+        calls.append((args, kwargs))
+        return plain(*args, **kwargs)
+
+    monkeypatch.setattr(edge_finder, "resample_edge", kept)
+    found = edge_finder.find_edges(shot_noise(11))
+    slow = 0.0
+    for (profile, noise, shape), kwargs in calls:
+        if not kwargs.get("shift", True):
+            continue
+        middle = 0.5 * float(shape.low[0] + shape.high[0])
+        biases = []
+        for step in (noise.gain_u, -noise.gain_u):
+            turned = replace(noise, gain=noise.gain + step, offset=noise.offset - step * middle)
+            # four times as many draws again: no bias is then too small to be seen and set to nought
+            biases.append(plain(profile, turned, shape, **kwargs, count=8192).bias)
+        assert min(biases) > 0.0  # noisier on the bright side: crossings move there
+        slow += 0.5 * (biases[0] - biases[1])
+    # other draws, a quarter and four times as many: each knows its difference to some 10 %
+    assert gain_shift(found) == pytest.approx(slow, rel=0.4)
+    m = measure(shot_noise(11)).measurements
+    line, space, pitch = (m[f"sem.{name}"].contributions for name in ("cd_line", "cd_space", "pitch"))
+    (row,) = (key for key in line if key.endswith("/gain"))
+    # the same calculation; the tilt that noise shows (some 1e-4) turns lengths by its cosine
+    assert line[row] == pytest.approx(gain_shift(found) * PX, rel=1e-6)
+    assert space[row] == -line[row] and row not in pitch  # what lines gain, spaces lose
+
+
+def test_the_stated_shift_by_the_gain_is_what_it_does_from_image_to_image() -> None:
+    sets = [find_edges(shot_noise(seed)) for seed in range(16)]
+    corrections = np.array([width_correction(f, 1) for f in sets])
+    gains = np.array([f.noise.gain for f in sets])
+    # one gain for both edges: the correction follows it. The noise of profiles and levels adds as much again.
+    assert np.corrcoef(gains, corrections)[0, 1] > 0.2
+    # scatter of 16 values: known to 18 %, three of those; above also the levels, which the correction follows
+    parts = [math.hypot(gain_shift(f), *(s.bias_u for s in f.noise_sd.values())) for f in sets]
+    assert 0.5 < corrections.std(ddof=1) / math.sqrt(float(np.mean(np.square(parts)))) < 1.6
 
 
 def test_narrow_stripes_state_the_plateau_they_miss() -> None:

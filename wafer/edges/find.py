@@ -19,7 +19,7 @@ from wafer.edges.checks import image_area, orientation, saturated_share, stripes
 from wafer.edges.defects import mark_defects
 from wafer.edges.locate import SEARCH, SEARCH_BELOW, Shape, Windows, locate, tables
 from wafer.edges.profiles import EdgeProfile, Spread, edge_profile, plateaus, rough_levels, splines_of, spread_functions
-from wafer.edges.resample import EdgeNoise, resample_edge, strong
+from wafer.edges.resample import EdgeNoise, resample_edge
 from wafer.edges.result import CRITERIA, Criterion, EdgeSet
 from wafer.edges.smoothed import gradient_noise, smoothed_edges, smoothed_image, smoothed_noise, smoothed_profile
 from wafer.kernels import edges as _k
@@ -191,10 +191,8 @@ def _profiles(
         high[mine] += brightest - float(np.mean(high[mine]))
         middle = float(np.median(low[mine] + level * (high[mine] - low[mine])))
         profile = edge_profile(spline, part.distance, middle, noise)
-        if strong(noise, brightest - dark):
-            each = [edge_profile(half, part.distance, middle, noise, False) for half in halves]
-            profile = replace(profile, halves=tuple((half.distance, half.grey) for half in each))
-        profiles[sign] = profile
+        each = [edge_profile(half, part.distance, middle, noise, False) for half in halves]
+        profiles[sign] = replace(profile, halves=tuple((half.distance, half.grey) for half in each))
         # Both edges of a stripe move by it together: no number of rows averages it out.
         here = math.hypot((1.0 - level) * dark_u, level * bright_u) / profile.slope
         level_u[sign] = here if code in (_k.THRESHOLD, _k.LINEAR, _k.MODEL) else 0.0

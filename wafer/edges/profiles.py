@@ -37,7 +37,7 @@ class EdgeProfile:
     Distance 0 is where the profile crosses the level. ``slope`` is its slope there, ``curvature`` that of the gradient
     at its peak, per pixel. ``width``, ``centre``, ``dark``, ``bright`` describe the logistic that fits it best.
     ``crb`` is the Cramer-Rao bound of the place of an edge of this shape in one row (grey levels known), in pixels.
-    ``halves``: (distance, grey) of the profiles of both halves of the rows, where noise is of the order of the step.
+    ``halves``: (distance, grey) of the profiles of both halves of the rows.
     """
 
     distance: np.ndarray

@@ -14,6 +14,7 @@ from wafer.kernels import edges as _k
 from wafer.noise import NoiseModel
 from wafer.smoothing import Smoothing
 
+STRONG_DRAWS = 4  # times as many draws where noise is of the order of the step: one set of draws serves all images
 PULL_BELOW = 3.0  # contrast to noise below which noise can look like an edge elsewhere in the window
 _SHIFTS = (1, 2, 3, 4)  # px, of the window to either side
 _HERMITE = (
@@ -27,7 +28,9 @@ class EdgeNoise:
     """Error of the place of an edge in one row, found by resampling the estimator itself, in pixels.
 
     ``lost`` is the share lost. ``bias`` is the mean shift that noise causes where the edge or the noise is not
-    symmetric (positive toward the bright side), ``bias_u`` its standard uncertainty. ``pull`` tells how
+    symmetric (positive toward the bright side), ``bias_u`` its standard uncertainty, ``bias_gain`` how far it moves
+    when the variance of the noise rises with the grey level by one standard uncertainty more: signed, as that slope is
+    measured once for all edges of an image, and what it shifts, it shifts together. ``pull`` tells how
     far the window draws the found edge after it: rows (shift of the window, shift of the mean place, its standard
     uncertainty), empty where noise never looks like an edge elsewhere in the window.
     """
@@ -36,6 +39,7 @@ class EdgeNoise:
     lost: float
     bias: float = 0.0
     bias_u: float = 0.0
+    bias_gain: float = 0.0
     pull: tuple[tuple[float, float, float], ...] = ()
 
     def gain(self, spread: float) -> tuple[float, float]:
@@ -136,6 +140,10 @@ def resample_edge(
     one edge of polarity ``sign``; ``shift`` asks for the mean shift too (`_control`). With ``smoothing`` the noisy
     copies are filtered as the image was; profile and noise are those of the image before, ``shape`` that after it.
     """
+    is_strong = strong(noise, float(shape.high[0] - shape.low[0]))
+    pull_count = (2 if criterion in (_k.SIGMOID, _k.MODEL) else 4) * count
+    if shift and smoothing is None and is_strong:
+        count *= STRONG_DRAWS
     # the window of the real edges: as far as their profile was gathered
     half = float(min(-profile.distance[0], profile.distance[-1]))
     n = 2 * max(3, round(half)) + 1 + (0 if smoothing is None else 2 * smoothing.reach)
@@ -153,7 +161,7 @@ def resample_edge(
     if np.count_nonzero(good) < 16:
         return EdgeNoise(profile.crb, lost)
     error = (noisy - quiet)[:, good]
-    bias, bias_u = 0.0, 0.0
+    bias, bias_u, bias_gain = 0.0, 0.0, 0.0
     if shift:
         pairs = error.mean(axis=0) * sign
         if criterion == _k.MAX_GRADIENT:
@@ -167,34 +175,75 @@ def resample_edge(
             if abs(bias) < 3.0 * bias_u:
                 # Not seen: nothing is corrected (one draw serves all images of a lot), and what may be there is stated.
                 bias, bias_u = 0.0, math.hypot(bias, bias_u)
+            # Differences by the same draws: the scatter of the draws drops out of them, so that fewer do.
+            few = slice(None, count if is_strong else count // 4)
             if profile.halves and smoothing is None and criterion != _k.MAX_GRADIENT:
-                # The same draws on the profiles of both halves of the rows: what the noise of the profile does to it.
                 one, other = (
-                    _quiet_and_noisy(np.interp(distance, *half), coloured, noise, criterion, sign, shape)
+                    _half_shift(half, noise, shape, distance[few], phase[few], coloured[few], criterion, sign)
                     for half in profile.halves
                 )
-                change = (other[1].mean(axis=0) - other[0]) - (one[1].mean(axis=0) - one[0])
-                bias_u = math.hypot(bias_u, 0.5 * float(np.nanmean(change)))
+                bias_u = math.hypot(bias_u, 0.5 * float(np.nanmean(other - one)))
+            if noise.gain_u > 0.0 and criterion != _k.LINEAR:
+                few = slice(None, count // 4)
+                bias_gain = _gain_part(
+                    noise, distance[few], clean[few], coloured[few], shape, profile, criterion, sign, smoothing
+                )
         if criterion == _k.THRESHOLD and smoothing is None:
-            bias += _chord(profile, float(shape.level[0]), sign * (quiet - middle - phase)[good])
+            bias += _chord(profile.distance, profile.grey, float(shape.level[0]), sign * (quiet - middle - phase)[good])
     pull: tuple[tuple[float, float, float], ...] = ()
-    if shift and smoothing is None and strong(noise, float(shape.high[0] - shape.low[0])):
-        pull = _pull(
-            profile, noise, shape, criterion, sign, seed, (2 if criterion in (_k.SIGMOID, _k.MODEL) else 4) * count, n
-        )
-    return EdgeNoise(float(np.sqrt(np.mean(np.square(error - error.mean())))), lost, bias, bias_u, pull)
+    if shift and smoothing is None and is_strong:
+        pull = _pull(profile, noise, shape, criterion, sign, seed, pull_count, n)
+    return EdgeNoise(float(np.sqrt(np.mean(np.square(error - error.mean())))), lost, bias, bias_u, bias_gain, pull)
 
 
-def _chord(profile: EdgeProfile, level: float, quiet: np.ndarray) -> float:
+def _half_shift(
+    half: tuple[np.ndarray, np.ndarray], noise: NoiseModel, shape: Shape, distance: np.ndarray, phase: np.ndarray,
+    coloured: np.ndarray, criterion: int, sign: int,
+) -> np.ndarray:  # fmt: skip
+    """What corrects an edge with the profile of one half of the rows, for each draw: half the difference of the two is
+    what the noise of the mean profile does to the correction."""
+    clean = np.interp(distance, *half)
+    quiet, noisy = _quiet_and_noisy(clean, coloured, noise, criterion, sign, shape)
+    shifts = sign * (noisy.mean(axis=0) - quiet)
+    if criterion == _k.THRESHOLD:
+        places = sign * (quiet - clean.shape[1] // 2 - phase)
+        shifts = shifts + _chord(*half, float(shape.level[0]), places[np.isfinite(places)])
+    return np.asarray(shifts)
+
+
+def _gain_part(
+    noise: NoiseModel, distance: np.ndarray, clean: np.ndarray, coloured: np.ndarray, shape: Shape,
+    profile: EdgeProfile, criterion: int, sign: int, smoothing: Smoothing | None,
+) -> float:  # fmt: skip
+    """Half the difference of the mean shifts with the gain of the noise one standard uncertainty up and down, about
+    the middle of the step (`EdgeNoise.bias_gain`).
+
+    Dark and bright stripes tell their variances about equally well, so the mean of the two and their difference, the
+    gain, have independent errors. The flat control of `_control` has the variance of the middle: it stays.
+    """
+    middle = 0.5 * float(shape.low[0] + shape.high[0])
+    shifts = []
+    for step in (noise.gain_u, -noise.gain_u):
+        turned = replace(noise, gain=noise.gain + step, offset=noise.offset - step * middle)
+        if criterion == _k.MAX_GRADIENT:
+            shifts.append(_control(turned, distance, coloured, shape, profile, criterion, sign, False, smoothing))
+            continue
+        quiet, noisy = _quiet_and_noisy(clean, coloured, turned, criterion, sign, shape, smoothing)
+        shifts.append(sign * (noisy.mean(axis=0) - quiet))
+    change = shifts[0] - shifts[1]
+    change = change[np.isfinite(change)]
+    return 0.5 * float(change.mean()) if change.size >= 16 else 0.0
+
+
+def _chord(distance: np.ndarray, grey: np.ndarray, level: float, quiet: np.ndarray) -> float:
     """Mean distance of the places ``quiet``, found without noise by a straight line between two pixels, from where the
     profile itself crosses the level: where it is curved (a threshold under a bloom), chords cut it short."""
-    above = profile.grey >= level
-    rising = np.flatnonzero(~above[:-1] & above[1:])
+    rising = np.flatnonzero((grey[:-1] < level) & (grey[1:] >= level))
     if not rising.size:
         return 0.0
-    k = int(rising[np.argmin(np.abs(profile.distance[rising]))])
-    x, grey = profile.distance[k : k + 2], profile.grey[k : k + 2]
-    return float(quiet.mean()) - float(x[0] + (x[1] - x[0]) * (level - grey[0]) / (grey[1] - grey[0]))
+    k = int(rising[np.argmin(np.abs(distance[rising]))])
+    climb = float(grey[k + 1] - grey[k])
+    return float(quiet.mean()) - float(distance[k] + (distance[k + 1] - distance[k]) * (level - grey[k]) / climb)
 
 
 def _pull(

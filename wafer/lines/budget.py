@@ -116,6 +116,7 @@ class Budget:
         sampled = None if fit is None else _pitch.sampling_covariance(found, fit, line_polarity)
         scatter = None if sampled is None else _lines.causes(weights, sampled[0])
         level = Influence(f"{self.scope}/level", "grey levels of the plateaus, shift by noise", "A")
+        gain = Influence(f"{self.scope}/gain", "noise over grey level, in the correction of the widths", "A")
         frame = Influence(f"{self.scope}/frame", "drift of the scan scale, from its change over the frame", "B")
         missed = Influence(f"{self.scope}/plateau", "plateau not reached by narrow stripes", "B")
         out = {}
@@ -129,6 +130,7 @@ class Budget:
                     given.append((Influence(f"{self.scope}/edges/sampling/{j}", SAMPLING, "A", sampled[1]), float(c)))
             sign = {"sem.cd_line": line_polarity, "sem.cd_space": -line_polarity}.get(name, 0)
             given += [(level, sign * _lines.common_shift(found)), (missed, sign * short)]
+            given.append((gain, sign * _lines.gain_shift(found)))
             given.append((frame, estimate.value * drift))
             edges = {"sem.cd_line": 2, "sem.cd_space": -2}.get(name, 0)
             out[name] = self.length(name, estimate, edges=edges, bound=0.0 if sign else None, given=given)

@@ -103,10 +103,10 @@ def measure_sem_lines(
     Influences of noise and sampling carry the digest of the image (`scope_of`): two images share none of them. Pitch,
     line and space come from the same edges; their common causes are kept, so that line plus space is as certain as
     the pitch. Pitch walk and roughness have causes of their own (their correlation with the widths is left out), and
-    two criteria on one image count as one cause. Further influences: grey levels of the plateaus and the plateau that
-    narrow stripes miss (lines and spaces with opposite signs), pixel size (relative, shared by all characteristics
-    and, with an ``instrument``, by all its images), edge criterion (``edge_offset_u`` per edge: widths of lines and
-    spaces with opposite signs, pitch none), drift of the scan scale (from
+    two criteria on one image count as one cause. Further influences: grey levels of the plateaus, gain of the noise,
+    and the plateau that narrow stripes miss (lines and spaces with opposite signs), pixel size (relative, shared by
+    all characteristics and, with an ``instrument``, by all its images), edge criterion (``edge_offset_u`` per edge:
+    widths of lines and spaces with opposite signs, pitch none), drift of the scan scale (from
     its change over the frame). Without a declared uncertainty of the pixel size the results carry
     ``repeatability_only``.
 

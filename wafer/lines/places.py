@@ -113,6 +113,12 @@ def common_shift(edges: EdgeSet) -> float:
     return math.hypot(*edges.level_u.values(), *(s.bias_u for s in edges.noise_sd.values()))
 
 
+def gain_shift(edges: EdgeSet) -> float:
+    """How far, in pixels, `width_correction` of bright stripes moves with one standard uncertainty of the gain of the
+    noise (variance over grey level). One gain serves both edges of all stripes: its shifts add, they do not average."""
+    return sum(s.bias_gain for s in edges.noise_sd.values()) if len(edges.noise_sd) == 2 else 0.0
+
+
 def plateau_not_reached(edges: EdgeSet, level: float) -> float:
     """Change of the width of bright stripes, in pixels, because blur keeps narrow stripes from their plateau.
 
