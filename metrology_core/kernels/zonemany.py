@@ -127,6 +127,8 @@ def proven(kind, law, touch, k, signs, lam, pose, centroid, columns, nf, h, zone
     free = 0
     which = np.empty(nf, np.int64)
     for a in range(nf):
+        if square[a, a] < _HELD and k > nf:
+            return False  # a corner with small derivatives: squares of them cannot tell
         if square[a, a] < _FREE:
             which[free] = a
             free += 1

@@ -25,6 +25,7 @@ from metrology_core.fitting.general.solution import Solution
 
 _TURNS = 100
 _BLIND = 1e-9  # singular value of J with unit columns, relative, below which a motion changes nothing
+_ROUGH = 0.01  # residuals over the extent that no workpiece has: without a start, another minimum is likely
 CRITERIA = ("least_squares", "minimum_zone")
 
 
@@ -33,7 +34,9 @@ class PatternFit:
     """Features of a pattern fitted together. `covariance` (q, q) in `chart`: shift_x, shift_y, shift_z, turn_x,
     turn_y, turn_z (rad, about `origin`, the centroid of all points), then one entry ``name.size`` per free size, tied
     ones joined by ``=``.
-    `free_motions`: how many motions the pattern does not feel. `forms`: peak to valley of each member about its
+    `free_motions`: how many motions the pattern does not feel; they have no share in `covariance`, which is that of the
+    motions it feels. A member without usable points makes the fit ``insufficient``; `other_minima`: residuals that no
+    workpiece has, without a `start`. `forms`: peak to valley of each member about its
     feature. `zone`: width of the zone that holds every member, twice the largest distance. `optimality`: least
     squares: ``gradient``, ``step``, ``condition``, ``passes``; minimum zone: ``residual``, ``contacts`` (member ->
     rows of its points as given), ``signs``, ``multipliers``, ``gap``, ``unique``.
@@ -95,8 +98,9 @@ def fit_pattern(
     words = ("=".join(f"{name}.{size}" for name, size in owners) for owners in free)
     chart = (*MOTIONS, *words)
     state = with_one_value({name: feature.transform(motion) for name, feature in nominal.items()}, free)
-    if not len(everything):
-        return _none(state, motion, chart, origin, notes, criterion)
+    empty = [name for name, part in data.items() if not len(part)]
+    if empty:  # nothing would tell the size of such a member, nor that it is there
+        return _none(state, motion, chart, origin, notes, criterion, f"no usable points of {', '.join(empty)}")
     reach = max(float(np.abs(everything - origin).max()), 1e-300)
     model = PatternModel(
         (everything - origin) / reach,
@@ -134,6 +138,8 @@ def fit_pattern(
         proof = _zone_proof(model, found, finite, reach)
     if dof <= 0:
         notes.append("zero_redundancy")
+    if start is None and sigma > _ROUGH:
+        notes.append("other_minima")
     if status != "converged":
         notes.append(status)
     unit = np.array([reach, reach, reach, 1.0, 1.0, 1.0, *[reach] * len(free)])
@@ -161,6 +167,12 @@ def _checked(
     rows: dict[str, np.ndarray] = {}
     notes: list[str] = []
     for name, feature in nominal.items():
+        if not isinstance(feature, Feature):
+            raise ParameterError(
+                f"the nominal of member {name!r} is not a feature",
+                expected="for example Cylinder(point, axis, radius)",
+                got=repr(feature)[:60],
+            )
         array = np.asarray(points[name], dtype=np.float64)
         if feature.dimension != 3 or array.ndim != 2 or array.shape[1] != 3:
             raise ParameterError(f"member {name!r} is not a 3-D feature with points (n, 3)", got=str(array.shape))
@@ -249,13 +261,19 @@ def _zone_proof(model: PatternModel, found: Solution, finite: Mapping[str, np.nd
 
 
 def _none(
-    state: dict[str, Any], motion: Rigid, chart: tuple[str, ...], origin: np.ndarray, notes: list[str], criterion: str
+    state: dict[str, Any],
+    motion: Rigid,
+    chart: tuple[str, ...],
+    origin: np.ndarray,
+    notes: list[str],
+    criterion: str,
+    reason: str,
 ) -> PatternFit:
     q = len(chart)
     nan = math.nan
     return PatternFit(
         dict(state), motion, "insufficient", _flags.merge([*notes, "insufficient"]), chart, np.full((q, q), nan),
-        origin, nan, 0, 0, {}, {}, {}, criterion,
+        origin, nan, 0, 0, {}, {}, {"reason": reason}, criterion,
     )  # fmt: skip
 
 

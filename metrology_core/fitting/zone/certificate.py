@@ -17,6 +17,7 @@ _EPS = 2.220446049250313e-16
 RESIDUAL_LIMIT = 1e-10
 # Derivatives (of order one) below this tell nothing: a direction held by curvature is known to the root of rounding.
 RANK = 1e-6
+CORNER = 1e-10
 
 
 @dataclass(eq=False)
@@ -99,7 +100,9 @@ def _second_order(rows: np.ndarray, hess: np.ndarray) -> tuple[float | None, boo
     # scaled coordinates: derivatives are of order one, so such as curvature alone holds (to the root of rounding) count
     # as none
     _, values, vectors = np.linalg.svd(rows.T)
-    rank = int((values > RANK).sum())
+    # more contacts than directions, all pressing, are a corner that is solved to rounding: there small derivatives
+    # count (of a circle of which a short arc is seen)
+    rank = int((values > (RANK if rows.shape[1] <= len(rows) else CORNER)).sum())
     if rank == len(rows):
         return None, True, np.empty((0, len(rows)))
     free = vectors[rank:]

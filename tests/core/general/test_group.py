@@ -214,3 +214,26 @@ def test_zone_of_a_pattern_takes_surfaces_only() -> None:
         fit_pattern({"a": np.zeros((5, 3))}, {"a": HOLES["a"]}, criterion="least_absolute")
     unknown = {name: np.full((9, 3), np.nan) for name in HOLES}
     assert fit_pattern(unknown, HOLES, criterion="minimum_zone").status == "insufficient"
+
+
+@pytest.mark.parametrize("criterion", ["least_squares", "minimum_zone"])
+def test_a_member_without_points_is_not_measured(criterion: str) -> None:
+    rng = np.random.default_rng(14)
+    points = {name: ring(HOLES[name], 30, rng) for name in PLACES}
+    for nothing in (points["c"][:0], np.full((4, 3), np.nan)):
+        found = fit_pattern({**points, "c": nothing}, HOLES, criterion=criterion)
+        assert found.status == "insufficient"
+        assert found.optimality["reason"] == "no usable points of c"
+
+
+def test_a_pattern_far_from_its_place_is_told() -> None:
+    rng = np.random.default_rng(15)
+    turned = Rotation.from_rotvec((0.0, 0.0, 2.0)).as_matrix()
+    points = {name: ring(HOLES[name], 30, rng) @ turned.T for name in PLACES}
+    lost = fit_pattern(points, HOLES)
+    assert "other_minima" in lost.flags
+    found = fit_pattern(points, HOLES, start=Rigid(turned, np.zeros(3))).require()
+    assert found.flags == ()
+    assert found.sigma == pytest.approx(1e-3, rel=0.25)
+    with pytest.raises(ParameterError, match="not a feature"):
+        fit_pattern(points, dict.fromkeys(points, "cylinder"))  # type: ignore[arg-type]

@@ -108,3 +108,15 @@ def test_thick_zones_compare_several_starts() -> None:
     directions = np.random.default_rng(4).standard_normal((4000, 3))
     directions /= np.linalg.norm(directions, axis=1)[:, None]
     assert found.form <= np.ptp(points @ directions.T, axis=0).min()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_corner_of_small_derivatives_is_a_strict_minimum(seed: int) -> None:
+    """A radius 400 times the half chord: the shift along the chord is felt by 1e-6 only, and four contacts hold it."""
+    rng = np.random.default_rng(seed)
+    t = rng.uniform(-50.0, 50.0, 1000) / 2e4
+    r = 2e4 + 1e-5 * rng.standard_normal(1000)
+    points = np.column_stack((r * np.cos(t) - 2e4, r * np.sin(t)))
+    found = fit(points, "circle", criterion="minimum_zone")
+    assert (found.status, found.optimality["n_contacts"]) == ("converged", 4)
+    assert min(found.optimality["multipliers"]) > 0.0
