@@ -7,7 +7,7 @@ only (cross-spectrum summed over frequency): an estimate that needs no model of 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from wafer.lines.evaluate import SemLineResult
 
 MAX_FRAMES = 256
+SHARED_LIMIT = 4.0  # combined standard uncertainties by which products may exceed the fit without noise
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,10 +126,49 @@ def average_frames(frames: Sequence[Image]) -> tuple[Image, FrameDrift]:
     return image, drift
 
 
+def refuse_repeats(frames: Sequence[Image]) -> None:
+    """`DataError` where two frames are equal pixel by pixel, or but for a constant: their noise is one and the same."""
+    few = [np.asarray(f.pixels).ravel()[:: max(1, f.pixels.size // 1024)].astype(np.float64) for f in frames]
+    for j in range(1, len(frames)):
+        for i in range(j):
+            if not _same(few[i], few[j]):  # spares the whole frames of nearly every pair
+                continue
+            if _same(np.asarray(frames[i].pixels, np.float64), np.asarray(frames[j].pixels, np.float64)):
+                raise DataError(
+                    "the stack repeats a frame", expected="frames scanned one by one, each with noise of its own",
+                    got=f"frames {i + 1} and {j + 1} are equal, or differ by a constant only",
+                    remedy="leave the repeats out; one image is measured without frames",
+                )  # fmt: skip
+
+
+def _same(a: np.ndarray, b: np.ndarray) -> bool:
+    """Equal but for a constant, within the rounding of single precision."""
+    if a.shape != b.shape:
+        return False
+    return float(np.ptp(a - b)) <= 1e-6 * max(float(np.abs(a).max()), float(np.abs(b).max()))
+
+
+def shares_noise(measurements: Mapping[str, Measured]) -> bool:
+    """Whether the products of frames exceed the fit without noise by more than 4 of their combined uncertainties.
+
+    Noise that frames share stays in their products; drift along the lines only lowers them, and is not meant.
+    """
+    for stem in ("lwr", "ler"):
+        cross, fit = (measurements.get(f"sem.{stem}_{what}_1s") for what in ("cross", "unbiased_box"))
+        if cross is None or fit is None:
+            continue
+        if cross.value - fit.value > SHARED_LIMIT * math.hypot(cross.u, fit.u):
+            return True
+    return False
+
+
 def measure_frames(
     frames: Sequence[Image], settings: Any = None, *, instrument: Instrument | None = None
 ) -> SemLineResult:
-    """`wafer.measure_sem_lines` of the average of the frames, with the roughness from products of frames added."""
+    """`wafer.measure_sem_lines` of the average of the frames, with the roughness from products of frames added.
+
+    ``frames_not_independent`` where the products hold noise that the frames share (`shares_noise`).
+    """
     from wafer.lines.evaluate import measure_sem_lines
 
     image, _ = average_frames(frames)
@@ -136,9 +176,11 @@ def measure_frames(
     measurements, methods, facts = cross_roughness(frames, settings, instrument=instrument)
     spectra, arrays = _with_cross(result.spectra, facts.pop("cross_spectra"))
     flags = tuple(f for f in result.flags if f not in ("biased_roughness", "roughness_model_misfit"))
-    carried = {name: value.with_flags(*flags) for name, value in measurements.items()}
+    shared = ("frames_not_independent",) if shares_noise({**result.measurements, **measurements}) else ()
+    carried = {name: value.with_flags(*flags, *shared) for name, value in measurements.items()}
     return replace(
-        result, measurements={**result.measurements, **carried}, methods={**result.methods, **methods},
+        result, flags=_flags.merge(result.flags, shared),
+        measurements={**result.measurements, **carried}, methods={**result.methods, **methods},
         details={**result.details, **facts}, spectra=spectra, arrays={**result.arrays, **arrays},
     )  # fmt: skip
 
@@ -168,7 +210,8 @@ def cross_roughness(
     frequency are in ``cross_spectra`` of the facts (`wafer.roughness.cross_curves`, arrays by "lwr" and "ler"), divided
     by the square of the share of its wander that an edge shows in this noise.
 
-    Raises `DataError` where the frames do not show the same lines, `ParameterError` for one frame.
+    Raises `DataError` where the frames do not show the same lines or repeat one another, `ParameterError` for one
+    frame.
     """
     from wafer import edges as _edges
     from wafer.lines import places as _lines
@@ -184,6 +227,7 @@ def cross_roughness(
         raise ParameterError(
             "roughness is not measured in smoothed frames", got=settings.smoothing, remedy="leave smoothing out"
         )
+    refuse_repeats(frames)
     image = frames[0]
     if image.pixel_size is None:
         raise ParameterError("the image has no pixel size", expected="pixel sizes in x and y with a unit")

@@ -350,6 +350,18 @@ _ROWS = (
         "The measured length is less than ten correlation lengths: sigma of the infinite line is extrapolated.",
         "Use a longer field, or the value within the measured length.",
     ),
+    Flag(
+        "frames_not_independent",
+        "warning",
+        "Products of frames give more roughness than the fit without noise: the frames share noise or are repeats.",
+        "Use single frames that were scanned and stored apart, not running averages; do not use the cross figures.",
+    ),
+    Flag(
+        "smoothing_too_wide",
+        "warning",
+        "A stripe is narrower than two full widths of the smoothing: it misses its plateau, and its width is moved.",
+        "Smooth less, or leave smoothing out; do not read widths from this image.",
+    ),
     Flag("low_contrast", "warning", "The step between line and space is small against the noise.", "Raise the dose."),
     Flag(
         "biased_roughness",

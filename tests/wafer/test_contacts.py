@@ -101,6 +101,15 @@ def test_lattice_and_defects() -> None:
     assert sum(sites.values()) == len(result.sites)
 
 
+@pytest.mark.parametrize("seed", [1, 2])
+def test_none_is_missing_without_a_lattice(seed: int) -> None:
+    """So much noise that a region has no edge: it was not measured, but nothing says that a feature belongs there."""
+    result = measured(simulate_contacts(seed=seed, electrons_per_grey=0.02), lattice=False)
+    assert result.details["sites"]["not_measured"] == 1
+    assert result.details["sites"]["missing"] == 0 and result.rates["missing"]["count"] == 0
+    assert "missing_contacts" not in result.flags
+
+
 def test_a_wrong_pixel_size_is_seen_by_the_pitch(clean: ContactImage) -> None:
     """5 % between the stated and the true pixel is more than the 4 % that a scan may be off."""
     px, py = clean.model.pixel

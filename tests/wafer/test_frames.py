@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from benchmarks.accuracy.sem_edges import model
+from benchmarks.accuracy.sem_edges import HIGH, LOW, model
 from metrology_core.data import Image
 from metrology_core.errors import DataError, ParameterError, ReaderError
 from wafer import read_image
 from wafer.characteristics import FRAME_IDS
-from wafer.frames import average_frames, cross_roughness, frame_drift, measure_frames, pair_products, read_frames
+from wafer.frames import (
+    average_frames,
+    cross_roughness,
+    frame_drift,
+    measure_frames,
+    pair_products,
+    read_frames,
+    refuse_repeats,
+)
 from wafer.roughness import cross_curves, cross_spectra
 from wafer.simulate import SemModel, simulate_lines
 
@@ -189,3 +198,28 @@ def test_side_files(tmp_path: Path, text: str, size: float | None, place: str, e
     else:
         assert image.pixel_size == pytest.approx((size, size), rel=1e-12)
         assert place in image.metadata["pixel_size_file"]
+
+
+def test_a_repeated_frame_is_refused() -> None:
+    a, b, c = noisy_frames(model(4.0, 2.0, shape=(260, 640)), 3, 3)
+    brighter = replace(a, pixels=a.pixels + 7.0)
+    for stack in ([a, a, a, a], [a, b, a], [b, a, c, brighter]):
+        with pytest.raises(DataError, match="repeats a frame"):
+            measure_frames(stack)
+    refuse_repeats([a, b, c])
+
+
+@pytest.mark.parametrize(("fresh", "flagged"), [(None, False), (0.02, True)])
+def test_frames_that_share_noise_are_flagged(fresh: float | None, flagged: bool) -> None:
+    """Frames with noise of their own, and one noisy frame stored four times with a trace of new noise (a fiftieth of
+    the step): their products hold the noise of that frame, some eight combined uncertainties of the fit."""
+    frames = noisy_frames(model(4.0, 2.0, shape=(260, 640)), 4, 3)
+    if fresh is not None:
+        rng = np.random.default_rng(1)
+        noise = [rng.normal(0.0, fresh * (HIGH - LOW), frames[0].pixels.shape) for _ in frames]
+        frames = [replace(frames[0], pixels=frames[0].pixels + n) for n in noise]
+    result = measure_frames(frames)
+    assert ("frames_not_independent" in result.flags) is flagged
+    for name in FRAME_IDS:
+        assert ("frames_not_independent" in result.measurements[name].flags) is flagged
+    assert "frames_not_independent" not in result.measurements["sem.pitch"].flags

@@ -144,3 +144,19 @@ def test_what_is_no_smoothing_is_refused(text: str) -> None:
 @pytest.mark.parametrize("text", [None, "", "none", " None "])
 def test_nothing_is_nothing(text: str | None) -> None:
     assert parse_smoothing(text) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "flagged"),
+    [(None, False), ("gaussian 2 px", False), ("gaussian 8 px", True), ("gaussian_x 8 px", True),
+     ("gaussian_y 8 px", False)],
+)  # fmt: skip
+def test_a_filter_as_wide_as_the_stripes_is_flagged(kind: str | None, flagged: bool) -> None:
+    """Two full widths at half maximum of 8 px are 37.7 px, of 2 px 9.4 px; the narrower stripes lie between. Along the
+    lines a filter is as long as it likes."""
+    result = measure_sem_lines(Image(repeat_image(), "nm", (0.8, 0.8)), SemLineSettings(smoothing=kind))
+    assert ("smoothing_too_wide" in result.flags) is flagged
+    for name in ("sem.cd_line", "sem.cd_space"):
+        assert ("smoothing_too_wide" in result.measurements[name].flags) is flagged
+        assert result.measurements[name].value / 0.8 > 9.4
+    assert "smoothing_too_wide" not in result.measurements["sem.pitch"].flags

@@ -134,6 +134,8 @@ def find_contacts(pixels: np.ndarray, settings: ContactSettings, aspect: float =
                 continue  # a speck between the sites, or one that lost its site to a better one
             index = (int(lattice.index[i, 0]), int(lattice.index[i, 1]))
         state = "border" if found.touches[i] else "merged" if merged[i] else judge(contours[i], median)
+        if lattice is None and state == "missing":
+            state = "not_measured"  # a region without an edge; nothing says that a feature belongs there
         sites.append(Site(found.centres[i], index, state, contours.get(i)))
     edge = _typical(edges, found)
     if lattice is not None:

@@ -111,7 +111,8 @@ def measure_sem_lines(
     ``repeatability_only``.
 
     Flags: those of `wafer.edges.find_edges`, of the image, ``few_lines``, ``biased_roughness``, ``pitch_conflict``,
-    ``inverted_contrast``, ``scan_nonlinear``. Raises `ParameterError` for an image without pixel size, `DataError` for
+    ``inverted_contrast``, ``scan_nonlinear``, ``smoothing_too_wide``.
+    Raises `ParameterError` for an image without pixel size, `DataError` for
     an image without lines.
     """
     from wafer import edges as _edges
@@ -197,6 +198,8 @@ def measure_sem_lines(
             )
     short = _lines.plateau_not_reached(found, settings.level)
     facts["plateau_not_reached"] = short * scale
+    if _lines.smoothed_too_wide(found, parse_smoothing(settings.smoothing)):
+        flags.add("smoothing_too_wide")
     for name, rows, sign in (("sem.cd_line", lines, 2), ("sem.cd_space", spaces, -2)):
         word = "lines" if sign > 0 else "spaces"
         if not np.isfinite(rows.width).any():
@@ -316,10 +319,11 @@ def _checks(settings: SemLineSettings, measurements: Mapping[str, Measured]) -> 
 
 
 def _own_flags(name: str, flags: tuple[str, ...]) -> tuple[str, ...]:
-    """Flags of the image that concern this characteristic: all but those on roughness elsewhere."""
+    """Flags of the image that concern this characteristic: all but those on roughness or widths elsewhere."""
     return tuple(
         flag
         for flag in flags
         if (flag != "biased_roughness" or "_biased_" in name)
+        and (flag != "smoothing_too_wide" or name.startswith("sem.cd_"))
         and (flag not in ("roughness_model_misfit", "short_for_roughness") or name.startswith(("sem.lwr", "sem.ler")))
     )

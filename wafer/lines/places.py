@@ -15,6 +15,7 @@ import numpy as np
 from metrology_core.errors import DataError, ParameterError
 from metrology_core.spreads import chi_square_spread, mean_variance_spread
 from wafer.edges import EdgeSet
+from wafer.smoothing import KINDS, Smoothing
 
 Detrend = Literal["linear", "mean"]
 DETRENDS: tuple[str, ...] = get_args(Detrend)
@@ -139,6 +140,22 @@ def plateau_not_reached(edges: EdgeSet, level: float) -> float:
             half = 0.5 * float(np.median(edges.seed[left + 1] - edges.seed[left]))
             change += 2.0 * share * step * math.erfc(half / (blur * math.sqrt(2.0))) / slope
     return change
+
+
+def smoothed_too_wide(edges: EdgeSet, smoothing: Smoothing | None) -> bool:
+    """Whether the narrowest kind of stripe is narrower than two full widths at half maximum of the filter across.
+
+    Beyond, the edges of a stripe feel each other through the filter, whatever the shape of its blooms: the width moves
+    by an amount that no influence of the budget holds.
+    """
+    if smoothing is None or not KINDS[smoothing.kind][0]:
+        return False
+    width = [
+        float(np.median(edges.seed[left + 1] - edges.seed[left]))
+        for left in (stripes(edges, 1), stripes(edges, -1))
+        if left.size
+    ]
+    return bool(width) and min(width) < 2.0 * math.sqrt(8.0 * math.log(2.0)) * smoothing.sigma
 
 
 def noise_covariance(edges: EdgeSet) -> np.ndarray:
