@@ -148,7 +148,8 @@ def build_plan(
     ``root`` is the data root (default: the recipe's folder); ``inputs`` override the recipe's patterns; ``exclude`` is
     a folder that is never searched (the run itself); ``remarks`` takes lines about what a pattern matches and cannot be
     a part (a folder with the name of a file). Raises `UsageError` where a pattern leaves the root or matches
-    nothing, and where two files claim one part. A file that cannot be read becomes a task with a problem.
+    nothing, where two files claim one part, and where no part is left. A file that cannot be read
+    becomes a task with a problem.
     """
     base = (loaded.folder if root is None else root).resolve()
     if not base.is_dir():
@@ -159,7 +160,7 @@ def build_plan(
     common = spec.acquisition.fields() if spec.acquisition is not None else {}
     pattern = None if spec.acquisition_from_name is None else re.compile(spec.acquisition_from_name)
     frame = frame_of(dump_recipe(loaded.recipe))
-    others = {entry.file: tuple(entry.also) for entry in spec.files if entry.also}
+    others = {_spelled(entry.file): tuple(map(_spelled, entry.also)) for entry in spec.files if entry.also}
     taken = {name for names in others.values() for name in names}
     tasks: list[Task] = []
     owner: dict[str, str] = {}
@@ -195,6 +196,8 @@ def build_plan(
         refs = [ref]
         for further in others.get(path, ()):
             more, unreadable = _digest(base, _checked(base, base / further, further))
+            if unreadable is not None:  # the part is called by its first file: say which one it is
+                unreadable["message"] = f"the further scan {further!r}: {unreadable['message']}"
             problem = problem or unreadable
             refs.append(more)
         tasks.append(
@@ -205,6 +208,12 @@ def build_plan(
                 acquisition,
                 problem,
             )
+        )
+    if not tasks:
+        raise UsageError(
+            "no part is left to measure",
+            got=f"{', '.join(path for path, _ in chosen[:3])}: further scans of other parts",
+            remedy="name the first file of a part, the one that 'also' stands beside in the recipe",
         )
     return Plan(
         loaded.sha256, dump_recipe(loaded.recipe), dict(loaded.files), __version__, loaded.recipe.seed, tuple(tasks)
@@ -227,6 +236,11 @@ def _on_wafer(acquisition: dict[str, str], frame: WaferFrame, path: str) -> dict
         f"diameter {frame.diameter:g} mm, edge exclusion {frame.edge_exclusion:g} mm, notch {frame.notch}"
     )
     return None
+
+
+def _spelled(path: str) -> str:
+    """A relative path as the search spells it: 'a//b' and './a/b' are 'a/b'."""
+    return PurePosixPath(path).as_posix()
 
 
 def _digest(base: Path, path: str) -> tuple[InputRef, dict[str, Any] | None]:

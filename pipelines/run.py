@@ -158,6 +158,8 @@ def run_recipe(
     codes = [
         of_part(row.outcome, row.verdict, row.flags) for row in rows if row.outcome != "not_run" or not interrupted
     ]
+    if not rows:
+        codes.append(ExitCode.NOT_MEASURED)  # of nothing nothing conforms
     if interrupted:
         codes.append(ExitCode.INTERRUPTED)
     if any((row.reason or {}).get("code") == "input_changed" for row in rows):

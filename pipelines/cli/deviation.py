@@ -51,7 +51,11 @@ _METHODS = ("best-fit", "minimum-maximum", "tolerance-fit", "rps", "none")
 @click.option("--search-limit", metavar="QUANTITY", help="Points farther from the nominal have no deviation.")
 @click.option("--noise", metavar="QUANTITY", help="Standard deviation of a point along the normal.")
 @click.option(
-    "--section", "sections", multiple=True, metavar="AXIS=PLACE", help="A plane cut, e.g. 'z=12.5 mm'; repeat."
+    "--section",
+    "sections",
+    multiple=True,
+    metavar="AXIS=PLACE",
+    help="A plane cut, e.g. 'z=12.5 mm' (a bare number: --unit); repeat.",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="New folder for recipe, record and report.")
 @click.option("--resume", is_flag=True, help="Go on with the same command after an interruption, in its --out folder.")
@@ -101,6 +105,8 @@ def deviation(
     ):
         if not path.is_file():
             raise UsageError(f"there is no {what} {str(path)!r}", remedy="check the path")
+    if also:
+        _check_together(scan, also, align, loss)
     if resume and out is None:
         raise UsageError("there is nothing to go on with", remedy="give the folder with --out")
     if out is not None and not resume and out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -117,7 +123,7 @@ def deviation(
         )  # fmt: skip
         with told(session.remark):
             summary = run_recipe(
-                recipe, [scan], out=base / "run", data_root=folder, report=out is not None,
+                recipe, [scan.resolve() if also else scan], out=base / "run", data_root=folder, report=out is not None,
                 remark=session.remark, resume=resume,
             )  # fmt: skip
         run = RunFolder(base / "run")
@@ -133,9 +139,28 @@ def deviation(
     return int(summary.exit_code)
 
 
+def _check_together(scan: Path, also: tuple[Path, ...], align: str, loss: str) -> None:
+    """Further scans are other files, and are registered together by least squares only."""
+    from metrology_core.errors import UsageError
+
+    seen: set[Path] = set()
+    for path in (scan, *also):
+        if path.resolve() in seen:
+            raise UsageError(f"the scan {str(path)!r} stands twice", remedy="name each scan of the part once")
+        seen.add(path.resolve())
+    if align != "best-fit" or loss != "squares":
+        raise UsageError(
+            "scans with --also are registered together by least squares",
+            expected="--align best-fit --loss squares (the defaults)",
+            got=f"--align {align} --loss {loss}",
+            remedy="take these options out, or measure the scans one by one",
+        )
+
+
 def _write_recipe(base: Path, scan: Path, nominal: Path, **given: Any) -> Path:
     """The recipe of this measurement with its nominal beside it: the folder is complete evidence."""
     from metrology_core.errors import UsageError
+    from metrology_core.units import quantity
     from pipelines.recipe.write import write_recipe
 
     def beside(path: Path) -> str:
@@ -144,6 +169,11 @@ def _write_recipe(base: Path, scan: Path, nominal: Path, **given: Any) -> Path:
         return name
 
     def amount(text: str) -> str:
+        quantity(text, "length")  # a bare number is refused: its unit would be a guess
+        return text.strip()
+
+    def place_at(text: str) -> str:
+        """A place of a section, a coordinate: a bare number is in the unit of the scan's coordinates."""
         text = text.strip()
         return f"{text} {given['unit']}" if text and (text[-1].isdigit() or text[-1] == ".") else text
 
@@ -183,7 +213,7 @@ def _write_recipe(base: Path, scan: Path, nominal: Path, **given: Any) -> Path:
     if given["search_limit"]:
         measure["search_limit"] = amount(given["search_limit"])
     if given["sections"]:
-        measure["sections"] = [_section(text, amount, given["nominal_unit"]) for text in given["sections"]]
+        measure["sections"] = [_section(text, place_at, given["nominal_unit"]) for text in given["sections"]]
     measure["characteristics"] = [
         largest,
         smallest,

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from metrology_core.canonical import sha256_json
 from metrology_core.provenance import digest_file
 from pipelines.recipe.amounts import Amount
+from pipelines.recipe.exclusions import no_machine
 from pipelines.recipe.explain import problems_of
 from pipelines.recipe.models import (
     FeatureCharacteristicSpec,
@@ -151,14 +152,14 @@ def _instrument_from_file(data: dict[str, Any], document: Document, folder: Path
 
 
 def _simulation_from_file(recipe: Recipe | None, document: Document) -> list[Problem]:
-    """A simulation is made from the instrument's MPE; one written in the recipe was checked with the other names."""
+    """A simulation is made from the MPE of a CMM; an instrument in the recipe was checked with the other names."""
     measure = None if recipe is None else recipe.measure
     if recipe is None or not isinstance(measure, FeaturesMeasure) or measure.simulation is None:
         return []
-    if recipe.instrument is not None and recipe.instrument.mpe is not None:
-        return []
     if not isinstance(get(document.data, ("instrument", "file")), str):
         return []
+    if recipe.instrument is not None and recipe.instrument.mpe is not None:
+        return list(no_machine(document, recipe.instrument.type, ("instrument", "file")))
     hint = "state mpe: {constant: 1.5 um, per_length: 3 um/m} in the file"
     return [
         document.problem(

@@ -13,6 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from metrology_core.errors import CharacteristicError
 from pipelines.recipe.amounts import Amount, parse_amount
+from pipelines.recipe.exclusions import check_exclusions
 from pipelines.recipe.models import FIT_KINDS
 from pipelines.recipe.problems import Problem, did_you_mean
 from pipelines.recipe.source import Document, Path_, get
@@ -28,6 +29,7 @@ def check(document: Document) -> list[Problem]:
     """All semantic faults of a recipe's plain data."""
     kind = get(document.data, ("measure", "kind"))
     found = [*_inputs(document, kind), *_unique(document, ("measure", "characteristics"), "characteristic")]
+    found += check_exclusions(document, kind)
     if kind == "features":
         found += _simulation(document)
         found += [*_unique(document, ("measure", "features"), "feature"), *_datum_system(document)]

@@ -36,6 +36,7 @@ from metrology_core.virtual.repeat import (
 )
 from pointcloud.datums_batch import motions
 from pointcloud.evaluate.features import _plane_axes, compensating_tip
+from pointcloud.evaluate.machine_types import NOT_A_CMM
 from pointcloud.evaluate.types import CharacteristicRequest, DatumRequest, EvaluatedFeature, Evaluation
 from pointcloud.evaluate.uncertainty import design
 from pointcloud.evaluate.zone import by_criterion
@@ -44,7 +45,6 @@ FloatArray = NDArray[np.float64]
 # simulated intervals of forms near the noise held the truth in 83 to 92 % (benchmarks.accuracy.demo_coverage)
 _OWN = "a form deviation keeps its own bound for what noise adds; its errors are in the repeats"
 _ALL = "all errors of the instrument, by simulation (a form or zone has no linear law)"
-_OTHERS = ("scanner", "sem", "microscope", "profiler", "profilometer")  # types whose errors are not those of a CMM
 _TOUCHED = ("iso14405.", "distance.")  # what a larger tip changes
 _ALONE = 2000  # trials with one cause alone: 1.6 % of its standard uncertainty
 _HINTS = {"plane": "normal", "circle": "normal", "ellipse": "normal", "line": "direction"}
@@ -72,7 +72,7 @@ def machine_for(instrument: Instrument, xyz: FloatArray, volume: tuple[Any, Any]
     errors vary within the part as they are allowed to within its volume, the worst case. Raises `ParameterError` for
     another type of instrument: guideways are not what a scanner errs by, and its views are not in the points.
     """
-    if instrument.type.lower() in _OTHERS:
+    if instrument.type.lower() in NOT_A_CMM:
         raise ParameterError(
             f"instrument {instrument.id} of type {instrument.type!r} has no virtual machine here", expected="type cmm",
             remedy="give simulate_evaluation a virtual instrument in Python (pointcloud.simulate.VirtualScanner), or "

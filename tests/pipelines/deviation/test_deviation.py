@@ -287,8 +287,26 @@ def test_several_scans_of_a_part_are_registered_together(files: dict[str, Any], 
     assert -0.01 < worst["value"] - DENT < 6 * 0.011 * abs(DENT) + 0.02
     assert main(["verify", str(out / "run"), "--json"]) == 0
     capsys.readouterr()
-    code = main([*words, "--also", names[1], "--loss", "tukey", "--json"])
-    assert code != 0 and "least squares" in capsys.readouterr().out
+    for more, word in (
+        ([names[1], "--loss", "tukey"], "least squares"),
+        ([names[1], "--align", "none"], "least squares"),
+        ([names[0]], "stands twice"),
+        ([names[1], "--also", names[1]], "stands twice"),
+    ):
+        assert main([*words, "--also", *more, "--json"]) == 2
+        assert word in json.loads(capsys.readouterr().out)["error"]["message"]
+    (tmp_path / "link.csv").symlink_to(names[0])  # the same part by another name: no scan of it may be lost
+    main(["deviation", str(tmp_path / "link.csv"), *words[2:], "--also", names[1], "--json"])
+    alignment = json.loads(capsys.readouterr().out)["alignment"]
+    assert [row["file"] for row in alignment["details"]["together"]] == ["scan0.csv", "scan1.csv"]
+
+
+@pytest.mark.parametrize("option", ["--tolerance", "--noise", "--search-limit"])
+def test_a_bare_number_has_no_unit_that_could_be_guessed(option: str, files: dict[str, Any], capsys: Any) -> None:
+    for text in ("0.1", "0.1e0", "-0.1 mm,0.1") if option == "--tolerance" else ("0.1", "1."):
+        code, answer = call(files, "placed", option, text, capsys=capsys)
+        assert code == 2 and "has no unit" in answer["error"]["message"]
+        assert "unit behind the number" in answer["error"]["remedy"]
 
 
 def test_a_bound_of_covariances_is_at_least_each() -> None:

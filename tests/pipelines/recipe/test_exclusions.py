@@ -1,0 +1,121 @@
+"""What excludes what across the parts of a recipe is a fault of the recipe, not of the run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from metrology_core.errors import UsageError
+from pipelines.plan import build_plan
+from pipelines.recipe import Problem, RecipeProblems, parse_recipe
+
+DEVIATION = """\
+schema: abbe/recipe/1
+name: blade
+inputs:
+  files: [{file: one.csv, also: [two.csv]}]
+  unit: mm
+  points_are: surface
+measure:
+  kind: deviation
+  nominal: {file: blade.stl, unit: mm}
+  align: {method: best_fit}
+  tolerance: {plus_minus: 0.1 mm}
+  characteristics:
+    - {name: largest, characteristic: deviation.maximum}
+"""
+FEATURES = """\
+schema: abbe/recipe/1
+name: plate
+inputs: {files: ["*.csv"], unit: mm, points_are: surface}
+instrument: {id: M1, type: cmm, mpe: {constant: 1.5 um, per_length: 3 um/m}}
+measure:
+  kind: features
+  features:
+    - {name: top, feature: sphere}
+  simulation: {trials: 200}
+  characteristics:
+    - {name: size, characteristic: iso14405.GG, of: top}
+    - {name: form, characteristic: form.G.peak_to_valley, of: top}
+"""
+WORKPIECE = "calibrated_workpiece: {value: 60 mm, u: 0.5 um, readings: [60.001 mm, 60.002 mm, 60.0015 mm]}"
+
+
+def faults(text: str, folder: Path) -> tuple[Problem, ...]:
+    (folder / "blade.stl").touch()
+    try:
+        parse_recipe(text, folder=folder)
+    except RecipeProblems as found:
+        return found.problems
+    return ()
+
+
+def test_the_base_recipes_are_sound(tmp_path: Path) -> None:
+    assert faults(DEVIATION, tmp_path) == () and faults(FEATURES, tmp_path) == ()
+
+
+FILES = "[{file: one.csv, also: [two.csv]}]"
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        "[{file: one.csv, also: [one.csv]}]",
+        "[{file: one.csv, also: [./one.csv]}]",
+        "[{file: one.csv, also: [two.csv, two.csv]}]",
+        "[{file: one.csv, also: [two.csv]}, {file: two.csv, also: [one.csv]}]",
+        "[{file: one.csv, also: [two.csv]}, two.csv]",
+        "[{file: one.csv, also: [two.csv]}, {file: three.csv, also: [two.csv]}]",
+    ],
+)
+def test_a_scan_that_stands_twice(files: str, tmp_path: Path) -> None:
+    found = faults(DEVIATION.replace(FILES, files), tmp_path)
+    assert found and {(row.code, row.line) for row in found} == {("recipe/contradiction", 4)}
+    assert all("stands twice" in row.message for row in found)
+
+
+@pytest.mark.parametrize(
+    "align",
+    ["method: none", "method: minimum_maximum", "method: tolerance_fit", "loss: huber", "loss: tukey", "trim: 0.1"],
+)
+def test_scans_are_registered_together_by_least_squares_only(align: str, tmp_path: Path) -> None:
+    text = DEVIATION.replace("method: best_fit", align)
+    (found,) = faults(text, tmp_path)
+    assert found.code == "recipe/contradiction" and found.line == 10 and "least squares" in found.message
+    assert faults(text.replace(FILES, "[one.csv, two.csv]"), tmp_path) == ()  # each for itself it may be
+
+
+def test_further_scans_belong_to_deviations(tmp_path: Path) -> None:
+    (found,) = faults(FEATURES.replace('["*.csv"]', FILES), tmp_path)
+    assert found.code == "recipe/contradiction" and found.line == 3 and "'also'" in found.message
+
+
+@pytest.mark.parametrize("kind", ["scanner", "SEM", "microscope", "profiler"])
+def test_a_simulation_needs_a_machine_that_can_be_simulated(kind: str, tmp_path: Path) -> None:
+    (found,) = faults(FEATURES.replace("type: cmm", f"type: {kind}"), tmp_path)
+    assert found.code == "recipe/contradiction" and found.line == 4 and kind in found.message
+    (tmp_path / "m.yaml").write_text(f"id: M1\ntype: {kind}\nmpe: {{constant: 1.5 um, per_length: 3 um/m}}\n")
+    line = FEATURES.splitlines()[3]
+    (found,) = faults(FEATURES.replace(line, "instrument: {file: m.yaml}"), tmp_path)
+    assert found.code == "recipe/contradiction" and found.path == "instrument.file" and kind in found.message
+
+
+def test_a_simulation_that_no_characteristic_would_use(tmp_path: Path) -> None:
+    one = FEATURES.replace("iso14405.GG, of: top", f"iso14405.GG, of: top, {WORKPIECE}")
+    assert faults(one, tmp_path) == ()  # the other one has none
+    both = "\n".join(line for line in one.splitlines() if "name: form" not in line)
+    (found,) = faults(both, tmp_path)
+    assert found.code == "recipe/contradiction" and found.path == "measure.simulation"
+
+
+def test_further_scans_alone_are_no_part_and_a_missing_one_is_named(tmp_path: Path) -> None:
+    (tmp_path / "blade.stl").touch()
+    for name in ("one.csv", "two.csv"):
+        (tmp_path / name).write_text("x,y,z\n0,0,0\n")
+    with pytest.raises(UsageError, match="no part is left"):
+        build_plan(parse_recipe(DEVIATION, folder=tmp_path), inputs=[tmp_path / "two.csv"])
+    loaded = parse_recipe(DEVIATION.replace("two.csv", "gone.csv"), folder=tmp_path)
+    (task, other) = build_plan(loaded, inputs=[tmp_path / "one.csv", tmp_path / "two.csv"]).tasks
+    assert other.problem is None and task.problem is not None
+    assert "'gone.csv'" in task.problem["message"] and task.problem["where"] == "gone.csv"
