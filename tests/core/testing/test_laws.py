@@ -82,9 +82,10 @@ def _scaled(known: KnownAnswer, factor: float) -> KnownAnswer:
 
 
 def _repeated(known: KnownAnswer, rng: np.random.Generator) -> KnownAnswer:
-    """Where a sum decides, every point twice; else a third of the points once more."""
+    """Where a sum decides, every point twice; else a third of the points once more. The size of an inscribed or
+    circumscribed cone is that at the centroid of the points, which must stay."""
     n = len(known.points)
-    sums = known.criterion.startswith("least")
+    sums = known.criterion.startswith("least") or (known.feature.kind == "cone" and "scribed" in known.criterion)
     more = np.arange(n) if sums else rng.choice(n, n // 3, replace=False)
     return dataclasses.replace(known, points=np.concatenate((known.points, known.points[more])))
 
