@@ -7,6 +7,7 @@ order. The arithmetic, and the bits, do not depend on where the points come from
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -64,7 +65,7 @@ def _sample_indices(n: int, m: int) -> np.ndarray:
     return result
 
 
-class Points:
+class Points(ABC):
     """Points that passes go over; `n` counts those that are used."""
 
     n: int
@@ -79,11 +80,9 @@ class Points:
     def chunks(self) -> int:
         return -(-self.n // layout.CHUNK)
 
+    @abstractmethod
     def each(self, work: Work, seen: Seen | None = None) -> None:
-        raise NotImplementedError
-
-    def drop(self, finite: int) -> None:
-        raise NotImplementedError
+        """Give all points to `work`, chunk by chunk, and to `seen`, in their order."""
 
     def extremes(self, info: np.ndarray) -> int:
         """Centre and scale into `info`; READY, BAD_POINTS or NO_EXTENT; keeps sample and near points."""
@@ -109,7 +108,7 @@ class Points:
             if code != layout.BAD_POINTS or not self.may_drop or not self.clean:
                 break
             self.clean = False
-            self.drop(int(rows[:, layout.M_COUNT].sum()))
+            self.n = int(rows[:, layout.M_COUNT].sum())
             if self.n == 0:
                 break
         self.near, self.near_weights = near.points, near.weights

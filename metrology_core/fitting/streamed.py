@@ -57,9 +57,6 @@ class Stream(Points):
         self.n = self.given  # finite points, once they are counted
         self.near = np.empty((0, 3))
 
-    def drop(self, finite: int) -> None:
-        self.n = finite
-
     def runs(self) -> Iterator[tuple[int, np.ndarray]]:
         """(index of the first chunk, (m, 3) points): all of RUN chunks but the last."""
         size = RUN * layout.CHUNK

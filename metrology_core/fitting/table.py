@@ -57,11 +57,6 @@ class Row:
             return 2 if self.kind == SLOT and self.dimension == 3 else 1
         return 1 if self.dimension == 2 else layout.N_ROWS[self.kind]
 
-    @property
-    def has_foot(self) -> bool:
-        """Whether the reported point is the foot of the centroid."""
-        return self.kind in (layout.LINE, layout.PLANE, layout.CYLINDER, layout.CONE, PARALLEL_PLANES)
-
 
 def _all(kind: int) -> tuple[bool, ...]:
     return (True,) * layout.N_PARAMETERS[kind]

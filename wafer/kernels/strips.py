@@ -186,37 +186,3 @@ def combine_noise(
                     for c in range(4):
                         out[k, cy + b, cx + c] += fb * wx[c]
     return outside
-
-
-@kernel
-def first_crossings(
-    strips: np.ndarray,
-    low: np.ndarray,
-    high: np.ndarray,
-    level: float,
-    middle: int,
-    start: int,
-    stop: int,
-    out: np.ndarray,
-) -> int:
-    """Place, in samples, where each strip rises through its level nearest to ``middle``; NaN where it does not.
-
-    The level lies ``level`` of the way from ``low[i]`` to ``high[i]``; out (n,). Straight line between two samples.
-    """
-    m = strips.shape[1]
-    lost = 0
-    for i in range(start, stop):
-        target = low[i] + level * (high[i] - low[i])
-        best = math.nan
-        nearest = math.inf
-        for j in range(m - 1):
-            a, b = strips[i, j], strips[i, j + 1]
-            if a < target <= b:
-                at = j + (target - a) / (b - a)
-                if abs(at - middle) < nearest:
-                    nearest = abs(at - middle)
-                    best = at
-        out[i] = best
-        if best != best:
-            lost += 1
-    return lost

@@ -168,8 +168,3 @@ def _spatial(feature: Any, xyz: np.ndarray, sides: np.ndarray | None) -> Rows:
     flat = np.column_stack((-a, -b, zero, *tilts, *spin, *sizes))
     out = np.column_stack((zero, zero, -one, x1, x2, *[zero] * (len(spin) + len(sizes))))
     return Rows(np.stack((c, g)), np.stack((d, np.broadcast_to(w, (n, 3)))), np.stack((flat, out)))
-
-
-def angle_columns(feature: Feature) -> np.ndarray:
-    """(p,) True where the chart's coordinate is an angle."""
-    return np.array([name.startswith(("tilt", "rotation", "half_angle")) for name in feature.chart])
