@@ -10,7 +10,7 @@ def main() -> int:
     import numpy as np
 
     from metrology_core._jit import warm_up
-    from metrology_core.data import PointSet
+    from metrology_core.data import Image, PointSet
     from metrology_core.uncertainty import Model, Normal, StudentT
     from pointcloud.deviation.field import deviate
     from pointcloud.deviation.statistics import statistics
@@ -18,12 +18,19 @@ def main() -> int:
     from pointcloud.nominal.tree import SurfaceTree
     from pointcloud.registration import align
     from wafer import find_edges
+    from wafer.contacts import measure_contacts
+    from wafer.contours.evaluate import measure_contours
     from wafer.simulate import simulate_lines
+    from wafer.simulate.contacts import simulate_contacts
 
     warm_up()
     pixels = simulate_lines(seed=1, shape=(64, 256)).pixels
-    for criterion in ("threshold", "max_gradient", "sigmoid"):
+    for criterion in ("threshold", "max_gradient", "sigmoid", "model"):
         find_edges(pixels, criterion=criterion)
+    contacts = simulate_contacts(seed=1, shape=(160, 160))
+    image = Image(contacts.pixels, "nm", contacts.model.pixel)
+    measure_contacts(image)
+    measure_contours(image)
     inputs = {"a": Normal(0.0, 1.0), "b": StudentT(0.0, 5, scale=1.0)}
     Model(lambda a, b: a + b, inputs, {("a", "b"): 0.5}).monte_carlo(trials=1000)
     # a tetrahedron and points of its faces, a little moved: tree, closest points, sides, registration
