@@ -7,6 +7,7 @@ So the bits do not depend on the width of a processor's instructions, and produc
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +17,12 @@ import numpy as np
 from metrology_core._jit import compiler_parts
 
 WIDTH = 8
+_LOG2 = (
+    0.693147180369123816490,
+    1.90821492927058770002e-10,
+)  # ln 2 in two parts: whole multiples of the first are exact
+_EXP_LIMIT = 690.0  # beyond it powers of two leave the range of doubles
+_SHIFT = 6755399441055744.0  # 1.5 * 2^52: adding it rounds to a whole number, kept in the lowest bits
 AHEAD = 1024  # numbers that memory is asked for ahead of its use, where a loop only reads: eight kilobytes
 
 
@@ -65,7 +72,49 @@ class Machine:
         mask = self.builder.fcmp_ordered(relation, a.value, b.value)
         return Vector(self, self.builder.select(mask, yes.value, no.value))
 
+    def exp(self, a: Vector) -> Vector:
+        """Exponential, 2e-16 of it, of numbers held within +-690."""
+        ir, limit = self._parts.ir, self.constant(_EXP_LIMIT)
+        a = self.select(">", a, limit, limit, a)
+        a = self.select("<", a, self.constant(-_EXP_LIMIT), self.constant(-_EXP_LIMIT), a)
+        shifted = self.fma(a, self.constant(1.0 / math.log(2.0)), self.constant(_SHIFT))
+        whole = shifted - self.constant(_SHIFT)
+        rest = self.fma(whole, self.constant(-_LOG2[0]), a)
+        rest = self.fma(whole, self.constant(-_LOG2[1]), rest)
+        value = self.constant(1.0 / math.factorial(12))
+        for order in range(11, -1, -1):
+            value = self.fma(value, rest, self.constant(1.0 / math.factorial(order)))
+        words = ir.VectorType(ir.IntType(64), WIDTH)
+        exponent = self.builder.add(self.builder.bitcast(shifted.value, words), ir.Constant(words, [1023] * WIDTH))
+        power = self.builder.shl(exponent, ir.Constant(words, [52] * WIDTH))
+        return value * Vector(self, self.builder.bitcast(power, self.vector))
+
+    def after(self, before: Vector, a: Vector) -> Vector:
+        """The numbers one place earlier: the last of `before`, then all but the last of `a`."""
+        places = self._indices(self._parts.ir, list(range(WIDTH - 1, 2 * WIDTH - 1)))
+        return Vector(self, self.builder.shuffle_vector(before.value, a.value, places))
+
+    def total(self, a: Vector) -> Any:
+        """Sum of the eight: halves onto each other."""
+        value, size = a.value, WIDTH
+        while size > 1:
+            size //= 2
+            halves = [
+                self.builder.shuffle_vector(
+                    value,
+                    self._parts.ir.Constant(value.type, self._parts.ir.Undefined),
+                    self._indices(self._parts.ir, k),
+                )
+                for k in (list(range(size)), list(range(size, 2 * size)))
+            ]
+            value = self.builder.fadd(*halves)
+        return self.builder.extract_element(value, self._parts.ir.Constant(self._parts.ir.IntType(32), 0))
+
     # memory ------------------------------------------------------------------------------------------------------
+
+    def put(self, number: Any, base: Any, index: int) -> None:
+        """One number to an array."""
+        self.builder.store(number, self.builder.gep(base, [self.whole(index)]))
 
     def array(self, kind: Any, value: Any) -> Any:
         """Pointer to the first number of a NumPy array."""
@@ -123,7 +172,7 @@ class Machine:
 
     @staticmethod
     def _indices(ir: Any, places: list[int]) -> Any:
-        return ir.Constant(ir.VectorType(ir.IntType(32), WIDTH), places)
+        return ir.Constant(ir.VectorType(ir.IntType(32), len(places)), places)
 
     def slot(self, value: Vector) -> Slot:
         return Slot(self, value)
@@ -162,6 +211,19 @@ class Plain:
 
     def select(self, relation: str, a: Any, b: Any, yes: Any, no: Any) -> Any:
         return np.where({"<": np.less, ">": np.greater, "==": np.equal}[relation](a, b), yes, no)
+
+    def exp(self, a: Any) -> Any:
+        return np.exp(np.clip(a, -_EXP_LIMIT, _EXP_LIMIT))
+
+    def after(self, before: Any, a: Any) -> Any:
+        return np.concatenate([before[-1:], a[:-1]])
+
+    def total(self, a: Any) -> Any:
+        quad = a[:4] + a[4:]
+        return (quad[0] + quad[2]) + (quad[1] + quad[3])
+
+    def put(self, number: Any, base: Any, index: int) -> None:
+        base[index] = number
 
     def load(self, base: Any, index: int) -> Any:
         return base[index : index + WIDTH]
@@ -234,6 +296,44 @@ def build(prepare: Callable[..., Any], name: str) -> Any:
             return context.get_constant(types.float64, 0.0)
 
         return types.float64(types.intp, types.intp, types.float64, a, b, c, d, e, f), codegen
+
+    typed.__name__ = typed.__qualname__ = name
+    return parts.intrinsic(typed)
+
+
+def build_streams(prepare: Callable[..., Any], name: str) -> Any:
+    """A function for kernels: ``name(firsts, count, arrays)`` runs one loop over `count` groups of eight numbers.
+
+    ``firsts`` is a tuple of indices, ``arrays`` one of flat arrays. prepare(machine, arrays) returns (step, finish):
+    step(at) gets the indices, each of them moved on by the numbers before; finish() stores the results.
+    """
+    parts = compiler_parts()
+    if parts is None:
+
+        def plain(firsts: tuple[int, ...], count: int, arrays: tuple[Any, ...]) -> float:
+            step, finish = prepare(Plain(), arrays)
+            for k in range(0, count * WIDTH, WIDTH):
+                step([first + k for first in firsts])
+            finish()
+            return 0.0
+
+        return plain
+    types = parts.types
+
+    def typed(typingctx: Any, firsts: Any, count: Any, arrays: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            machine = Machine(parts, context, builder)
+            starts = parts.cgutils.unpack_tuple(builder, args[0])
+            values = parts.cgutils.unpack_tuple(builder, args[2])
+            data = [machine.array(kind, value) for kind, value in zip(signature.args[2], values, strict=True)]
+            step, finish = prepare(machine, data)
+            with machine.loop(args[1]) as loop:
+                k = builder.mul(loop.index, machine.whole(WIDTH))
+                step([builder.add(start, k) for start in starts])
+            finish()
+            return context.get_constant(types.float64, 0.0)
+
+        return types.float64(types.UniTuple(types.intp, len(firsts)), types.intp, arrays), codegen
 
     typed.__name__ = typed.__qualname__ = name
     return parts.intrinsic(typed)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 import numpy as np
 
 
@@ -66,3 +69,62 @@ def erf_lines(
     for a, b in zip(left, right, strict=True):
         image += ndtr((x[None, :] - a[:, None]) / blur) - ndtr((x[None, :] - b[:, None]) / blur)
     return low + (high - low) * image
+
+
+def _root(function: Callable[[float], float], near: float) -> float:
+    """The zero of ``function`` nearest to ``near``: brackets that grow, then bisection; NaN beyond 0.05."""
+    from scipy.optimize import brentq
+
+    h = 1e-9
+    while h < 0.05:
+        if function(near - h) * function(near + h) <= 0.0:
+            return float(brentq(function, near - h, near + h, xtol=1e-13))
+        h *= 3.0
+    return math.nan
+
+
+def logistic_root(
+    row: np.ndarray, left: float, right: float, width: float, tie: float, near: float,
+    variance: Callable[..., np.ndarray], rho: float,
+) -> tuple[float, float]:  # fmt: skip
+    """Where the residuals of the best levels have no part along the derivative of the logistic, and the standard
+    deviation of that place by the pseudo-inverse of the whole design."""
+    x = np.arange(row.size, dtype=float)
+    heavy = math.sqrt(tie) * np.eye(2)
+    data = np.concatenate([row, math.sqrt(tie) * np.array([left, right])])
+
+    def levels(c: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        f = 1.0 / (1.0 + np.exp(-(x - c) / width))
+        design = np.concatenate([np.column_stack([1.0 - f, f]), heavy])
+        return f, design, np.linalg.lstsq(design, data, rcond=None)[0]
+
+    def along(c: float) -> float:
+        f, design, found = levels(c)
+        return float((row - (design @ found)[: row.size]) @ (f * (1.0 - f)))
+
+    place = _root(along, near)
+    f, design, found = levels(place)
+    slope = np.concatenate([-(found[1] - found[0]) * f * (1.0 - f) / width, [0.0, 0.0]])
+    weights = np.linalg.pinv(np.column_stack([design, slope]))[2, : row.size]
+    part = weights * np.sqrt(variance(found[0] + (found[1] - found[0]) * f))
+    return place, math.sqrt(float(part @ part + 2.0 * rho * (part[1:] @ part[:-1])))
+
+
+def template_root(
+    row: np.ndarray, low: float, contrast: float, rising: bool, table: np.ndarray, half: float, fine: int, rho: float,
+    near: float,
+) -> tuple[float, float]:  # fmt: skip
+    """Where weighted and whitened residuals have no part along the derivative of a tabulated shape (shape, derivative,
+    weight; straight lines between entries), and the sum of squares of that derivative there."""
+    x = np.arange(row.size, dtype=float)
+    entries = np.arange(table.shape[1]) / fine - half
+
+    def parts(c: float) -> tuple[np.ndarray, np.ndarray]:
+        at = (x - c) if rising else (c - x)
+        shape, slope, weight = (np.interp(at, entries, values) for values in table)
+        whiten = np.eye(row.size) - rho * np.eye(row.size, k=-1)
+        return whiten @ (weight * (row - low - contrast * shape)), whiten @ (weight * slope)
+
+    place = _root(lambda c: float(np.dot(*parts(c))), near)
+    slope = parts(place)[1]
+    return place, float(slope @ slope)

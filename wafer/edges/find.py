@@ -17,7 +17,7 @@ from metrology_core.errors import DataError, ParameterError
 from wafer.edges import linescan
 from wafer.edges.checks import image_area, orientation, saturated_share, stripes, windows
 from wafer.edges.defects import mark_defects
-from wafer.edges.locate import SEARCH, SEARCH_BELOW, Shape, Windows, locate, tables
+from wafer.edges.locate import SEARCH_BELOW, Shape, Windows, locate, tables
 from wafer.edges.profiles import EdgeProfile, Spread, edge_profile, plateaus, rough_levels, splines_of, spread_functions
 from wafer.edges.resample import EdgeNoise, resample_edge
 from wafer.edges.result import CRITERIA, Criterion, EdgeSet
@@ -246,14 +246,14 @@ def _shape(
             hi[mine] += float(p.grey.max()) - float(np.median(high[mine]))
     # Sigmoid, gradient and line start from the middle of the step, wherever the threshold is set.
     at = levels if code in (_k.THRESHOLD, _k.MODEL) else half_levels
-    table, half, search, width = None, 0.0, 0, None
+    table, half, search, width = None, 0.0, False, None
     if code == _k.MODEL:
         table, half = tables(profiles, noise)
     elif code == _k.SIGMOID:
         width = np.array([profiles.get(sign, fallback).width for sign in (-1, 1)])
     if code in (_k.SIGMOID, _k.MODEL):
         sigma = math.sqrt(0.5 * (noise.sigma_dark**2 + noise.sigma_bright**2))
-        search = SEARCH if float(np.median(high - low)) < SEARCH_BELOW * sigma else 0
+        search = float(np.median(high - low)) < SEARCH_BELOW * sigma
     return Shape(at, lo, hi, steepness, radius, points, table, half, search, width)
 
 

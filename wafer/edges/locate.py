@@ -11,14 +11,13 @@ from metrology_core.blocks import run_blocks
 from wafer.edges.profiles import EdgeProfile
 from wafer.kernels import edges as _k
 from wafer.kernels.logistic import fit_logistic
-from wafer.kernels.template import fit_template
+from wafer.kernels.template import PHASES, fit_template, phases
 from wafer.noise import NoiseModel
 
 _BLOCK = 64  # rows per block
-TABLE = 16  # entries of a tabulated shape per pixel
+TABLE = PHASES  # entries of a tabulated shape per pixel
 TIE = 24.0  # pixels that the mean levels weigh in a row's sigmoid
 SEARCH_BELOW = 6.0  # contrast to noise below which the template looks beside the split
-SEARCH = 4  # pixels on either side
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +45,7 @@ class Shape:
     points: int = 5
     table: np.ndarray | None = None
     half: float = 0.0
-    search: int = 0
+    search: bool = False
     width: np.ndarray | None = None
 
 
@@ -59,6 +58,10 @@ def locate(
     x, u = np.empty((n, ny)), np.empty((n, ny))
     state = np.empty((n, ny), dtype=np.uint8)
     found = noise.as_array()
+    table, length, pad = np.empty(0), 0, 0
+    if code == _k.MODEL and shape.table is not None:
+        stacked, length, pad = phases(shape.table, min(float((windows.left + windows.right).max()), area.shape[1]))
+        table = stacked.ravel()
 
     def work(first: int, end: int) -> None:
         start, stop = first * _BLOCK, min(end * _BLOCK, ny)
@@ -67,7 +70,7 @@ def locate(
             windows.polarity, shape.level, shape.low, shape.high,
         )  # fmt: skip
         if code == _k.MODEL:
-            fit_template(*common, shape.table, shape.half, TABLE, shape.search, found, x, u, state)
+            fit_template(*common, table, length, pad, shape.search, found, x, u, state)
         elif code == _k.SIGMOID:
             fit_logistic(*common[:3], *common[4:], shape.width, TIE, shape.search, found, x, u, state)
         else:

@@ -6,38 +6,12 @@ import math
 
 import numpy as np
 
-from metrology_core._jit import inner, kernel
+from metrology_core._jit import kernel
+from metrology_core.kernels.vectors import WIDTH
+from wafer.kernels.lanes import PLACE, SPLIT_SIZE, box_size, gather, split_rows, window
 
-# Rows of one edge that are searched before the next edge: results of neighbouring rows lie side by side in memory, and
-# those of different edges a power of two apart, which caches cannot hold.
-LANES = 16
 THRESHOLD, MAX_GRADIENT, SIGMOID, LINEAR, MODEL = 0, 1, 2, 3, 4
 OK, LOST, SPIKE, MERGED, BROKEN, SATURATED = 0, 1, 2, 3, 4, 5
-
-
-@inner
-def split(row: np.ndarray, a: int, b: int, p: float, threshold: float, contrast: float) -> int:
-    """Left pixel of the crossing that splits ``row[a..b]`` best into a dark and a bright side; -1: there is no step.
-
-    The sign change of ``I - threshold`` at which the running sum of ``p (I - threshold)`` is smallest: the most likely
-    place of a sharp step. It does not depend on where the edge was expected, so it does not pull noisy edges toward
-    the straight line. Noise alone also has a best split, but not a step of a quarter of the contrast.
-    """
-    best = 0.0
-    k = -1
-    total = 0.0
-    for i in range(a, b):
-        v = p * (row[i] - threshold)
-        total += v
-        if v < 0.0 and total < best and p * (row[i + 1] - threshold) >= 0.0:
-            best = total
-            k = i
-    if k < 0:
-        return -1
-    total += p * (row[b] - threshold)
-    if (total - best) / (b - k) - best / (k - a + 1) < 0.25 * contrast:
-        return -1
-    return k
 
 
 @kernel
@@ -67,7 +41,8 @@ def locate_edges(
     """Find each edge in the rows ``start`` to ``stop`` of ``image`` (ny, nx) float64; returns the number lost.
 
     Edge ``e`` is looked for between ``seed[e] - reach_left[e]`` and ``seed[e] + reach_right[e]``, following the
-    common ``slope`` (x per row) about row ``middle``. ``polarity`` +1: dark to bright. All criteria start from `split`.
+    common ``slope`` (x per row) about row ``middle``. ``polarity`` +1: dark to bright. All criteria start from
+    `wafer.kernels.lanes.split_rows`.
 
     ``THRESHOLD``: linear interpolation between the two pixels of the split. ``MAX_GRADIENT``: largest central
     difference within ``radius`` pixels of the split, vertex of the parabola through it and its neighbours. ``LINEAR``:
@@ -81,23 +56,31 @@ def locate_edges(
     half = points // 2
     moment = half * (half + 1) * (2 * half + 1) / 3.0
     lost = 0
-    for number in range((stop - start + LANES - 1) // LANES * n_edges):
-        first_row, e = start + number // n_edges * LANES, number % n_edges
-        for y in range(first_row, min(first_row + LANES, stop)):
+    size = box_size(reach_left, reach_right, slope, nx)
+    box, lanes, ends = np.empty(WIDTH * size), np.empty(SPLIT_SIZE), np.empty((2, WIDTH), np.int64)
+    # Eight rows of one edge before the next edge: results of neighbouring rows lie side by side in memory, and those of
+    # different edges a power of two apart, which caches cannot hold.
+    for number in range((stop - start + WIDTH - 1) // WIDTH * n_edges):
+        first_row, e = start + number // n_edges * WIDTH, number % n_edges
+        rows = min(WIDTH, stop - first_row)
+        p = polarity[e]
+        threshold = level[e]
+        window(first_row, rows, slope, middle, seed[e], reach_left[e], reach_right[e], nx, ends)
+        n = gather(image, first_row, rows, ends, p, threshold, box, lanes)
+        split_rows(box, n, high[e] - low[e], lanes)
+        origin = ends[0].min()
+        for lane in range(rows):
+            y = first_row + lane
             row = image[y]
-            centre = seed[e] + slope * (y - middle)
-            a = max(int(math.ceil(centre - reach_left[e])), 0)
-            b = min(int(math.floor(centre + reach_right[e])), nx - 1)
+            a, b = ends[0, lane], ends[1, lane]
             j = y - top
-            p = polarity[e]
-            threshold = level[e]
             out_x[e, j] = np.nan
             out_u[e, j] = np.nan
             out_state[e, j] = 1
-            k = split(row, a, b, p, threshold, high[e] - low[e])
-            if k < 0:
+            if lanes[PLACE + lane] < 0.0:
                 lost += 1
                 continue
+            k = origin + int(lanes[PLACE + lane])
             v0 = row[k] - threshold
             t = v0 / (v0 - (row[k + 1] - threshold))
             x = k + t

@@ -11,8 +11,8 @@ import math
 import numpy as np
 
 from metrology_core._jit import inner, kernel
-from wafer.kernels.edges import LANES
 
+LANES = 16  # rows whose crossings are looked for together
 GAP = 32  # pixels between windows that are filtered rather than skipped
 
 

@@ -3,11 +3,101 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
-from metrology_core._jit import kernel
-from wafer.kernels.edges import LANES, split
+from metrology_core._jit import inner, kernel
+from metrology_core.kernels.vectors import WIDTH, build_streams, plus
+from wafer.kernels.lanes import PLACE, SEARCH, SPLIT_SIZE, box_size, gather, split_rows, window
+
+PHASES = 16  # entries of a tabulated shape per pixel
+_T, _CONTRAST, _RHO = range(3)  # what the sums of a row read
+
+
+def phases(table: np.ndarray, longest: float) -> tuple[np.ndarray, int, int]:
+    """Shapes (2, 3, n) in the order that rows read them: one phase between pixels after the other.
+
+    All pixels of a row lie at the same phase between two entries of a table, so entries `PHASES` apart stand together.
+    Returns (3, 2, PHASES + 1, length), the last phase the first one a pixel on; falling edges mirrored, so that both
+    run along the row; the ends go on for ``longest`` pixels; the length, and the place of the first entry.
+    """
+    pad = int(math.ceil(longest)) + 2 * WIDTH + SEARCH
+    half = (table.shape[2] - 1) // (2 * PHASES)
+    length = 2 * half + 1 + 2 * pad
+    entry = PHASES * (np.arange(length) - pad) + np.arange(PHASES + 1)[:, None]
+    both = np.stack([table[0, :, ::-1], table[1]])
+    out = both[:, :, np.clip(entry, 0, table.shape[2] - 1)]
+    return np.ascontiguousarray(out.transpose(1, 0, 2, 3)), length, pad
+
+
+def _prepare_sums(m: Any, arrays: Any) -> Any:
+    """Sums of residual times derivative, of the change of that over the phase, and of the squared derivative; all
+    whitened."""
+    shape, steep, weight, row, inside, state, out = arrays
+    t, contrast, minus_rho = (m.spread(state, k) for k in (_T, _CONTRAST, _RHO))
+    zero = m.constant(0.0)
+    product, change, squares = (m.slot(zero) for _ in range(3))
+    before = [m.slot(zero) for _ in range(4)]
+
+    def step(at: Any) -> None:
+        (f, df), (g, dg), (w, dw) = (
+            (m.fma(t, b - a, a), b - a)
+            for a, b in ((m.load(x, at[0]), m.load(x, at[1])) for x in (shape, steep, weight))
+        )
+        rest, scaled = m.load(row, at[2]) - contrast * f, w * contrast
+        parts = (rest * w, g * w, rest * dw - scaled * df, m.fma(g, dw, w * dg))
+        white = []
+        for slot, part in zip(before, parts, strict=True):
+            white.append(m.fma(minus_rho, m.after(slot.get(), part), part))
+            slot.set(part)
+        r, d, r_t, d_t = white
+        keep = m.load(inside, at[2])
+        r, d = r * keep, d * keep
+        product.set(m.fma(r, d, product.get()))
+        squares.set(m.fma(d, d, squares.get()))
+        change.set(m.fma(r_t, d, m.fma(r, d_t, change.get())))
+
+    def finish() -> None:
+        for k, slot in enumerate((product, change, squares)):
+            m.put(m.total(slot.get()), out, k)
+
+    return step, finish
+
+
+def _prepare_search(m: Any, arrays: Any) -> Any:
+    """Sums of squared residuals with the shape moved by -SEARCH to SEARCH pixels."""
+    shape, weight, row, inside, state, out = arrays
+    contrast, zero = m.spread(state, _CONTRAST), m.constant(0.0)
+    totals = [m.slot(zero) for _ in range(2 * SEARCH + 1)]
+
+    def step(at: Any) -> None:
+        value, keep = m.load(row, at[1]), m.load(inside, at[1])
+        for k, total in enumerate(totals):
+            here = plus(m, at[0], SEARCH - k)
+            rest = (value - contrast * m.load(shape, here)) * (m.load(weight, here) * keep)
+            total.set(m.fma(rest, rest, total.get()))
+
+    def finish() -> None:
+        for k, slot in enumerate(totals):
+            m.put(m.total(slot.get()), out, k)
+
+    return step, finish
+
+
+_sums = build_streams(_prepare_sums, "template_sums")
+_squares = build_streams(_prepare_search, "template_squares")
+
+
+@inner
+def best_start(c: float, a: int, b: int, least: int, squares: np.ndarray) -> float:
+    """The place ``c`` moved by the whole pixels that leave the smallest sum of squares, inside the window."""
+    low, best = 1e300, c
+    for s in range(-least, least + 1):
+        if squares[s + least] < low and a <= c + s <= b:
+            low = squares[s + least]
+            best = c + s
+    return best
 
 
 @kernel
@@ -26,117 +116,115 @@ def fit_template(
     low: np.ndarray,
     high: np.ndarray,
     table: np.ndarray,
-    half: float,
-    fine: int,
-    search: int,
+    length: int,
+    pad: int,
+    search: bool,
     noise: np.ndarray,
     out_x: np.ndarray,
     out_u: np.ndarray,
     out_state: np.ndarray,
 ) -> int:
-    """Shift a tabulated edge shape to each edge of each row by Gauss-Newton; returns the number lost.
+    """Shift a tabulated edge shape to each edge of each row by Newton's method; returns the number lost.
 
-    Arguments as for `wafer.kernels.edges.locate_edges`. ``table`` is (2, 3, n): for falling (0) and rising (1) edges
-    the shape (0 dark to 1 bright, dark side first), its derivative per pixel, and the inverse of the standard deviation
-    of the noise there (any scale), from ``-half`` to ``+half`` pixels in steps of ``1/fine``, constant beyond.
+    Arguments as for `wafer.kernels.edges.locate_edges`. ``table``, ``length``, ``pad`` come from `phases`, flat: for
+    falling (0) and rising (1) edges the shape (0 dark to 1 bright), its derivative per pixel, and the inverse of the
+    standard deviation of the noise there (any scale), constant beyond their ends.
 
     The levels are ``low`` and ``high``, the residuals are weighted with the noise and whitened for the correlation of
-    neighbouring pixels (first-order autoregression). The start is the split, or the best of ``search`` pixels on either
-    side of it by the sum of squares.
+    neighbouring pixels (first-order autoregression). The place is where the residuals have no part along the
+    derivative. The start is the split or, with ``search``, the best of `SEARCH` pixels on either side of it by the sum
+    of squares.
     """
     nx = image.shape[1]
-    n = table.shape[2]
     n_edges = seed.size
-    lost = 0
+    size = box_size(reach_left, reach_right, slope, nx)
+    box, lanes, ends = np.empty(WIDTH * size), np.empty(SPLIT_SIZE), np.empty((2, WIDTH), np.int64)
+    values, inside = np.empty(size + WIDTH), np.empty(size + WIDTH)
+    state, sums = np.empty(WIDTH), np.empty(2 * SEARCH + 1)
+    third = table.size // 3
+    shape, steep, weight = table[:third], table[third : 2 * third], table[2 * third :]
+    half = (length - 1) // 2 - pad
+    zero_phase = pad + half
     rho = min(max(noise[2], 0.0), 0.9)
     fresh = math.sqrt(1.0 - rho * rho)
-    top_index = n - 1.000001
-    for number in range((stop - start + LANES - 1) // LANES * n_edges):
-        first_row, e = start + number // n_edges * LANES, number % n_edges
-        for y in range(first_row, min(first_row + LANES, stop)):
+    state[_RHO] = -rho
+    lost = 0
+    for number in range((stop - start + WIDTH - 1) // WIDTH * n_edges):
+        first_row, e = start + number // n_edges * WIDTH, number % n_edges
+        rows = min(WIDTH, stop - first_row)
+        p = polarity[e]
+        contrast = high[e] - low[e]
+        window(first_row, rows, slope, middle, seed[e], reach_left[e], reach_right[e], nx, ends)
+        n = gather(image, first_row, rows, ends, p, level[e], box, lanes)
+        split_rows(box, n, contrast, lanes)
+        origin = ends[0].min()
+        side = (PHASES + 1) * length if p > 0 else 0
+        state[_CONTRAST] = contrast
+        # The weights are relative: the noise at the level gives its scale.
+        scale = math.sqrt(max(noise[0] + noise[1] * level[e], 0.0)) * weight[side + zero_phase]
+        for lane in range(rows):
+            y = first_row + lane
             row = image[y]
-            centre = seed[e] + slope * (y - middle)
-            a = max(int(math.ceil(centre - reach_left[e])), 0)
-            b = min(int(math.floor(centre + reach_right[e])), nx - 1)
+            a, b = ends[0, lane], ends[1, lane]
             j = y - top
             out_x[e, j] = np.nan
             out_u[e, j] = np.nan
             out_state[e, j] = 1
-            p = polarity[e]
-            contrast = high[e] - low[e]
-            k = split(row, a, b, p, level[e], contrast)
-            if k < 0:
+            if lanes[PLACE + lane] < 0.0:
                 lost += 1
                 continue
+            k = origin + int(lanes[PLACE + lane])
             v0 = row[k] - level[e]
             c = k + v0 / (v0 - (row[k + 1] - level[e]))
-            side = 1 if p > 0 else 0
-            shape = table[side, 0]
-            steep = table[side, 1]
-            weight = table[side, 2]
-            stride = p * fine
-            if search > 0:
-                least = 1e300
-                best = c
-                for s in range(-search, search + 1):
-                    q = (p * (a - c - s) + half) * fine
-                    total = 0.0
-                    for i in range(a, b + 1):
-                        at = min(max(q, 0.0), top_index)
-                        m = int(at)
-                        r = (row[i] - low[e] - contrast * shape[m]) * weight[m]
-                        total += r * r
-                        q += stride
-                    if total < least and a <= c + s <= b:
-                        least = total
-                        best = c + s
-                c = best
+            n = b - a + 1
+            groups = (n + WIDTH - 1) // WIDTH
+            for i in range(n):
+                values[i] = row[a + i] - low[e]
+                inside[i] = 1.0
+            for i in range(n, groups * WIDTH):
+                values[i] = 0.0
+                inside[i] = 0.0
+            if search:
+                q = (a - c) * PHASES
+                m = int(math.floor(q) if p > 0 else math.ceil(q))
+                at = side + (m % PHASES) * length + m // PHASES + zero_phase
+                _squares((at, 0), groups, (shape, weight, values, inside, state, sums))
+                c = best_start(c, a, b, SEARCH, sums)
             converged = False
-            s22 = 0.0
             damp = 1.0
             last = 0.0
             for _trial in range(40):
-                q = (p * (a - c) + half) * fine
-                r2 = 0.0
-                s22 = 0.0
-                before_r = 0.0
-                before_d = 0.0
-                for i in range(a, b + 1):
-                    at = min(max(q, 0.0), top_index)
-                    m = int(at)
-                    t = at - m
-                    w = weight[m] + t * (weight[m + 1] - weight[m])
-                    r = w * (row[i] - low[e] - contrast * (shape[m] + t * (shape[m + 1] - shape[m])))
-                    d = w * (steep[m] + t * (steep[m + 1] - steep[m]))
-                    zr = r - rho * before_r
-                    zd = d - rho * before_d
-                    before_r = r
-                    before_d = d
-                    r2 += zr * zd
-                    s22 += zd * zd
-                    q += stride
-                if s22 <= 1e-300:
+                q = (a - c) * PHASES
+                m = int(math.floor(q))
+                state[_T] = q - m
+                at = side + (m % PHASES) * length + m // PHASES + zero_phase
+                _sums((at, at + length, 0), groups, (shape, steep, weight, values, inside, state, sums))
+                if sums[2] <= 1e-300:
                     break
-                # the edge moves to where the row is darker than the shape: minus on the bright side
-                dc = -p * r2 / (contrast * s22)
-                # One pixel per step: a larger one leaves the region in which the linearisation holds. Where a noisy
-                # row is more curved than the shape, the steps alternate: half of them, and half again, close in.
+                # Newton where the sum falls as steeply as for a row that follows the shape, else Gauss and Newton;
+                # the edge moves to where the row is darker than the shape: minus on the bright side.
+                expected = contrast * sums[2]
+                fall = -p * PHASES * sums[1]
+                newton = fall > 0.03 * expected
+                dc = -p * sums[0] / (fall if newton else expected)
+                # One pixel per step: a larger one leaves the region in which the linearisation holds. Where steps
+                # alternate, half of them, and half again, close in; Newton's are whole again after that.
                 if dc * last < 0.0 and abs(dc) > 0.3 * abs(last):
                     damp *= 0.5
+                elif newton:
+                    damp = 1.0
                 last = dc
                 c += min(max(dc, -1.0), 1.0) * damp
                 if not (a <= c <= b):
                     break
-                if abs(dc) * damp < 2e-4:
+                # A Newton step leaves of the error its square, and what the kinks of the table add to it.
+                if abs(dc) * damp < (2e-5 if newton else 2e-4):
                     converged = True
                     break
             if not converged:
                 lost += 1
                 continue
-            # The weights are relative: the noise at the level gives its scale.
-            middle_index = int(min(max(half * fine, 0.0), top_index))
-            scale = math.sqrt(max(noise[0] + noise[1] * level[e], 0.0)) * weight[middle_index]
             out_x[e, j] = c
-            out_u[e, j] = scale * fresh / (contrast * math.sqrt(s22))
+            out_u[e, j] = scale * fresh / (contrast * math.sqrt(sums[2]))
             out_state[e, j] = 0
     return lost

@@ -1,0 +1,116 @@
+"""Eight rows of an edge side by side: their pixels in the order that vectors read, and the crossings in them.
+
+A group is up to eight neighbouring rows of one edge. `gather` copies its windows into a ``box`` with the eight rows
+next to each other, so that one instruction does the same to all of them and sums run along the row as they always did.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from metrology_core._jit import inner
+from metrology_core.kernels.vectors import WIDTH, build_streams, plus
+
+FIRST, LAST, COUNT, TOTAL, BEST, PLACE = (WIDTH * k for k in range(6))  # vectors of `split_rows`
+SPLIT_SIZE = 6 * WIDTH
+SEARCH = 4  # pixels that fits look at on either side of the split
+
+
+@inner
+def box_size(reach_left: np.ndarray, reach_right: np.ndarray, slope: float, nx: int) -> int:
+    """Pixels that the windows of eight rows span at most, and one more."""
+    longest = 0.0
+    for e in range(reach_left.size):
+        longest = max(longest, reach_left[e] + reach_right[e])
+    return min(int(math.ceil(longest)), nx) + int(math.ceil(abs(slope) * WIDTH)) + 3
+
+
+@inner
+def window(
+    top: int, rows: int, slope: float, middle: float, seed: float, left: float, right: float, nx: int, ends: np.ndarray
+) -> None:
+    """First and last pixel of the windows of an edge in eight rows from ``top``; those beyond ``rows`` repeat."""
+    for k in range(WIDTH):
+        centre = seed + slope * (top + min(k, rows - 1) - middle)
+        ends[0, k] = max(int(math.ceil(centre - left)), 0)
+        ends[1, k] = min(int(math.floor(centre + right)), nx - 1)
+
+
+@inner
+def gather(
+    image: np.ndarray, top: int, rows: int, ends: np.ndarray, p: float, level: float, box: np.ndarray,
+    lanes: np.ndarray,
+) -> int:  # fmt: skip
+    """Copy ``p (I - level)`` of the windows of ``rows`` rows from ``top`` to ``box`` (8 numbers for each pixel).
+
+    ``ends`` (2, 8) comes from `window`. Returns the number of pixels from the first of all
+    windows to the last; what lies outside a window is 0, and rows that are not there repeat the last one. ``lanes``
+    gets the first and the last pixel of each window, counted from the first of all.
+    """
+    a, b = ends[0, 0], ends[1, 0]
+    for k in range(1, WIDTH):
+        a, b = min(a, ends[0, k]), max(b, ends[1, k])
+    n = max(b - a + 1, 0)
+    for k in range(WIDTH):
+        row = image[top + min(k, rows - 1)]
+        first, last = ends[0, k], ends[1, k]
+        lanes[FIRST + k] = first - a
+        lanes[LAST + k] = last - a
+        if first > a or last < b:
+            for i in range(n + 1):
+                box[WIDTH * i + k] = 0.0
+        for i in range(first, last + 1):
+            box[WIDTH * (i - a) + k] = p * (row[i] - level)
+    for k in range(WIDTH):
+        box[WIDTH * n + k] = 0.0
+    return n
+
+
+def _prepare_split(m: Any, arrays: Any) -> Any:
+    """Pixels so far, running sum, its least value at a crossing, and where that is."""
+    box, lanes = arrays
+    zero, one, last = m.constant(0.0), m.constant(1.0), m.load(lanes, LAST)
+    index, total, best, place = (m.slot(v) for v in (zero, zero, zero, m.constant(-1.0)))
+
+    def step(at: Any) -> None:
+        value, after, k = m.load(box, at[0]), m.load(box, plus(m, at[0], WIDTH)), index.get()
+        total.set(total.get() + value)
+        seen = m.select("<", value, zero, total.get(), zero)
+        seen = m.select("<", after, zero, zero, seen)
+        seen = m.select("<", k, last, seen, zero)
+        place.set(m.select("<", seen, best.get(), k, place.get()))
+        best.set(m.select("<", seen, best.get(), seen, best.get()))
+        index.set(k + one)
+
+    def finish() -> None:
+        first, at = m.load(lanes, FIRST), place.get()
+        count = last - first + one
+        left = at - first + one
+        m.store(count, lanes, COUNT)
+        m.store(total.get(), lanes, TOTAL)
+        step_of = (total.get() - best.get()) / (count - left) - best.get() / left
+        m.store(step_of, lanes, BEST)
+        m.store(at, lanes, PLACE)
+
+    return step, finish
+
+
+_split = build_streams(_prepare_split, "split_lanes")
+
+
+@inner
+def split_rows(box: np.ndarray, n: int, contrast: float, lanes: np.ndarray) -> None:
+    """Left pixel of the crossing that splits each row best into a dark and a bright side, -1 where there is no step;
+    to ``lanes[PLACE:]``.
+
+    The sign change at which the running sum of ``p (I - threshold)`` is smallest: the most likely place of a sharp
+    step. It does not depend on where the edge was expected, so it does not pull noisy edges toward the straight line.
+    Noise alone also has a best split, but not a step of a quarter of the contrast.
+    """
+    _split((0,), n, (box, lanes))
+    for k in range(WIDTH):
+        if lanes[PLACE + k] >= 0.0 and lanes[BEST + k] < 0.25 * contrast:
+            lanes[PLACE + k] = -1.0
