@@ -1,8 +1,9 @@
 """Units: a small closed table, text in, factor out. No registry object, no arithmetic on units.
 
 Lengths, plane angles, temperatures, temperature differences, expansion coefficients, ratios and times are all that
-coordinate and wafer metrology write on a drawing. A bare number is refused: a length without a unit is the classic
-factor of 25.4 or 1000.
+coordinate and wafer metrology write on a drawing; masses, electrical and the other quantities of calibration are in
+certificates, budgets and decisions. A bare number is refused: a length without a unit is the classic factor of 25.4 or
+1000.
 """
 
 from __future__ import annotations
@@ -59,7 +60,40 @@ def _table() -> dict[str, Unit]:
     return {row.name: row for row in rows}
 
 
-UNITS = _table()
+# other quantities that are calibrated: symbol -> (dimension, power of ten to SI, prefixes that are met)
+_CALIBRATED = {
+    "g": ("mass", -3, "k m u n"),
+    "V": ("voltage", 0, "k m u n"),
+    "A": ("current", 0, "m u n p"),
+    "ohm": ("resistance", 0, "m u k M G"),
+    "W": ("power", 0, "k m u"),
+    "N": ("force", 0, "k m u"),
+    "Pa": ("pressure", 0, "h k M"),
+    "bar": ("pressure", 5, "m"),
+    "J": ("energy", 0, "k m"),
+    "Hz": ("frequency", 0, "k M G"),
+    "F": ("capacitance", 0, "u n p"),
+    "H": ("inductance", 0, "m u n"),
+    "mol": ("amount_of_substance", 0, "m u n"),
+    "L": ("volume", -3, "m u"),
+    "Bq": ("activity", 0, "k M"),
+}
+_PREFIX = {"": 0, "G": 9, "M": 6, "k": 3, "h": 2, "m": -3, "u": -6, "n": -9, "p": -12}
+
+
+def _calibrated() -> dict[str, Unit]:
+    # a power of ten is read from its text: products of floats would not print as the decimal that they mean
+    rows = [
+        Unit(prefix + symbol, dimension, float(f"1e{power + _PREFIX[prefix]}"))
+        for symbol, (dimension, power, prefixes) in _CALIBRATED.items()
+        for prefix in ("", *prefixes.split())
+    ]
+    rows += [Unit("t", "mass", 1e3), Unit("m3", "volume", 1.0), Unit("min", "time", 60.0), Unit("h", "time", 3600.0)]
+    return {row.name: row for row in rows}
+
+
+_DRAWING = _table()
+UNITS = {**_DRAWING, **_calibrated()}
 _ALIASES = {
     "in": "inch",
     "inches": "inch",
@@ -94,6 +128,11 @@ _ALIASES = {
     "K^-1": "1/K",
     "/K": "1/K",
     "percent": "%",
+    "l": "L",
+    "ml": "mL",
+    "ul": "uL",
+    "m^3": "m3",
+    "m\u00b3": "m3",
 }
 _QUANTITY = re.compile(r"^\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(.*?)\s*$")
 
@@ -105,12 +144,16 @@ def unit(name: str) -> Unit:
     """
     if not isinstance(name, str):
         raise UnitError("a unit is a text", expected="for example 'mm'", got=repr(name))
-    key = name.strip().replace("\u00b5", "u").replace("\u03bc", "u")
+    key = name.strip().replace("\u00b5", "u").replace("\u03bc", "u").replace("\u03a9", "ohm").replace("\u2126", "ohm")
     key = _ALIASES.get(key, key)
     found = UNITS.get(key)
     if found is None:
         near = difflib.get_close_matches(key, [*UNITS, *_ALIASES], n=3, cutoff=0.5)
-        hint = f"did you mean {', '.join(near)}?" if near else f"known units: {', '.join(UNITS)}"
+        hint = (
+            f"did you mean {', '.join(near)}?"
+            if near
+            else f"known units: {', '.join(_DRAWING)}, and those of calibration"
+        )
         raise UnitError(f"unknown unit {name!r}", remedy=hint)
     return found
 

@@ -187,7 +187,8 @@ def propagate_model(
     c = found.first
     covariance_in = model.covariance()
     parts = c @ directions
-    covariance = parts @ parts.T
+    with np.errstate(over="ignore", invalid="ignore"):  # said below, output by output
+        covariance = parts @ parts.T
     extra, bias = np.zeros(len(names)), None
     if order == 2:
         extra, bias = _second_order(model, estimates, directions, meaning, moments, derivatives)
@@ -199,6 +200,12 @@ def propagate_model(
         if total < 0.0:
             raise ParameterError(
                 f"the second-order variance of {name!r} is negative", remedy="the expansion fails here; use Monte Carlo"
+            )
+        if not math.isfinite(total):
+            raise ParameterError(
+                f"the variance of {name!r} is beyond the range of floating point",
+                got=f"value {found.value[k]:.3g}",
+                remedy="state the quantities in units of their size",
             )
         u = math.sqrt(total)
         # what each input adds to the variance: c_i u_i times the sum over its correlations

@@ -7,12 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from metrology_core._version import __version__
 from metrology_core.errors import ParameterError
 from pipelines.budget.expression import CONSTANTS
 from pipelines.budget.load import LoadedBudget
 from pipelines.budget.models import InputSpec
-from pipelines.recipe.amounts import Amount
+from pipelines.budget.values import WIDTHS, number
 
 if TYPE_CHECKING:
     from metrology_core.uncertainty.distributions import Distribution
@@ -136,6 +138,8 @@ def model_of(loaded: LoadedBudget) -> Model:
             made = distribution_of(row)
         except ParameterError as error:
             error.where = f"inputs.{name}"
+            if row.u in (0, 0.0) and error.remedy is None:
+                error.remedy = f"an exact number is written {name}: {row.value}"
             raise
         dof = row.dof if row.distribution not in ("t", "readings") else None
         inputs[name] = Input(made, row.label or "", row.unit or "1", dof, row.type, name)
@@ -156,22 +160,19 @@ def _function(loaded: LoadedBudget) -> Callable[..., Any]:
     return function
 
 
-def number(value: Any, unit: str | None) -> float:
-    """A value of an input in the input's unit."""
-    return value.to(unit or "1") if isinstance(value, Amount) else float(value)
-
-
 def distribution_of(spec: InputSpec) -> Distribution:
     """The distribution that an input states."""
     from metrology_core.uncertainty import distributions as d
 
     def get(key: str) -> float:
-        return number(getattr(spec, key), spec.unit)
+        return number(getattr(spec, key), spec.unit, width_of=spec.value, width=key in WIDTHS)
 
-    def limits() -> tuple[float, float]:
+    def limits(halves: float = 1.0) -> tuple[float, float]:
+        """Limits as given, or from the half width, which is ``halves`` standard uncertainties."""
         if spec.low is not None:
             return get("low"), get("high")
-        return get("value") - get("half_width"), get("value") + get("half_width")
+        half = halves * get("u") if spec.u is not None else get("half_width")
+        return get("value") - half, get("value") + half
 
     kind = spec.distribution
     if kind == "constant":
@@ -181,11 +182,11 @@ def distribution_of(spec: InputSpec) -> Distribution:
             return d.Normal(get("value"), get("u"))
         return d.Normal.from_expanded(get("value"), get("expanded"), k=spec.k, p=spec.p)
     if kind == "rectangular":
-        return d.Rectangular(*limits())
+        return d.Rectangular(*limits(math.sqrt(3.0)))
     if kind == "triangular":
-        return d.Triangular(*limits())
+        return d.Triangular(*limits(math.sqrt(6.0)))
     if kind == "arcsine":
-        return d.ArcSine(*limits())
+        return d.ArcSine(*limits(math.sqrt(2.0)))
     if kind == "trapezoidal":
         return d.Trapezoidal(*limits(), float(spec.beta or 0.0))
     if kind == "curvilinear":
@@ -201,14 +202,29 @@ def distribution_of(spec: InputSpec) -> Distribution:
     if kind == "exponential":
         return d.Exponential(get("mean"))
     if kind == "gamma":
+        if spec.u is not None:  # expectation and standard deviation
+            mean, u = _positive(get("value"), get("u"))
+            return d.Gamma((mean / u) ** 2, u * u / mean)
         return d.Gamma(float(spec.shape or 0.0), get("scale"))
     if kind == "counting":
         return d.Gamma.counting(float(spec.count or 0.0))
     if kind == "beta":
+        if spec.low is None:
+            return d.Beta(float(spec.a or 0.0), float(spec.b or 0.0))
         return d.Beta(float(spec.a or 0.0), float(spec.b or 0.0), *limits())
     if kind == "lognormal":
+        if spec.u is not None:  # expectation and standard deviation
+            mean, u = _positive(get("value"), get("u"))
+            s2 = math.log1p((u / mean) ** 2)
+            return d.Lognormal(mean * math.exp(-0.5 * s2), math.sqrt(s2))
         return d.Lognormal(get("median"), float(spec.s or 0.0))
     return d.Weibull(float(spec.shape or 0.0), get("scale"))
+
+
+def _positive(mean: float, u: float) -> tuple[float, float]:
+    if not (mean > 0.0 and u > 0.0):
+        raise ParameterError("value and u of a positive quantity must be positive", got=f"value {mean:g}, u {u:g}")
+    return mean, u
 
 
 def evaluate(loaded: LoadedBudget) -> BudgetResult:
@@ -234,6 +250,11 @@ def evaluate(loaded: LoadedBudget) -> BudgetResult:
         digits=spec.monte_carlo.digits,
         interval=spec.coverage.interval,
     )
+    if not np.isfinite(drawn.covariance).all():
+        raise ParameterError(
+            "the variance of an output is beyond the range of floating point",
+            remedy="state the quantities in units of their size",
+        )
     validations: dict[str, Validation | str] = {}
     for name in spec.model:
         if gum is None:

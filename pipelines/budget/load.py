@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from metrology_core.errors import AbbeError
 from pipelines.budget.expression import CONSTANTS, FUNCTIONS, Expression, ExpressionError
-from pipelines.budget.models import SCHEMA_ID, Budget, InputSpec, is_identifier
+from pipelines.budget.models import KEYS, SCHEMA_ID, Budget, InputSpec, is_identifier
+from pipelines.budget.values import WIDTHS, number
 from pipelines.recipe.amounts import Amount
 from pipelines.recipe.explain import problems_of
 from pipelines.recipe.problems import Problem, RecipeProblems, did_you_mean
@@ -50,11 +51,12 @@ def _load(document: Document, folder: Path) -> LoadedBudget:
                 document.problem("recipe/wrong-type", f"a budget is a mapping of keys, with schema: {SCHEMA_ID}", ())
             )
         raise RecipeProblems(faults)
+    faults = _endless(data, document, faults)
     budget: Budget | None = None
     try:
         budget = Budget.model_validate(data)
     except ValidationError as error:
-        faults += problems_of(error, document, Budget)
+        faults += [_with_hint(fault) for fault in problems_of(error, document, Budget)]
     faults += _names(document)
     where, model, found = _expressions(document)
     faults += found
@@ -67,6 +69,30 @@ def _load(document: Document, folder: Path) -> LoadedBudget:
     if faults or budget is None:
         raise RecipeProblems(_once(faults))
     return LoadedBudget(budget, where, model, document.text)
+
+
+def _endless(data: dict[str, Any], document: Document, faults: list[Problem]) -> list[Problem]:
+    """``dof: .inf`` is sound, though no other number of a file may be infinite."""
+    for name, row in _mapping(data, "inputs").items():
+        if isinstance(row, dict) and document.raw.get(("inputs", name, "dof"), "").lower() in (".inf", "+.inf"):
+            row["dof"] = "infinite"
+            faults = [fault for fault in faults if fault.path != f"inputs.{name}.dof"]
+    return faults
+
+
+def _with_hint(fault: Problem) -> Problem:
+    """Hints that the general ones cannot know: our names for the keys of other documents, the schema's line."""
+    if fault.code == "recipe/unknown-key":
+        known = KEYS.get(fault.message.split("'")[1])
+        if known is not None and fault.path.startswith("inputs"):
+            return replace(fault, hint=f"it is called '{known}' here")
+    if fault.code == "recipe/missing-key" and "'schema'" in fault.message:
+        return replace(fault, hint=f"add 'schema: {SCHEMA_ID}'")
+    if fault.code == "recipe/missing-key" and "'distribution'" in fault.message:
+        return replace(fault, hint="say which: 'distribution: normal' for a value with u, or with expanded and k")
+    if fault.path == "model" and fault.code == "recipe/wrong-type":
+        return replace(fault, hint="a name for each output: model: {y: a + b}")
+    return fault
 
 
 def _once(faults: list[Problem]) -> list[Problem]:
@@ -95,7 +121,8 @@ def _names(document: Document) -> list[Problem]:
                         f"{name!r} is not a name that an expression can use",
                         path,
                         key=True,
-                        hint="letters, digits and _, not starting with a digit",
+                        hint="letters, digits and _, not starting with a digit"
+                        + ("; inside { } an expression with a comma stands in quotes" if ")" in name else ""),
                     )
                 )
             elif name in FUNCTIONS:
@@ -242,7 +269,12 @@ def _units(
                 message = (
                     f"the model gives {found}, the output is said to be in {stated.unit if stated else ''} ({wanted})"
                 )
-                faults.append(document.problem("recipe/wrong-dimension", message, ("outputs", name, "unit"), hint=hint))
+                scale = ""
+                if found.plain and wanted.plain and found.factor and wanted.factor:
+                    scale = f"multiply the expression by {found.factor / wanted.factor:g}; "
+                faults.append(
+                    document.problem("recipe/wrong-dimension", message, ("outputs", name, "unit"), hint=scale + hint)
+                )
     return faults
 
 
@@ -299,10 +331,11 @@ def _amounts(name: str, spec: InputSpec, document: Document) -> list[Problem]:
             if not isinstance(item, Amount):
                 continue
             try:
-                item.to(spec.unit or "1")
+                number(item, spec.unit, width_of=spec.value, width=key in WIDTHS)
             except AbbeError as error:
-                faults.append(
-                    document.problem("recipe/wrong-dimension", error.what, ("inputs", name, key), hint=error.remedy)
-                )
+                hint = error.remedy
+                if spec.unit is None:
+                    hint = f"the input has no unit: add 'unit: {item.unit}'"
+                faults.append(document.problem("recipe/wrong-dimension", error.what, ("inputs", name, key), hint=hint))
                 break
     return faults

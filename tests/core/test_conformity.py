@@ -143,3 +143,12 @@ def test_samples_are_decided_by_their_own_spread() -> None:
     decision = decide(drawn, Tolerance(None, 10.5, "mm"), DecisionRule.guard_band())
     assert decision.verdict == "nonconforming"
     assert decision.probability == pytest.approx(0.6915, abs=4 * math.sqrt(0.69 * 0.31 / 20_000))  # 4 standard errors
+
+
+def test_a_voltage_is_decided_in_volts() -> None:
+    """JCGM 106 (Zener diode, limit -5.40 V, measured -5.47 V, u = 0.05 V): conformity probability 0.92."""
+    from metrology_core.quantity import Influence, Measured
+
+    measured = Measured.from_standard(-5470.0, 50.0, "mV", Influence("meter", "voltmeter", "B"))
+    found = decide(measured, Tolerance(None, -5.40, "V"), DecisionRule.iso14253())
+    assert found.probability == pytest.approx(0.919243, abs=1e-6) and found.verdict == "indeterminate"

@@ -100,3 +100,33 @@ def test_there_and_back(value: float, source: str, target: str) -> None:
 def test_every_unit_finds_itself() -> None:
     for name in UNITS:
         assert unit(name).name == name
+
+
+@pytest.mark.parametrize(
+    ("value", "source", "target", "expected"),
+    [
+        (45.0, "mg", "g", 0.045),
+        (1.0, "t", "kg", 1000.0),
+        (5.0, "mΩ", "ohm", 0.005),
+        (1.013, "bar", "kPa", 101.3),
+        (20.0, "ml", "L", 0.02),
+        (1.0, "m3", "L", 1000.0),
+        (-5.4, "V", "mV", -5400.0),
+        (90.0, "min", "h", 1.5),
+    ],
+)
+def test_units_of_calibration(value: float, source: str, target: str, expected: float) -> None:
+    assert convert(value, source, target) == pytest.approx(expected, rel=1e-15)
+    with pytest.raises(UnitError, match="cannot convert"):
+        convert(value, source, "mm")
+
+
+def test_prefixes_print_as_powers_of_ten() -> None:
+    """The exact conversions read a factor from what it prints."""
+    from fractions import Fraction
+
+    for row in UNITS.values():
+        if row.dimension in ("mass", "voltage", "current", "resistance", "volume", "pressure", "capacitance"):
+            exact = Fraction(repr(row.factor))
+            assert exact.numerator == 1 or exact.denominator == 1
+            assert str(max(exact.numerator, exact.denominator)).strip("0") == "1"

@@ -117,8 +117,10 @@ FAULTS = [
      "recipe/contradiction", 4, "'low' does not belong"),
     ("schema: abbe/budget/1\nmodel: {y: x}\ninputs:\n  x: {distribution: normal, value: 0, u: 1}\n  z: 3\n",
      "recipe/contradiction", 5, "not used"),
-    ("schema: abbe/budget/1\nmodel: {y: x}\ninputs:\n  x: {distribution: normal, value: 1 V, u: 1}\n",
+    ("schema: abbe/budget/1\nmodel: {y: x}\ninputs:\n  x: {distribution: normal, value: 1 furlong, u: 1}\n",
      "recipe/bad-unit", 4, "unknown unit"),
+    ("schema: abbe/budget/1\nmodel: {y: x}\ninputs:\n  x: {distribution: normal, value: 1 V, u: 1}\n",
+     "recipe/wrong-dimension", 4, "not a ratio"),
     ("schema: abbe/budget/1\nmodel: {y: x}\ninputs: {x: {distribution: normal, value: 0, u: 1}}\n"
      "correlations:\n  - {between: [x, q], r: 0.1}\n", "recipe/bad-value", 5, "no input 'q'"),
     ("schema: abbe/budget/1\nmodell: {y: x}\ninputs: {x: {distribution: normal, value: 0, u: 1}}\n",
