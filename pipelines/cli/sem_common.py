@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipelines.cli.session import Session
@@ -82,6 +82,7 @@ def show_values(session: Session, measurements: Mapping[str, Measured], methods:
     from rich.table import Table
 
     from metrology_core.quantity import round_pair
+    from pipelines.footnotes import footnotes
 
     table = Table(box=None, pad_edge=False)
     for title in ("characteristic", "value", "U (k=2)"):
@@ -91,32 +92,16 @@ def show_values(session: Session, measurements: Mapping[str, Measured], methods:
         table.add_row(name, m.short(), f"{wide or 0} {m.unit}".removesuffix(" 1"))
     session.console.print(table)
     words, notes = footnotes({name: methods[name] for name in measurements if methods.get(name)})
-    for line in ["how:", *(f"  {name}: {text}" for name, text in words.items())] if words else []:
+    for line in (
+        ["how:", *(f"  {name}: {text}{_marks(found)}" for name, (text, found) in words.items())] if words else []
+    ):
         session.console.print(line, markup=False)
     for mark, text in notes.items():
         session.console.print(f"  [{mark}] {text}", markup=False)
 
 
-def footnotes(methods: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
-    """Methods with marks where they share words, and those words by mark: a clause, but for the first of a method, that
-    several methods have is said once. Clauses end with semicolons; those with the same marks everywhere have one."""
-    clauses = {name: text.split("; ") for name, text in methods.items()}
-    holders: dict[str, list[str]] = {}
-    for name, rows in clauses.items():
-        for clause in dict.fromkeys(rows[1:]):
-            holders.setdefault(clause, []).append(name)
-    together: dict[tuple[str, ...], list[str]] = {}
-    for clause, names in holders.items():
-        if len(names) > 1:
-            together.setdefault(tuple(names), []).append(clause)
-    notes = {str(k): "; ".join(shared) for k, shared in enumerate(together.values(), start=1)}
-    said = {clause for shared in together.values() for clause in shared}
-    words = {}
-    for name, rows in clauses.items():
-        own = "; ".join(rows[:1] + [clause for clause in rows[1:] if clause not in said])
-        marks = [mark for mark, names in zip(notes, together, strict=True) if name in names]
-        words[name] = own + "".join(f" [{mark}]" for mark in marks)
-    return words, notes
+def _marks(numbers: Sequence[int]) -> str:
+    return "".join(f" [{n}]" for n in numbers)
 
 
 def show_gaps(session: Session, missing: Mapping[str, str], flags: tuple[str, ...]) -> None:

@@ -14,7 +14,7 @@ from pipelines.report.encode import Site, clean, pack_json, safe_json
 from pipelines.report.figures import Figures, nice_limit, view_limit
 from pipelines.report.i18n import LANGUAGES, Words
 from pipelines.report.numbers import percent
-from pipelines.report.tables import feature_row, lot_card, measurement_row
+from pipelines.report.tables import feature_row, lot_card, measurement_row, with_notes
 
 ROWS_PER_FILE = 200
 MAX_FAILURES = 200
@@ -217,6 +217,7 @@ def _write_part(
             document = record.document
             figures.add(document, record.arrays)
     measurements = model.worst_first(list(document.get("measurements", ())))
+    rows = [measurement_row(words, m) for m in measurements]
     verdicts = [model.verdict_of(m) for m in measurements]
     task = document.get("task", {})
     failed = row.outcome in model.FAILED
@@ -238,7 +239,8 @@ def _write_part(
             "n": sum(v != "none" for v in verdicts),
         },
         "acquisition": markup.acquisition_facts(words, document.get("acquisition") or {}),
-        "measurements": [measurement_row(words, m) for m in measurements],
+        "measurements": rows,
+        "notes": with_notes(rows),
         "features": [feature_row(words, f) for f in document.get("features", ())],
         "maps": figures.maps,
         "images": figures.images,

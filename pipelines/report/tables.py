@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
+from pipelines.footnotes import footnotes
 from pipelines.report import model
 from pipelines.report.encode import clean
 from pipelines.report.i18n import Words
@@ -91,6 +92,17 @@ def measurement_row(words: Words, m: Mapping[str, Any]) -> dict[str, Any]:
         "dof": _dof(m.get("dof")),
         "details": _json(m.get("details")),
     }
+
+
+SHORT = 40  # characters: a clause that short is read faster than a number beside it
+
+
+def with_notes(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The notes of a page (``n``, ``text``); rows of `measurement_row` get their own words and the numbers of notes."""
+    words, notes = footnotes({k: row["method"] for k, row in enumerate(rows)}, SHORT)
+    for k, row in enumerate(rows):
+        row["method"], row["notes"] = words[k]
+    return [{"n": n, "text": text} for n, text in notes.items()]
 
 
 def _dof(value: Any) -> str:
