@@ -8,7 +8,7 @@ So the bits do not depend on the width of a processor's instructions, and produc
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 from metrology_core._jit import compiler_parts
 
 WIDTH = 8
+SINGLE_WIDTH = 16  # numbers of single precision in a vector
 _LOG2 = (
     0.693147180369123816490,
     1.90821492927058770002e-10,
@@ -27,7 +28,7 @@ AHEAD = 1024  # numbers that memory is asked for ahead of its use, where a loop 
 
 
 class Vector:
-    """Eight numbers in the function that is being built."""
+    """Eight numbers (sixteen of single precision) in the function that is being built."""
 
     def __init__(self, machine: Machine, value: Any) -> None:
         self.machine, self.value = machine, value
@@ -48,17 +49,21 @@ class Vector:
 class Machine:
     """What formulas need beside + - * /, as instructions appended to a function."""
 
-    def __init__(self, parts: SimpleNamespace, context: Any, builder: Any) -> None:
+    def __init__(
+        self, parts: SimpleNamespace, context: Any, builder: Any, single: bool = False, given: Sequence[Any] = ()
+    ) -> None:
         self.context, self.builder, self._parts = context, builder, parts
-        self.double = parts.ir.DoubleType()
-        self.vector = parts.ir.VectorType(self.double, WIDTH)
+        self.given = given  # the indices that `build_streams` was called with
+        self.width = SINGLE_WIDTH if single else WIDTH
+        self._suffix = f"v{self.width}f{32 if single else 64}"
+        self.vector = parts.ir.VectorType(parts.ir.FloatType() if single else parts.ir.DoubleType(), self.width)
 
     def constant(self, number: float) -> Vector:
-        return Vector(self, self._parts.ir.Constant(self.vector, [number] * WIDTH))
+        return Vector(self, self._parts.ir.Constant(self.vector, [number] * self.width))
 
     def _call(self, name: str, *arguments: Vector) -> Vector:
         kind = self._parts.ir.FunctionType(self.vector, [self.vector] * len(arguments))
-        function = self._parts.cgutils.get_or_insert_function(self.builder.module, kind, f"llvm.{name}.v{WIDTH}f64")
+        function = self._parts.cgutils.get_or_insert_function(self.builder.module, kind, f"llvm.{name}.{self._suffix}")
         return Vector(self, self.builder.call(function, [a.value for a in arguments]))
 
     def fma(self, a: Vector, b: Vector, c: Vector) -> Vector:
@@ -91,12 +96,12 @@ class Machine:
 
     def after(self, before: Vector, a: Vector) -> Vector:
         """The numbers one place earlier: the last of `before`, then all but the last of `a`."""
-        places = self._indices(self._parts.ir, list(range(WIDTH - 1, 2 * WIDTH - 1)))
+        places = self._indices(self._parts.ir, list(range(self.width - 1, 2 * self.width - 1)))
         return Vector(self, self.builder.shuffle_vector(before.value, a.value, places))
 
     def total(self, a: Vector) -> Any:
         """Sum of the eight: halves onto each other."""
-        value, size = a.value, WIDTH
+        value, size = a.value, self.width
         while size > 1:
             size //= 2
             halves = [
@@ -109,6 +114,20 @@ class Machine:
             ]
             value = self.builder.fadd(*halves)
         return self.builder.extract_element(value, self._parts.ir.Constant(self._parts.ir.IntType(32), 0))
+
+    def transpose(self, rows: Sequence[Vector]) -> list[Vector]:
+        """Columns of as many vectors as they have numbers: blocks off the diagonal change places, then their parts."""
+        values, size = [row.value for row in rows], self.width // 2
+        while size:
+            upper = [q if q // size % 2 == 0 else self.width + q - size for q in range(self.width)]
+            lower = [q + size if q // size % 2 == 0 else self.width + q for q in range(self.width)]
+            masks = [self._indices(self._parts.ir, places) for places in (upper, lower)]
+            for i in range(self.width):
+                if i // size % 2 == 0:
+                    pair = values[i], values[i + size]
+                    values[i], values[i + size] = (self.builder.shuffle_vector(*pair, mask) for mask in masks)
+            size //= 2
+        return [Vector(self, value) for value in values]
 
     # memory ------------------------------------------------------------------------------------------------------
 
@@ -128,21 +147,22 @@ class Machine:
         return self.builder.bitcast(self.builder.gep(base, [index]), self.vector.as_pointer())
 
     def load(self, base: Any, index: Any) -> Vector:
-        return Vector(self, self.builder.load(self._at(base, index), align=8))
+        return Vector(self, self.builder.load(self._at(base, index), align=4 if self.width == SINGLE_WIDTH else 8))
 
     def store(self, value: Vector, base: Any, index: Any) -> None:
-        self.builder.store(value.value, self._at(base, index), align=8)
+        self.builder.store(value.value, self._at(base, index), align=4 if self.width == SINGLE_WIDTH else 8)
 
-    def spread(self, base: Any, index: int) -> Vector:
-        """One number of an array in all eight places."""
-        return self.spread_value(self.builder.load(self.builder.gep(base, [self.whole(index)])))
+    def spread(self, base: Any, index: Any) -> Vector:
+        """One number of an array in all places."""
+        index = self.whole(index) if isinstance(index, int) else index
+        return self.spread_value(self.builder.load(self.builder.gep(base, [index])))
 
     def spread_value(self, number: Any) -> Vector:
         ir = self._parts.ir
         one = self.builder.insert_element(
             ir.Constant(self.vector, ir.Undefined), number, ir.Constant(ir.IntType(32), 0)
         )
-        zeros = ir.Constant(ir.VectorType(ir.IntType(32), WIDTH), [0] * WIDTH)
+        zeros = ir.Constant(ir.VectorType(ir.IntType(32), self.width), [0] * self.width)
         return Vector(self, self.builder.shuffle_vector(one, ir.Constant(self.vector, ir.Undefined), zeros))
 
     def columns(self, base: Any, index: Any) -> tuple[Vector, Vector, Vector]:
@@ -181,6 +201,19 @@ class Machine:
         """``with machine.loop(count) as index``: index runs from 0 below count."""
         return self._parts.cgutils.for_range(self.builder, count)
 
+    def each(self, count: Any, work: Callable[[Any], None]) -> None:
+        """Call work(index) for the indices from 0 below count, in the loop that runs."""
+        with self.loop(count) as loop:
+            work(loop.index)
+
+    def add(self, a: Any, b: Any) -> Any:
+        """Sum of two indices."""
+        return self.builder.add(*(self.whole(v) if isinstance(v, int) else v for v in (a, b)))
+
+    def times(self, a: Any, b: Any) -> Any:
+        """Product of two indices."""
+        return self.builder.mul(*(self.whole(v) if isinstance(v, int) else v for v in (a, b)))
+
 
 class Slot:
     """A variable that a loop changes; the compiler keeps it in a register."""
@@ -198,10 +231,27 @@ class Slot:
 
 
 class Plain:
-    """The same operations on NumPy arrays of eight, for runs without the compiler."""
+    """The same operations on NumPy arrays of eight or sixteen, for runs without the compiler."""
+
+    def __init__(self, single: bool = False, given: Sequence[int] = ()) -> None:
+        self.given = given
+        self.width, self._kind = (SINGLE_WIDTH, np.float32) if single else (WIDTH, np.float64)
 
     def constant(self, number: float) -> Any:
-        return np.full(WIDTH, number)
+        return np.full(self.width, number, self._kind)
+
+    def transpose(self, rows: Sequence[Any]) -> Any:
+        return np.array(rows).T
+
+    def each(self, count: int, work: Callable[[int], None]) -> None:
+        for k in range(count):
+            work(k)
+
+    def add(self, a: int, b: int) -> int:
+        return a + b
+
+    def times(self, a: int, b: int) -> int:
+        return a * b
 
     def fma(self, a: Any, b: Any, c: Any) -> Any:
         return a * b + c
@@ -226,16 +276,16 @@ class Plain:
         base[index] = number
 
     def load(self, base: Any, index: int) -> Any:
-        return base[index : index + WIDTH]
+        return base[index : index + self.width].copy()
 
     def store(self, value: Any, base: Any, index: int) -> None:
-        base[index : index + WIDTH] = value
+        base[index : index + self.width] = value
 
     def spread(self, base: Any, index: int) -> Any:
-        return np.full(WIDTH, base[index])
+        return np.full(self.width, base[index])
 
     def spread_value(self, number: float) -> Any:
-        return np.full(WIDTH, number)
+        return np.full(self.width, number, self._kind)
 
     def columns(self, base: Any, index: int) -> tuple[Any, Any, Any]:
         xyz = base[index : index + 3 * WIDTH].reshape(WIDTH, 3)
@@ -301,8 +351,9 @@ def build(prepare: Callable[..., Any], name: str) -> Any:
     return parts.intrinsic(typed)
 
 
-def build_streams(prepare: Callable[..., Any], name: str) -> Any:
-    """A function for kernels: ``name(firsts, count, arrays)`` runs one loop over `count` groups of eight numbers.
+def build_streams(prepare: Callable[..., Any], name: str, single: bool = False) -> Any:
+    """A function for kernels: ``name(firsts, count, arrays)`` runs one loop over `count` groups of eight numbers, or of
+    sixteen of single precision.
 
     ``firsts`` is a tuple of indices, ``arrays`` one of flat arrays. prepare(machine, arrays) returns (step, finish):
     step(at) gets the indices, each of them moved on by the numbers before; finish() stores the results.
@@ -311,8 +362,9 @@ def build_streams(prepare: Callable[..., Any], name: str) -> Any:
     if parts is None:
 
         def plain(firsts: tuple[int, ...], count: int, arrays: tuple[Any, ...]) -> float:
-            step, finish = prepare(Plain(), arrays)
-            for k in range(0, count * WIDTH, WIDTH):
+            machine = Plain(single, firsts)
+            step, finish = prepare(machine, arrays)
+            for k in range(0, count * machine.width, machine.width):
                 step([first + k for first in firsts])
             finish()
             return 0.0
@@ -322,13 +374,13 @@ def build_streams(prepare: Callable[..., Any], name: str) -> Any:
 
     def typed(typingctx: Any, firsts: Any, count: Any, arrays: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            machine = Machine(parts, context, builder)
             starts = parts.cgutils.unpack_tuple(builder, args[0])
+            machine = Machine(parts, context, builder, single, starts)
             values = parts.cgutils.unpack_tuple(builder, args[2])
             data = [machine.array(kind, value) for kind, value in zip(signature.args[2], values, strict=True)]
             step, finish = prepare(machine, data)
             with machine.loop(args[1]) as loop:
-                k = builder.mul(loop.index, machine.whole(WIDTH))
+                k = builder.mul(loop.index, machine.whole(machine.width))
                 step([builder.add(start, k) for start in starts])
             finish()
             return context.get_constant(types.float64, 0.0)

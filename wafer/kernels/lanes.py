@@ -32,8 +32,9 @@ def box_size(reach_left: np.ndarray, reach_right: np.ndarray, slope: float, nx: 
 def window(
     top: int, rows: int, slope: float, middle: float, seed: float, left: float, right: float, nx: int, ends: np.ndarray
 ) -> None:
-    """First and last pixel of the windows of an edge in eight rows from ``top``; those beyond ``rows`` repeat."""
-    for k in range(WIDTH):
+    """First and last pixel of the windows of an edge in the rows from ``top``, ``ends`` (2, n); those beyond ``rows``
+    repeat."""
+    for k in range(ends.shape[1]):
         centre = seed + slope * (top + min(k, rows - 1) - middle)
         ends[0, k] = max(int(math.ceil(centre - left)), 0)
         ends[1, k] = min(int(math.floor(centre + right)), nx - 1)
