@@ -127,6 +127,38 @@ def matrix(metric, code, table, numbers, x, y, out):  # type: ignore[no-untyped-
 
 
 @kernel
+def symmetric(metric, code, table, numbers, x, out):  # type: ignore[no-untyped-def]
+    """out (n, n): correlations of points x (n, 4) among themselves, the bits of `matrix` in half of its time."""
+    for i in range(len(x)):
+        for j in range(i + 1):
+            v = between(metric, code, table, numbers, x[i, 0], x[i, 1], x[i, 2], x[j, 0], x[j, 1], x[j, 2])
+            out[i, j] = v
+            out[j, i] = v
+
+
+@kernel
+def symmetric_wrapped(code, table, numbers, x, quantum, keys, known, out):  # type: ignore[no-untyped-def]
+    """out (n, n): `symmetric` for the wrapped metric, to ``quantum`` lengths: what was summed for a pair of points
+    serves pairs that lie alike, which on grids are most. keys (2^k, 2), -1 at first, and known (2^k,) remember sums."""
+    period = numbers[1]
+    step = quantum * numbers[0]
+    mask = len(known) - 1
+    for i in range(len(x)):
+        for j in range(i + 1):
+            a = abs(x[i, 0] - x[j, 0])
+            a -= period * math.floor(a / period)
+            p = np.int64(min(a, period - a) / step + 0.5)
+            q = np.int64(abs(x[i, 1] - x[j, 1]) / step + 0.5)
+            slot = (p * 2654435761 + q * 40503 + (p >> 17) + (q >> 13)) & mask
+            if keys[slot, 0] != p or keys[slot, 1] != q:
+                keys[slot, 0] = p
+                keys[slot, 1] = q
+                known[slot] = between(WRAPPED, code, table, numbers, x[i, 0], x[i, 1], 0.0, x[j, 0], x[j, 1], 0.0)
+            out[i, j] = known[slot]
+            out[j, i] = known[slot]
+
+
+@kernel
 def vecchia(metric, code, table, numbers, x, share, neighbours, start, stop, weights, spread):  # type: ignore[no-untyped-def]
     """Conditional laws of points start to stop given their earlier neighbours (-1: none).
 

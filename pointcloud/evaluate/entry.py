@@ -31,10 +31,11 @@ from metrology_core.units import convert
 from pointcloud.datums import DatumFeature, datum_system
 from pointcloud.evaluate.bound import at_the_bound
 from pointcloud.evaluate.deviations import deviation_map
+from pointcloud.evaluate.drawn import order_statistics, with_draws
 from pointcloud.evaluate.features import deviations, evaluate_feature
 from pointcloud.evaluate.influences import instrument_influences, noise_influences
 from pointcloud.evaluate.profile import evaluate_profile
-from pointcloud.evaluate.surface import drawn_form, surface_influence
+from pointcloud.evaluate.surface import Surfaces, surface_influence
 from pointcloud.evaluate.types import (
     CharacteristicRequest,
     DatumRequest,
@@ -79,7 +80,11 @@ def evaluate(
     prepared = to_reference_temperature(points)
     scope = (inputs[0] if inputs else digest_bytes(np.ascontiguousarray(points.xyz).tobytes()))[:16]
     requested, further = by_criterion(characteristics, features)
-    found = {request.name: evaluate_feature(request, prepared, instrument, scope) for request in (*features, *further)}
+    surfaces = Surfaces(seed)
+    found = {
+        request.name: evaluate_feature(request, prepared, instrument, scope, surfaces)
+        for request in (*features, *further)
+    }
     if not any(row.points.n_points and "no_usable_points" not in row.flags for row in found.values()):
         raise DataError(
             "no requested feature has a usable point",
@@ -266,17 +271,25 @@ def _of_features(
         " | ".join(sorted(request.of)),
     )
     unit = space.points.unit if row.dimension == "length" else "rad"
-    if row.criterion in ONE_SIDED:
+    drawn = {name: chart for name in names if (chart := space.features[name].drawn) is not None}
+    if row.criterion in ONE_SIDED and request.of[0] not in drawn:
         extra |= _size_bias(request, row, space)
     measured = propagate(value, uncertain, unit=unit, lower_bound=row.lower_bound, extra=extra)
+    upper = math.pi / 2.0 if row.id == "angle.between" else None
     if row.lower_bound == 0.0:
-        upper = math.pi / 2.0 if row.id == "angle.between" else None
         measured = at_the_bound(measured, value, uncertain, space.scope, request.name, upper)
+    measured = with_draws(measured, value, uncertain, drawn, space.seed, upper)
     details: dict[str, Any] = {}
     if row.uses_position or row.id.startswith("coordinate."):
         motion = space.motion(plain) if request.in_datum else Rigid.identity()
         details["location"] = location(plain[request.of[0]].transform(motion)).tolist()
-    return measured, _words(row.words, request, space, names), details
+    words = _words(row.words, request, space, names)
+    if measured.samples is not None:
+        words += f"; interval from {len(measured.samples)} draws"
+        low, high = measured.coverage_interval(0.95)
+        if not low <= measured.value <= high:
+            words += " of the surface between and under the points, which does not hold the fit of the points"
+    return measured, words, details
 
 
 def _size_bias(request: CharacteristicRequest, row: Characteristic, space: Workspace) -> dict[Any, float]:
@@ -345,9 +358,12 @@ def _of_form(
     request: CharacteristicRequest, row: Characteristic, space: Workspace
 ) -> tuple[Measured, str, dict[str, Any]]:
     feature = space.features[request.of[0]]
-    values, surface = deviations(feature)
+    values, _ = deviations(feature)
     assert feature.sigma is not None  # usable features have a point error
-    drawn = drawn_form(feature, surface, values, space.keyed(request.name))
+    drawn = None
+    if feature.surface is not None and feature.request.criterion in ("least_squares", "minimum_zone"):
+        assert feature.uncertain is not None
+        drawn = feature.surface.form(feature.uncertain.feature, feature.request.criterion)
     effect = extremes_of(
         values, feature.points.xyz, feature.sigma, feature.length, both=True, seed=space.keyed(request.name)
     )
@@ -369,7 +385,7 @@ def _of_form(
         {influence.id: part for influence, part in parts.items()},
         {influence.id: influence for influence in parts},
         row.lower_bound,
-        None if drawn is None else drawn.samples,
+        None if drawn is None else order_statistics(drawn.samples),
         flags=flags,
     )
     details = {
@@ -379,7 +395,7 @@ def _of_form(
         "noise_bias": effect.bias,
     }
     words = _words(row.words, request, space, [request.of[0]])
-    return measured, words if drawn is None else f"{words}; {drawn.words}", details
+    return measured, words, details
 
 
 # --- words

@@ -15,6 +15,7 @@ from metrology_core.errors import ParameterError
 from metrology_core.instrument import Instrument
 from metrology_core.propagation import UncertainFeature, is_angle
 from pointcloud.evaluate.one_sided import is_one_sided, one_sided_covariance
+from pointcloud.evaluate.surface import CRITERIA, KINDS, DrawnChart, DrawnSurface, Surfaces
 from pointcloud.evaluate.types import FITTED, EvaluatedFeature, FeatureRequest
 from pointcloud.evaluate.uncertainty import (
     PointErrors,
@@ -32,9 +33,15 @@ FloatArray = NDArray[np.float64]
 
 
 def evaluate_feature(
-    request: FeatureRequest, points: PointSet, instrument: Instrument | None, scope: str
+    request: FeatureRequest,
+    points: PointSet,
+    instrument: Instrument | None,
+    scope: str,
+    surfaces: Surfaces | None = None,
 ) -> EvaluatedFeature:
     """Select the points of a feature and associate it; ``scope`` (digest of the data) makes influence ids unique.
+
+    ``surfaces``: where the surface between the points is drawn from what a declared field leaves possible, if it is.
 
     Ball centres are fitted as they are; the associated feature is then moved by the tip radius into the material. A
     label or region without points, and a fit that did not converge, give an unusable feature with flags. Raises
@@ -73,12 +80,14 @@ def evaluate_feature(
         return EvaluatedFeature(request, usable, fit, flags=_flags.merge(flags))
     if request.material is not None:
         geometry = geometry.with_material(request.material)
+    tip = 0.0
     if usable.points_are == "ball_centre":
         moved = None if usable.tip is None else offset_into_material(geometry, usable.tip.radius)
         if moved is None:
             flags.append("ball_centre_uncompensated")
         else:
             geometry = moved
+            tip = usable.tip.radius if usable.tip is not None else 0.0
     residual = _residual(fit, dof, places)
     form = 0.0
     if errors.sigma is not None:
@@ -90,6 +99,14 @@ def evaluate_feature(
         form = 0.0 if is_zone(fit) else excess(residual, dof, declared)
     scatter = _Scatter(dof, residual, form, places)
     uncertain, sigma, more = _uncertain(request, usable, fit, geometry, errors, scope, free, scatter)
+    surface, drawn = None, None
+    if surfaces is not None and uncertain is not None and free is None:
+        surface, drawn = _drawn(request, usable, geometry, tip, errors, surfaces)
+    if drawn is not None and uncertain is not None:
+        uncertain = replace(
+            uncertain, covariance=drawn.covariance(), dof=math.inf, kind="B", label="noise and form (drawn surfaces)"
+        )
+        more = [*more, *drawn.flags]
     return EvaluatedFeature(
         request,
         usable,
@@ -101,7 +118,28 @@ def evaluate_feature(
         _flags.merge(flags, more),
         {} if uncertain is None else _parameter_uncertainty(uncertain),
         errors.field,
+        drawn,
+        surface,
     )
+
+
+def _drawn(
+    request: FeatureRequest, points: PointSet, geometry: Any, tip: float, errors: PointErrors, surfaces: Surfaces
+) -> tuple[DrawnSurface | None, DrawnChart | None]:
+    """The drawn surface behind the points and the features it can have; None where there is none."""
+    if errors.field is None or request.kind not in KINDS or request.criterion not in CRITERIA:
+        return None, None
+    base = geometry
+    if request.criterion != "least_squares":
+        _, base = _spatial(replace(request, criterion="least_squares"), points)
+        if base is not None and request.material is not None:
+            base = base.with_material(request.material)
+        if base is not None and tip:
+            base = offset_into_material(base, tip)
+        if base is None:
+            return None, None
+    surface = surfaces.of(points, base, tip, errors.field)
+    return surface, None if surface is None else surface.chart(geometry, request.criterion)
 
 
 @dataclass(frozen=True, eq=False)

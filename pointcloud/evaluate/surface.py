@@ -1,82 +1,161 @@
-"""Form of the continuous surface behind a declared field of noise: drawn surfaces instead of a one-sided bias.
+"""The continuous surface behind a declared field of noise: drawn surfaces in place of a budget for form.
 
 Used only where the instrument states how its noise is correlated (`Instrument.correlation_kernel`), for planes and
-cylinders of up to `MOST_POINTS` points; everything else keeps the budget of `evaluate_uncertainty.extremes_of`.
+cylinders of up to `MOST_POINTS` points; everything else keeps the budget of `evaluate_uncertainty`. One set of drawn
+surfaces serves all associations of the same points, and form, size and place of each: what noise and form do to them
+is counted once and jointly.
 """
 
 from __future__ import annotations
 
 import math
+import threading
+from collections import OrderedDict
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from metrology_core.features import basis
+from metrology_core.data import PointSet
+from metrology_core.features import Cylinder, Plane, basis
+from metrology_core.fitting.general.rows import feature_rows
+from metrology_core.provenance import digest_bytes
 from metrology_core.quantity import Influence
-from pointcloud.evaluate.types import EvaluatedFeature
+from metrology_core.uncertainty.fields.field import CorrelatedField
 
 FloatArray = NDArray[np.float64]
 MOST_POINTS = 1000
-PLACES = 700  # of the region: with the points they stay below what a drawn surface takes
+PLACES = 400  # of the region
 DRAWS = 399
+KINDS = ("plane", "cylinder")
+CRITERIA = ("least_squares", "minimum_zone", "maximum_inscribed", "minimum_circumscribed")
+ONE_SIDED = CRITERIA[2:]
+# Positions enter the correlations of form and noise in such steps of the extent and of the turn: parts that one
+# programme measures then share their matrices, and a correlation over a tenth of the extent changes by 3e-3
+_STEPS = 2880
+_REMEMBERED = 1 << 25  # numbers that the layouts keep between two parts: 256 MB
+
+
+@dataclass(frozen=True, eq=False)
+class DrawnChart:
+    """What a feature can be: ``chart`` (draws, p), changes from the feature that is evaluated to those of the drawn
+    surfaces, associated by the same criterion. ``without_form`` (draws, p): what they are if there is no form at all;
+    None where form stands out of the noise, or makes no difference."""
+
+    chart: FloatArray
+    without_form: FloatArray | None
+    flags: tuple[str, ...]
+
+    def covariance(self) -> FloatArray:
+        """(p, p) second moment about the evaluated feature: the value is not corrected (JCGM 100 F.2.4.5)."""
+        rows = self.chart if self.without_form is None else np.concatenate([self.chart, self.without_form])
+        return np.asarray(np.einsum("da,db->ab", rows, rows) / len(rows))
 
 
 @dataclass(frozen=True, eq=False)
 class DrawnForm:
-    """Values (draws,) that the form of the continuous surface can have, the flags of the drawn surfaces, and words."""
+    """Values (draws,) in rising order that the form of the continuous surface can have, and flags."""
 
     samples: FloatArray
     flags: tuple[str, ...]
-    words: str
 
 
-def drawn_form(feature: EvaluatedFeature, xyz: FloatArray, values: FloatArray, seed: int) -> DrawnForm | None:
-    """Form over the measured region from deviations ``values`` (n,) of surface points xyz (n, 3) from the feature.
+class DrawnSurface:
+    """Surfaces over the measured region that agree with the points of one feature.
 
-    The region of a cylinder is the sector and length of its points, that of a plane their convex hull. None where no
-    field is declared, or the feature or its number of points is not one for drawn surfaces. Least-squares features have
-    the range about the least-squares element of each draw, minimum zones the width of its zone.
+    ``base``: the least-squares feature of the points, about which heights are given along its normal; ``places`` (m, 3)
+    on it with ``weights`` (m,) of their areas; ``found``: the posterior.
     """
-    if feature.field is None or feature.uncertain is None or len(xyz) > MOST_POINTS:
-        return None
-    geometry: Any = feature.uncertain.feature
-    criterion = feature.request.criterion
-    if geometry.kind not in ("plane", "cylinder") or criterion not in ("minimum_zone", "least_squares"):
-        return None
-    region = _region(geometry, xyz)
-    if region is None:
-        return None
-    from metrology_core.uncertainty.fields import SurfaceModel
 
-    model = SurfaceModel(geometry, xyz, region, feature.field)
-    # deviations count excess material, the design distances: the sign of a form does not matter
-    found = model.posterior(values, draws=DRAWS, seed=seed)
-    middle = replace(found, surfaces=found.surfaces.mean(axis=0, keepdims=True))
-    samples, centre = _form(found, model, criterion), float(_form(middle, model, criterion)[0])
-    samples = np.sort(samples[np.isfinite(samples)])
-    # a range is drawn larger than that of the mean surface, and the mean surface is as much larger than the true one:
-    # where whole ridges are highest (lobes), the lower end would miss it
-    bias = max(0.0, float(samples.mean()) - centre)
-    place = (np.arange(len(samples)) + 0.5) / len(samples)
-    samples = np.clip(samples - 2.0 * bias * np.clip(1.0 - 2.0 * place, 0.0, None), 0.0, None)
-    if not found.resolved:
-        samples[: math.ceil(0.05 * len(samples))] = 0.0  # form may be absent: 95 % intervals begin at zero
-    words = (
-        f"form of the surface between and under the points drawn {len(samples)} times ({len(region)} places, form of "
-        f"about {found.sigma:.3g} over {found.length:.3g}, declared noise)"
-    )
-    if found.noise_factor > 1.0:
-        words += f", half of the prior for {found.noise_factor:g} times of it, which the points suggest"
-    return DrawnForm(samples, found.flags, words)
+    def __init__(self, base: Any, places: FloatArray, weights: FloatArray, found: Any) -> None:
+        self.base, self.places, self.found = base, places, found
+        self._root = np.sqrt(weights)
+        self._zones: dict[str, tuple[Any, FloatArray, FloatArray]] = {}
+
+    def _about(self, geometry: Any) -> Any:
+        """The posterior with heights and derivatives about another association of the same points."""
+        side = 1.0
+        if geometry.kind == "plane" and float(geometry.normal @ self.base.normal) < 0.0:
+            side = -1.0
+        rows = feature_rows(geometry, self.places, None).j[0]
+        influence = np.linalg.pinv(rows * self._root[:, None]) * self._root
+        heights = side * self.found.surfaces + geometry.distance(self.places)
+        model: Any = SimpleNamespace(feature=geometry, rows=rows, influence=influence)
+        return replace(self.found, surfaces=heights, model=model)
+
+    def chart(self, geometry: Any, criterion: str) -> DrawnChart:
+        """The drawn features of a criterion as changes of ``geometry``, the one that the points have by it."""
+        about = self._about(geometry)
+        flags = tuple(name for name in self.found.flags if name != "form_not_resolved")
+        if criterion == "least_squares":
+            return DrawnChart(about.chart(), None, flags)
+        size, chart = self._zone(geometry, criterion)
+        chart = _finite(chart, np.isfinite(size))
+        if criterion in ONE_SIDED and not self.found.resolved:
+            # without form the inscribed feature of the surface is the least-squares one
+            return DrawnChart(chart, about.chart(), (*flags, "form_not_resolved"))
+        return DrawnChart(chart, None, flags)
+
+    def form(self, geometry: Any, criterion: str) -> DrawnForm:
+        """Width of the zone, or range about the least-squares element, of each surface."""
+        if criterion == "minimum_zone":
+            samples = self._zone(geometry, criterion)[0]
+        else:
+            samples = _range(self._about(geometry))
+        samples = np.sort(samples[np.isfinite(samples)])
+        middle = self._about(geometry)
+        middle = replace(middle, surfaces=middle.surfaces.mean(axis=0, keepdims=True))
+        centre = float(middle.zone(criterion)[0][0] if criterion == "minimum_zone" else _range(middle)[0])
+        # where whole ridges are highest (lobes) a range is drawn larger than that of the mean surface, and that one is
+        # as much larger than the true range
+        bias = max(0.0, float(samples.mean()) - centre)
+        place = (np.arange(len(samples)) + 0.5) / len(samples)
+        samples = np.clip(samples - 2.0 * bias * np.clip(1.0 - 2.0 * place, 0.0, None), 0.0, None)
+        if not self.found.resolved:
+            samples[: math.ceil(0.05 * len(samples))] = 0.0  # form may be absent: 95 % intervals begin at zero
+        return DrawnForm(samples, self.found.flags)
+
+    def _zone(self, geometry: Any, criterion: str) -> tuple[FloatArray, FloatArray]:
+        """Sizes (draws,) and charts (draws, p) of `SurfacePosterior.zone`, for size and form of one feature once."""
+        if criterion not in self._zones or self._zones[criterion][0] is not geometry:
+            self._zones[criterion] = (geometry, *self._about(geometry).zone(criterion))
+        return self._zones[criterion][1:]
+
+    def words(self) -> str:
+        """How the surfaces were drawn."""
+        found = self.found
+        words = (
+            f"the surface between and under the points drawn {len(found.surfaces)} times ({len(self.places)} places, "
+            f"form of about {found.sigma:.3g} over {found.length:.3g}, declared noise)"
+        )
+        if found.noise_factor > 1.0:
+            words += f", half of the prior for {found.noise_factor:g} times of it, which the points suggest"
+        return words
 
 
-def _form(found: Any, model: Any, criterion: str) -> FloatArray:
-    """Width of the zone, or range about the least-squares element, of each surface."""
-    if criterion == "minimum_zone":
-        return np.asarray(found.zone("minimum_zone")[0])
-    return np.asarray(np.ptp(found.surfaces + found.chart() @ model.rows.T, axis=1))
+class Surfaces:
+    """The drawn surfaces of one evaluation, each made once: by kind and points, whatever associations need them.
+
+    ``seed``: the run's. The same points and seed give the same surfaces.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self._made: dict[tuple[str, str], DrawnSurface | None] = {}
+
+    def of(self, points: PointSet, base: Any, tip: float, field: CorrelatedField) -> DrawnSurface | None:
+        """Surfaces through the points of ``base``, their least-squares feature, moved by ``tip`` into the material
+        where ball centres were compensated. None where there are none for such a feature or so many points."""
+        if base.kind not in KINDS or len(points.xyz) > MOST_POINTS:
+            return None
+        digest = digest_bytes(np.ascontiguousarray(points.xyz).tobytes())
+        key = base.kind, digest
+        if key not in self._made:
+            seed = int(digest_bytes(f"{self.seed}/surface/{base.kind}/{digest}".encode())[:12], 16)
+            self._made[key] = _draw(points.xyz, base, tip, field, seed)
+        return self._made[key]
 
 
 def surface_influence(scope: str, name: str) -> Influence:
@@ -84,43 +163,231 @@ def surface_influence(scope: str, name: str) -> Influence:
     return Influence(f"surface/{scope}/{name}", f"noise and the surface between the points of {name} (drawn)", "B")
 
 
-def _region(geometry: Any, xyz: FloatArray) -> FloatArray | None:
-    """Places (m, 3) over the measured region, borders included; None where it has no extent."""
-    if geometry.kind == "plane":
-        from scipy.spatial import ConvexHull, QhullError
+def _range(about: Any) -> FloatArray:
+    """(draws,) highest less lowest place about the least-squares element of each surface."""
+    return np.asarray(np.ptp(about.surfaces + about.chart() @ about.model.rows.T, axis=1))
 
-        u, v = basis(geometry.normal)
-        flat = np.stack([(xyz - geometry.point) @ u, (xyz - geometry.point) @ v], axis=1)
-        try:
-            hull = ConvexHull(flat)
-        except QhullError:
-            return None
-        low, span = flat.min(axis=0), np.ptp(flat, axis=0)
-        # the bounding box gets more places where the hull fills less of it
-        step = math.sqrt(float(hull.volume) / PLACES)
-        count = np.maximum(2, np.ceil(span / step).astype(int) + 1)
-        a, b = np.meshgrid(*(np.linspace(low[k], low[k] + span[k], count[k]) for k in (0, 1)), indexing="ij")
-        places = np.stack([a.ravel(), b.ravel()], axis=1)
-        inside = (places @ hull.equations[:, :2].T + hull.equations[:, 2] <= 1e-9 * float(span.max())).all(axis=1)
-        places = np.concatenate([places[inside], flat[hull.vertices]])
-        return np.asarray(geometry.point + places[:, :1] * u + places[:, 1:] * v)
-    u, v = basis(geometry.axis)
-    y = xyz - geometry.point
-    height = y @ geometry.axis
-    angle = np.sort(np.mod(np.arctan2(y @ v, y @ u), 2.0 * np.pi))
-    gaps = np.diff(angle, append=angle[0] + 2.0 * np.pi)
-    widest = int(np.argmax(gaps))
-    whole = gaps[widest] < math.pi / 2.0
-    sector = 2.0 * math.pi if whole else 2.0 * math.pi - float(gaps[widest])
-    length = float(np.ptp(height))
-    if length <= 0.0 or sector <= 0.0:
+
+def _finite(chart: FloatArray, good: NDArray[np.bool_]) -> FloatArray:
+    """Draws whose linear program has no solution get the result of another one."""
+    if good.all():
+        return chart
+    there = np.flatnonzero(good)
+    if not len(there):
+        return np.zeros_like(chart)
+    return np.asarray(chart[np.where(good, np.arange(len(good)), there[np.arange(len(good)) % len(there)])])
+
+
+def _draw(xyz: FloatArray, base: Any, tip: float, field: CorrelatedField, seed: int) -> DrawnSurface | None:
+    outward = -1.0 if base.material_side == "outside" else 1.0
+    heights = base.distance(xyz) - outward * tip
+    layout = _layout(base, xyz)
+    if layout is None:
         return None
-    radius = float(geometry.radius)
-    step = math.sqrt(sector * radius * length / PLACES)
-    around = min(PLACES // 3, max(12, math.ceil(sector * radius / step)))
-    along = max(3, min(PLACES // around, math.ceil(length / step) + 1))
+    sigma = np.asarray(field.sigma, dtype=np.float64)
+    noise = (sigma.shape, sigma.tobytes(), field.kernel, field.nugget, field.metric)
+    shared = _shared(layout, noise)
+    if shared is None:
+        return None
+    with shared.lock:
+        found = shared.model.posterior(heights, draws=DRAWS, seed=seed)
+    _forget()
+    return DrawnSurface(base, _placed(base, xyz, shared.coordinates), shared.weights, replace(found, model=None))
+
+
+# --- layouts: positions along the surface, in steps
+@dataclass(frozen=True)
+class _Layout:
+    """Points of a feature in its own coordinates, in whole steps: (angle, height) of a cylinder, two lengths of a
+    plane. ``size``: steps of the coordinates in the unit of the points; ``radius`` of a cylinder."""
+
+    kind: str
+    steps: bytes
+    size: tuple[float, float]
+    radius: float
+
+    def coordinates(self) -> FloatArray:
+        return np.frombuffer(self.steps, dtype=np.int32).reshape(-1, 2).astype(np.float64)
+
+
+def _own(base: Any, xyz: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Coordinates (n, 2) of points in the feature's own frame."""
+    if base.kind == "plane":
+        u, v = basis(base.normal)
+        y = xyz - base.point
+        return y @ u, y @ v
+    u, v = basis(base.axis)
+    y = xyz - base.point
+    return np.mod(np.arctan2(y @ v, y @ u), 2.0 * np.pi), y @ base.axis
+
+
+def _layout(base: Any, xyz: FloatArray) -> _Layout | None:
+    a, b = _own(base, xyz)
+    if base.kind == "plane":
+        spans = float(np.ptp(a)), float(np.ptp(b))
+        if not min(spans) > 1e-6 * max(spans):
+            return None
+        size = tuple(_rounded(span) / _STEPS for span in spans)
+        columns = [np.rint((x - x.min()) / span * _STEPS) for x, span in zip((a, b), spans, strict=True)]
+        return _Layout("plane", np.stack(columns, axis=1).astype(np.int32).tobytes(), (size[0], size[1]), 0.0)
+    span = float(np.ptp(b))
+    if not span > 1e-6 * float(base.radius):
+        return None
+    columns = [np.mod(np.rint(a / (2.0 * np.pi) * _STEPS), _STEPS), np.rint((b - b.min()) / span * _STEPS)]
+    size = 2.0 * math.pi / _STEPS, _rounded(span) / _STEPS
+    return _Layout("cylinder", np.stack(columns, axis=1).astype(np.int32).tobytes(), size, _rounded(float(base.radius)))
+
+
+def _rounded(x: float) -> float:
+    """To about three digits, in steps that the round lengths of drawings do not lie between."""
+    step = 10.0 ** (math.floor(math.log10(x)) - 2) * 0.3
+    return max(1.0, round(x / step)) * step
+
+
+def _placed(base: Any, xyz: FloatArray, coordinates: FloatArray) -> FloatArray:
+    """Places (m, 3) on the feature from coordinates (m, 2) in steps of its layout."""
+    a, b = _own(base, xyz)
+    if base.kind == "plane":
+        u, v = basis(base.normal)
+        x = [w.min() + c / _STEPS * np.ptp(w) for w, c in zip((a, b), coordinates.T, strict=True)]
+        return np.asarray(base.point + x[0][:, None] * u + x[1][:, None] * v)
+    u, v = basis(base.axis)
+    t, h = coordinates[:, 0] * (2.0 * np.pi / _STEPS), b.min() + coordinates[:, 1] / _STEPS * np.ptp(b)
+    round_it = np.cos(t)[:, None] * u + np.sin(t)[:, None] * v
+    return np.asarray(base.point + base.radius * round_it + h[:, None] * base.axis)
+
+
+@dataclass(frozen=True, eq=False)
+class _Shared:
+    """Model of a layout, coordinates (m, 2) of its region in steps, their weights, what keeps two threads out of it."""
+
+    model: Any
+    coordinates: FloatArray
+    weights: FloatArray
+    lock: threading.Lock
+
+
+_layouts: OrderedDict[Any, _Shared] = OrderedDict()
+_layouts_lock = threading.Lock()
+
+
+def _shared(layout: _Layout, noise: tuple[Any, ...]) -> _Shared | None:
+    """The model of a layout and a noise, remembered: what is drawn does not depend on whether it was."""
+    key = layout, noise
+    with _layouts_lock:
+        if key in _layouts:
+            _layouts.move_to_end(key)
+            return _layouts[key]
+    made = _model(layout, noise)
+    if made is not None:
+        with _layouts_lock:
+            _layouts[key] = made
+    return made
+
+
+def _forget() -> None:
+    """Drop the layouts that were not used for longest where all together hold too much; the last one stays."""
+    with _layouts_lock:
+        sizes = {key: one.model.grid.remembered() for key, one in _layouts.items()}
+        total = sum(sizes.values())
+        while total > _REMEMBERED and len(_layouts) > 1:
+            total -= sizes[_layouts.popitem(last=False)[0]]
+
+
+def _model(layout: _Layout, noise: tuple[Any, ...]) -> _Shared | None:
+    from metrology_core.uncertainty.fields.posterior import SurfaceModel
+
+    shape, sigma, kernel, nugget, metric = noise
+    values = np.frombuffer(sigma, dtype=np.float64).reshape(shape)
+    field = CorrelatedField(float(values) if values.ndim == 0 else values, kernel, nugget, metric)
+    steps = layout.coordinates()
+    found = _plane_region(steps, layout.size) if layout.kind == "plane" else _round_region(steps, layout)
+    if found is None:
+        return None
+    coordinates, weights = found
+    origin, up = np.zeros(3), np.array([0.0, 0.0, 1.0])
+    feature: Any = Plane(origin, up) if layout.kind == "plane" else Cylinder(origin, up, layout.radius)
+
+    def placed(x: FloatArray) -> FloatArray:
+        x = x * np.asarray(layout.size)
+        if layout.kind == "plane":
+            return np.stack([x[:, 0], x[:, 1], np.zeros(len(x))], axis=1)
+        r = layout.radius
+        return np.stack([r * np.cos(x[:, 0]), r * np.sin(x[:, 0]), x[:, 1] - 0.5 * _STEPS * layout.size[1]], axis=1)
+
+    model = SurfaceModel(feature, placed(steps), placed(coordinates), field, weights=weights)
+    return _Shared(model, coordinates, weights, threading.Lock())
+
+
+# --- regions
+def _ends(n: int) -> FloatArray:
+    """Weights (n,) over equal steps, ends included: Gregory's rule, or the trapezoid for fewer than six."""
+    if n < 6:
+        return np.r_[0.5, np.ones(n - 2), 0.5]
+    ends = np.array([3.0 / 8.0, 7.0 / 6.0, 23.0 / 24.0])
+    return np.r_[ends, np.ones(n - 6), ends[::-1]]
+
+
+def _round_region(steps: FloatArray, layout: _Layout) -> tuple[FloatArray, FloatArray] | None:
+    """Sector and length of the points: coordinates (m, 2) in steps, weights (m,); None where it has no extent."""
+    angle = np.sort(steps[:, 0])
+    gaps = np.diff(angle, append=angle[0] + _STEPS)
+    widest = int(np.argmax(gaps))
+    whole = gaps[widest] < _STEPS / 4
+    sector = float(_STEPS if whole else _STEPS - gaps[widest])
+    if sector <= 0.0:
+        return None
+    arc, length = sector * layout.size[0] * layout.radius, _STEPS * layout.size[1]
+    # lobes have shorter waves than what runs along an axis
+    around = min(PLACES // 3, max(12, round(1.5 * math.sqrt(PLACES * arc / length))))
+    along = max(6, min(PLACES // 12, PLACES // around))
     first = 0.0 if whole else float(angle[(widest + 1) % len(angle)])
     theta = first + np.linspace(0.0, sector, around, endpoint=not whole)
-    t, g = (x.ravel() for x in np.meshgrid(theta, np.linspace(height.min(), height.max(), along), indexing="ij"))
-    out = geometry.point + radius * (np.cos(t)[:, None] * u + np.sin(t)[:, None] * v) + g[:, None] * geometry.axis
-    return np.asarray(out)
+    t, g = (x.ravel() for x in np.meshgrid(theta, np.linspace(0.0, _STEPS, along), indexing="ij"))
+    weights = np.outer(np.ones(around) if whole else _ends(around), _ends(along)).ravel()
+    return np.stack([t, g], axis=1), weights
+
+
+def _plane_region(steps: FloatArray, size: tuple[float, float]) -> tuple[FloatArray, FloatArray] | None:
+    """Convex hull of the points: coordinates (m, 2) in steps, weights (m,), borders included."""
+    from scipy.spatial import ConvexHull, QhullError, cKDTree
+
+    flat = steps * np.asarray(size)
+    try:
+        hull = ConvexHull(flat)
+    except QhullError:
+        return None
+    corners = flat[hull.vertices]
+    edges = np.roll(corners, -1, axis=0) - corners
+    # the smallest rectangle about a hull has a side along one of its edges
+    boxes = []
+    for edge in edges / np.linalg.norm(edges, axis=1)[:, None]:
+        across = np.array([-edge[1], edge[0]])
+        boxes.append((float(np.ptp(corners @ edge) * np.ptp(corners @ across)), tuple(edge)))
+    smallest = min(area for area, _ in boxes)
+    turn = np.array(next(edge for area, edge in boxes if area <= (1.0 + 1e-9) * smallest))
+    turn = np.stack([turn, [-turn[1], turn[0]]])
+    low, span = (corners @ turn.T).min(axis=0), np.ptp(corners @ turn.T, axis=0)
+    share = float(hull.volume) / float(span[0] * span[1])
+    step = math.sqrt(float(hull.volume) / PLACES)
+    count = [max(6, min(PLACES // 6, math.ceil(float(s) / step) + 1)) for s in span]
+    axes = [np.linspace(low[k], low[k] + span[k], count[k]) for k in (0, 1)]
+    a, b = (x.ravel() for x in np.meshgrid(*axes, indexing="ij"))
+    places = np.stack([a, b], axis=1) @ turn
+    if share > 0.98:  # a rectangle
+        return places / np.asarray(size), np.outer(_ends(count[0]), _ends(count[1])).ravel()
+
+    def inside(x: FloatArray) -> NDArray[np.bool_]:
+        slack = 1e-9 * float(span.max())
+        return np.asarray((x @ hull.equations[:, :2].T + hull.equations[:, 2] <= slack).all(axis=1))
+
+    places = np.concatenate([places[inside(places)], corners])
+    # the area nearest to each place, by a fine grid of midpoints
+    fine = [low[k] + span[k] * (np.arange(12 * count[k]) + 0.5) / (12 * count[k]) for k in (0, 1)]
+    a, b = (x.ravel() for x in np.meshgrid(*fine, indexing="ij"))
+    midpoints = np.stack([a, b], axis=1) @ turn
+    nearest = cKDTree(places).query(midpoints[inside(midpoints)])[1]
+    weights = np.bincount(nearest, minlength=len(places)).astype(np.float64)
+    kept = weights > 0.0
+    kept[-len(corners) :] = True  # the border counts for zones, with next to no area
+    return places[kept] / np.asarray(size), np.maximum(weights[kept], 1e-3)

@@ -15,6 +15,7 @@ from metrology_core.errors import ParameterError
 from metrology_core.measurement import Measurement
 from metrology_core.propagation import UncertainFeature
 from metrology_core.uncertainty.fields.field import CorrelatedField
+from pointcloud.evaluate.surface import DrawnChart, DrawnSurface
 from pointcloud.nominal.curve import NominalCurve
 
 FloatArray = NDArray[np.float64]
@@ -92,6 +93,7 @@ class EvaluatedFeature:
 
     ``uncertain`` carries the covariance that is propagated; ``sigma`` is the point error behind it, ``form`` the
     scatter beyond a declared ``sigma``, which is in the covariance too; ``field`` the declared field of the errors.
+    ``drawn``: the charts of drawn surfaces, whose second moment then is the covariance, and ``surface`` they are from.
     """
 
     request: FeatureRequest
@@ -104,6 +106,8 @@ class EvaluatedFeature:
     flags: tuple[str, ...] = ()
     standard_uncertainty: Mapping[str, Any] = field(default_factory=dict)
     field: CorrelatedField | None = None
+    drawn: DrawnChart | None = None
+    surface: DrawnSurface | None = None
 
     @property
     def usable(self) -> bool:

@@ -74,7 +74,9 @@ def feature_words(feature: EvaluatedFeature) -> str:
                 words += f", {feature.field.nugget:.3g} {feature.points.unit} of it independent"
         if "correlation_subsampled" in feature.flags:
             words += " (pairs of a regular subset)"
-        if feature.form:
+        if feature.surface is not None and feature.drawn is not None:
+            words += f", {feature.surface.words()}"
+        elif feature.form:
             words += (
                 f", and form: residuals beyond the declared noise, {feature.form:.3g} {feature.points.unit}, as "
                 "independent errors (form of long waves on a part of the feature moves the result by more)"

@@ -164,6 +164,11 @@ class FormGrid:
             self._kept[k] = found
         return found
 
+    def remembered(self) -> int:
+        """How many numbers it holds between two uses."""
+        kept = sum(a.size + b.size for a, b in self._kept.values())
+        return kept + (0 if self._spectra is None else self._spectra[1].size)
+
 
 def _direction(feature: Any, xyz: np.ndarray) -> np.ndarray | None:
     """Along which lengths may differ: the axis of a cylinder, the longest extent of the points of a plane."""

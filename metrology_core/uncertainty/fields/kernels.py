@@ -76,13 +76,7 @@ class Kernel:
 
     def range(self, level: float = NEGLIGIBLE) -> float:
         """Distance beyond which the correlation stays below ``level``."""
-        low, high = 0.0, 1.0
-        while float(self(high * self.length)) > level:
-            low, high = high, 2.0 * high
-        for _ in range(60):
-            middle = 0.5 * (low + high)
-            low, high = (middle, high) if float(self(middle * self.length)) > level else (low, middle)
-        return high * self.length
+        return _range(self.nu, level) * self.length
 
     def table(self) -> np.ndarray:
         """Values over equal steps of sqrt(t) for the compiled sums; one number where a closed form serves."""
@@ -128,6 +122,19 @@ def _bessel_form(x: np.ndarray, nu: float) -> np.ndarray:
         value = np.exp((1.0 - nu) * math.log(2.0) - gammaln(nu) + nu * np.log(x) - x) * kve(nu, x)
     # below 1e-9 the function is 1 to rounding for nu >= 1, and the product of 0 and infinity says nothing
     return np.where((x == 0.0) | ~np.isfinite(value), np.where(x < 1.0, 1.0, 0.0), np.minimum(value, 1.0))
+
+
+@functools.lru_cache(maxsize=256)
+def _range(nu: float, level: float) -> float:
+    """In lengths: it is asked for every kernel of a grid, and depends on the smoothness only."""
+    kernel = Kernel(1.0, nu)
+    low, high = 0.0, 1.0
+    while float(kernel(high)) > level:
+        low, high = high, 2.0 * high
+    for _ in range(60):
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if float(kernel(middle)) > level else (low, middle)
+    return high
 
 
 @functools.lru_cache(maxsize=64)

@@ -18,6 +18,7 @@ from metrology_core.uncertainty.fields import circulant, vecchia
 from metrology_core.uncertainty.fields.kernels import Kernel
 from metrology_core.uncertainty.fields.surfaces import Coordinates
 
+_ALIKE, _SAME = 1 << 13, 1e-12  # remembered pairs, and the distance in lengths below which they are one
 DENSE_POINTS = 300  # below, the Cholesky factor of all points is as cheap as neighbours
 
 
@@ -116,9 +117,15 @@ def dense(at: Coordinates, kernel: Kernel, other: Coordinates | None = None) -> 
     """(n, m) correlations of the points with those of ``other`` (default: themselves)."""
     from metrology_core.kernels import correlation as k
 
-    there = at if other is None else other
-    out = np.empty((len(at.x), len(there.x)))
-    k.matrix(at.metric, kernel.code, kernel.table(), at.numbers, at.x, there.x, out)
+    out = np.empty((len(at.x), len(at.x if other is None else other.x)))
+    reach = max(at.numbers[1], float(np.ptp(at.x[:, 1]))) if at.metric == k.WRAPPED else 0.0
+    if other is None and 0.0 < reach < 1e5 * kernel.length:  # whole numbers of that distance have 64 bits
+        keys = np.full((_ALIKE, 2), -1, dtype=np.int64)
+        k.symmetric_wrapped(kernel.code, kernel.table(), at.numbers, at.x, _SAME, keys, np.empty(_ALIKE), out)
+    elif other is None:
+        k.symmetric(at.metric, kernel.code, kernel.table(), at.numbers, at.x, out)
+    else:
+        k.matrix(at.metric, kernel.code, kernel.table(), at.numbers, at.x, other.x, out)
     return out
 
 

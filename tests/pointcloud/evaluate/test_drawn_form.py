@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import pytest
 
 from metrology_core.data import PointSet
 from metrology_core.instrument import Instrument
 from pointcloud.evaluate.entry import CharacteristicRequest, FeatureRequest, evaluate
-from pointcloud.evaluate.surface import PLACES, _region
 
 PLAIN = Instrument("S", "scanner", noise=0.001, correlation_length=2.0)
 FIELD = replace(PLAIN, correlation_kernel="exponential")
@@ -73,20 +71,3 @@ def test_flatness() -> None:
 def test_same_seed_same_samples() -> None:
     first, second = (measured(bore(0.01, 1), "cylinder", FIELD, "iso1101.cylindricity")[0] for _ in range(2))
     assert first.measured.samples.tobytes() == second.measured.samples.tobytes()
-
-
-@pytest.mark.parametrize("share", [1.0, 0.4])
-def test_region_follows_the_points(share: float) -> None:
-    from metrology_core.features import Cylinder, Plane
-
-    a = 2.0 * np.pi * share * np.arange(40) / 40 + 5.0
-    z = np.linspace(-3.0, 8.0, 40)[np.random.default_rng(1).permutation(40)]
-    xyz = np.stack([10.0 * np.cos(a), 10.0 * np.sin(a), z], axis=1)
-    region = _region(Cylinder((0.0, 0.0, 0.0), (0.0, 0.0, 1.0), 10.0), xyz)
-    assert 0.4 * PLACES < len(region) < 1.6 * PLACES
-    assert (region[:, 2].min(), region[:, 2].max()) == pytest.approx((-3.0, 8.0))
-    turn = np.mod(np.arctan2(region[:, 1], region[:, 0]) - 5.0 + 1e-9, 2.0 * np.pi)
-    assert turn.max() == pytest.approx(2.0 * np.pi * share * 39 / 40, abs=0.2)
-    corner = np.array([[0.0, 0.0, 0.0], [9.0, 0.0, 0.0], [0.0, 6.0, 0.0], [1.0, 1.0, 0.0]])
-    flat = _region(Plane((0.0, 0.0, 0.0), (0.0, 0.0, 1.0)), corner)
-    assert (flat[:, 0] / 9.0 + flat[:, 1] / 6.0).max() < 1.0 + 1e-6 and len(flat) > 0.4 * PLACES

@@ -34,7 +34,7 @@ def diameter(points: PointSet, instrument: Instrument):
 
 
 def test_budget_follows_the_declared_kernel() -> None:
-    points = scan(600)
+    points = scan(1200)  # more than surfaces are drawn for
     declared = replace(PLAIN, correlation_kernel="matern32", noise_independent=0.001)
     found, m = diameter(points, declared)
     feature = found.features[0]

@@ -1,0 +1,153 @@
+"""A characteristic of features whose surfaces were drawn: its values over the joint draws, as `Measured.samples`.
+
+Every feature has one set of drawn charts, used by all characteristics of the part. Where the characteristic is straight
+over the draws its gradient carries them, else it is evaluated for each. Features without drawn surfaces are drawn from
+their covariance, and every other influence from its distribution.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metrology_core.propagation import UncertainFeature, gradient
+from metrology_core.provenance import digest_bytes
+from metrology_core.quantity import Influence, Measured
+from pointcloud.evaluate.surface import DRAWS, DrawnChart
+
+FloatArray = NDArray[np.float64]
+_TRIED = 25  # draws by which it is seen whether the gradient serves
+_STRAIGHT = 0.02  # of the standard deviation: what the gradient may be off in these
+
+
+def with_draws(
+    measured: Measured,
+    function: Callable[[Mapping[str, Any]], float],
+    features: Mapping[str, UncertainFeature],
+    drawn: Mapping[str, DrawnChart],
+    seed: int,
+    upper: float | None = None,
+) -> Measured:
+    """``measured`` (the linear law, value as evaluated) with samples over the drawn features ``drawn``, by name.
+
+    ``seed``: the run's; the same influence gets the same draws in every characteristic. ``upper``: a physical bound
+    above (90 degrees for an angle of two axes). A length of a vector, or a maximum, is drawn larger than its true value
+    by a bias that the evaluated value has too; the end of the interval on that side is moved by twice that bias.
+    Without features drawn nothing changes.
+    """
+    if not any(name in drawn for name in features):
+        return measured
+    charts = {
+        name: drawn[name].chart if name in drawn else _normal_draws(row, seed, name) for name, row in features.items()
+    }
+    bounded = measured.lower_bound is not None
+    around = _Straight(function, features, measured.value)
+    rest = _others(measured, seed)
+    samples = np.sort(_unfolded(around, charts, bounded) + rest)
+    other = {name: x for name in features if name in drawn and (x := drawn[name].without_form) is not None}
+    if other:
+        plain = {name: other.get(name, charts[name]) for name in features}
+        alone = np.sort(_unfolded(around, plain, bounded) + rest)
+        # form may be absent: at every probability the wider of the two
+        half = len(samples) // 2
+        samples = np.concatenate([np.minimum(samples, alone)[:half], np.maximum(samples, alone)[half:]])
+    if measured.lower_bound is not None or upper is not None:
+        samples = np.clip(samples, measured.lower_bound, upper)
+    return replace(measured, samples=order_statistics(samples))
+
+
+def order_statistics(ordered: FloatArray) -> FloatArray:
+    """Samples whose quantiles by interpolation are the order statistics of n draws at ``(n + 1) p``: an interval of
+    them holds a further draw with its probability, not with a little less (for 399 draws half a percent)."""
+    n = len(ordered)
+    place = np.clip(np.linspace(0.0, 1.0, n) * (n + 1.0) - 1.0, 0.0, n - 1.0)
+    return np.interp(place, np.arange(n), ordered)
+
+
+class _Straight:
+    """The characteristic along the charts of its features: by its gradient, or by itself."""
+
+    def __init__(
+        self,
+        function: Callable[[Mapping[str, Any]], float],
+        features: Mapping[str, UncertainFeature],
+        value: float,
+    ) -> None:
+        self.function, self.features, self.value = function, features, value
+        self.plain: dict[str, Any] = {name: row.feature for name, row in features.items()}
+        self.slopes = {}
+        for name, row in features.items():
+
+            def along(feature: Any, name: str = name) -> float:
+                return function({**self.plain, name: feature})
+
+            self.slopes[name] = gradient(along, row.feature, row.reach, row.step)
+
+    def at(self, changes: Mapping[str, FloatArray]) -> float:
+        """The characteristic itself."""
+        return self.function({name: self.plain[name].moved(change) for name, change in changes.items()})
+
+    def over(self, charts: Mapping[str, FloatArray]) -> tuple[FloatArray, bool]:
+        """(draws,) values, and whether the gradient served."""
+        count = len(next(iter(charts.values())))
+        straight = self.value + sum(np.einsum("dp,p->d", charts[name], self.slopes[name]) for name in charts)
+        spread = float(np.std(straight))
+        few = np.array([self.at({name: rows[d] for name, rows in charts.items()}) for d in range(min(_TRIED, count))])
+        # where the slope is that of a kink, the draws themselves say how much they scatter
+        spread = max(spread, float(np.std(few)))
+        if np.abs(few - straight[: len(few)]).max() <= _STRAIGHT * spread:
+            return np.asarray(straight), True
+        more = [self.at({name: rows[d] for name, rows in charts.items()}) for d in range(len(few), count)]
+        return np.concatenate([few, more]), False
+
+
+def _unfolded(around: _Straight, charts: Mapping[str, FloatArray], bounded: bool) -> FloatArray:
+    """Values over the draws, in order where a bias of folding was taken out of one end."""
+    values, straight = around.over(charts)
+    if straight or not bounded:
+        return values
+    bias = float(values.mean()) - around.at({name: rows.mean(axis=0) for name, rows in charts.items()})
+    place = (np.arange(len(values)) + 0.5) / len(values)
+    lower = np.clip(1.0 - 2.0 * place, 0.0, None)
+    moved = np.empty(len(values))
+    # larger by its bias: the lower end goes down; smaller (an angle near 90 degrees): the upper end goes up
+    moved[np.argsort(values, kind="stable")] = -2.0 * bias * (lower if bias > 0.0 else lower[::-1])
+    return values + moved
+
+
+def _levels(count: int, seed: int, id: str) -> FloatArray:
+    """Equal steps of probability in a random order that belongs to ``id``."""
+    key = int(digest_bytes(f"{seed}/draws/{id}".encode())[:12], 16)
+    order = np.random.Generator(np.random.Philox(np.random.SeedSequence(key))).permutation(count)
+    return np.asarray((order + 0.5) / count)
+
+
+def _standard(count: int, seed: int, influence: Influence) -> FloatArray:
+    """Draws of one influence with its distribution, in units of its standard uncertainty."""
+    from scipy.special import ndtri, stdtrit
+
+    level = _levels(count, seed, influence.id)
+    if influence.distribution == "rectangular":
+        return math.sqrt(3.0) * (2.0 * level - 1.0)
+    return np.asarray(ndtri(level) if math.isinf(influence.dof) else stdtrit(influence.dof, level))
+
+
+def _normal_draws(row: UncertainFeature, seed: int, name: str) -> FloatArray:
+    """(draws, p) charts of a feature of which only the covariance is known."""
+    factor = row.factor()
+    rows = [Influence(f"{row.scope}/{name}/{k}", "", "B", row.dof) for k in range(factor.shape[1])]
+    return np.asarray(np.stack([_standard(DRAWS, seed, one) for one in rows], axis=1) @ factor.T)
+
+
+def _others(measured: Measured, seed: int) -> FloatArray:
+    """(draws,) sum of what the instrument, the tip and the temperature contribute."""
+    total = np.zeros(DRAWS)
+    for key, part in measured.contributions.items():
+        if not key.startswith(("fit/", "bound/")):  # the features; a bound is in the draws themselves
+            total += part * _standard(DRAWS, seed, measured.influences[key])
+    return total
