@@ -102,36 +102,53 @@ class Budget:
         return with_spread(found, estimate.quantiles * unit_length, [row.id for row, _ in given])
 
     def from_edges(
-        self, linear: Mapping[str, Any], found: Any, fit: Any, line_polarity: int, short: float, drift: float = 0.0
-    ) -> dict[str, Measured]:
-        """Pitch, line and space from the same edges: contributions in pixels that keep their covariances. ``drift``:
-        relative standard uncertainty of the scale of this frame (`wafer.lines.pitch.frame_drift`)."""
-        from wafer.lines import pitch as _pitch
+        self, linear: Mapping[str, Any], found: Any, scatter: Any, line_polarity: int, short: float,
+        drift: float = 0.0, trend: Any = None,
+    ) -> dict[str, Measured]:  # fmt: skip
+        """Pitch, line and space from the same edges: contributions in pixels that keep their covariances. ``scatter``:
+        `wafer.lines.scatter.Scatter`, None for too few edges. ``drift``: relative standard uncertainty of the scale of
+        this frame (`wafer.lines.pitch.frame_drift`), ``trend``: `wafer.lines.scatter.WidthTrend`."""
         from wafer.lines import places as _lines
 
         if not linear:
             return {}
         weights = np.array([estimate.weights for estimate in linear.values()])
         noise = _lines.causes(weights, _lines.noise_covariance(found))
-        sampled = None if fit is None else _pitch.sampling_covariance(found, fit, line_polarity)
-        scatter = None if sampled is None else _lines.causes(weights, sampled[0])
+        sampled = None if scatter is None else _lines.causes(weights, scatter.matrix)
+        rows = [] if scatter is None else self._sampling_rows(list(linear), scatter, weights)
         level = Influence(f"{self.scope}/level", "grey levels of the plateaus, shift by noise", "A")
         gain = Influence(f"{self.scope}/gain", "noise over grey level, in the correction of the widths", "A")
         frame = Influence(f"{self.scope}/frame", "drift of the scan scale, from its change over the frame", "B")
+        shared = Influence(f"{self.scope}/trend", "trend of the widths over the field", "B")
+        share = Influence(f"{self.scope}/trend/pitch", "trend of the widths: share of both edges", "B")
         missed = Influence(f"{self.scope}/plateau", "plateau not reached by narrow stripes", "B")
         out = {}
         for i, (name, estimate) in enumerate(linear.items()):
             given = [(Influence(f"{self.scope}/edges/noise/{j}", NOISE, "A"), float(c)) for j, c in enumerate(noise[i])]
-            if scatter is None or sampled is None:
+            if sampled is None:
                 row = Influence(f"{self.scope}/{name}/sampling", SAMPLING, "A", estimate.dof)
                 given.append((row, estimate.sampling))
             else:
-                for j, c in enumerate(scatter[i]):
-                    given.append((Influence(f"{self.scope}/edges/sampling/{j}", SAMPLING, "A", sampled[1]), float(c)))
+                given += [(row, float(c)) for row, c in zip(rows, sampled[i], strict=True)]
             sign = {"sem.cd_line": line_polarity, "sem.cd_space": -line_polarity}.get(name, 0)
             given += [(level, sign * _lines.common_shift(found)), (missed, sign * short)]
             given.append((gain, sign * _lines.gain_shift(found)))
             given.append((frame, estimate.value * drift))
+            if trend is not None:
+                given.append((shared, sign * trend.width_u) if sign else (share, trend.pitch_u))
             edges = {"sem.cd_line": 2, "sem.cd_space": -2}.get(name, 0)
             out[name] = self.length(name, estimate, edges=edges, bound=0.0 if sign else None, given=given)
         return out
+
+    def _sampling_rows(self, names: list[str], scatter: Any, weights: np.ndarray) -> list[Influence]:
+        """One row for each cause of the scatter. Those of the widths come from one estimate and count once; the pitch,
+        where it is, comes first and has its own degrees of freedom."""
+        stem = f"{self.scope}/edges/sampling"
+        own = [scatter.dof(row) for row in weights]
+        shared = min(own[1:] if names[0] == "sem.pitch" and len(own) > 1 else own)
+        return [
+            Influence(f"{stem}/{j}", SAMPLING, "A", own[0] if names[0] == "sem.pitch" else shared)
+            if j == 0
+            else Influence(f"{stem}/{j}", SAMPLING, "A", shared, group=stem)
+            for j in range(len(names))
+        ]

@@ -106,8 +106,8 @@ def measure_sem_lines(
     two criteria on one image count as one cause. Further influences: grey levels of the plateaus, gain of the noise,
     and the plateau that narrow stripes miss (lines and spaces with opposite signs), pixel size (relative, shared by
     all characteristics and, with an ``instrument``, by all its images), edge criterion (``edge_offset_u`` per edge:
-    widths of lines and spaces with opposite signs, pitch none), drift of the scan scale (from
-    its change over the frame). Without a declared uncertainty of the pixel size the results carry
+    widths of lines and spaces with opposite signs, pitch none), drift of the scan scale (from its change over the
+    frame), trend of the widths over the field. Without a declared uncertainty of the pixel size the results carry
     ``repeatability_only``.
 
     Flags: those of `wafer.edges.find_edges`, of the image, ``few_lines``, ``biased_roughness``, ``pitch_conflict``,
@@ -118,6 +118,7 @@ def measure_sem_lines(
     from wafer import edges as _edges
     from wafer.lines import pitch as _pitch
     from wafer.lines import places as _lines
+    from wafer.lines import scatter as _scatter
     from wafer.lines.budget import Budget, scale_of
     from wafer.lines.roughness import measure_roughness, refused
     from wafer.lines.view import edge_view, facts_of, line_rows
@@ -226,7 +227,15 @@ def measure_sem_lines(
             change / fit.pitch.value,
             change_u / fit.pitch.value,
         )
-    measurements.update(budget.from_edges(linear, found, fit, line_polarity, short, drift))
+    spread = None if fit is None else _scatter.edge_scatter(found, fit)
+    trend = None if fit is None else _scatter.width_trend(found, fit)
+    if trend is not None:
+        over = 0.5 * (found.polarity.size - 1) * scale  # lines over the field
+        facts["width_change_over_field"], facts["width_change_over_field_u"] = (
+            trend.change * over,
+            trend.change_u * over,
+        )
+    measurements.update(budget.from_edges(linear, found, spread, line_polarity, short, drift, trend))
     both = np.concatenate([lines.left_variance, lines.right_variance])
     for stem, variances, what in (("lwr", lines.variance, "line widths"), ("ler", both, "edges of complete lines")):
         if found.smoothing:

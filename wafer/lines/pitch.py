@@ -16,19 +16,28 @@ _SEEN = 2.45  # 97.5 % point of t with the six degrees of freedom of eight block
 
 @dataclass(frozen=True, eq=False)
 class PitchFit:
-    """Regression of the edge places over the line number: pitch, alternation of the centres, residuals (pixels)."""
+    """Regression of the edge places over the line number: pitch, alternation of the centres, residuals (pixels).
+
+    ``design`` (n_edges, m) is what was fitted, zero rows for lost edges; ``number`` (n_edges,) the line that each edge
+    belongs to, ``begins`` the polarity that begins a line, ``width`` the distance of the two edges of a line.
+    """
 
     pitch: Estimate
     walk: Estimate | None
     residual: np.ndarray
     lines: int
+    design: np.ndarray
+    number: np.ndarray
+    begins: int
+    width: float
 
 
 def pitch(edges: EdgeSet, line_polarity: int) -> PitchFit:
     """Pitch from all edges of both polarities by least squares: ``x = a_polarity + p k``; half lines count.
 
-    The sampling uncertainty is that of the slope from the residuals, with the two edges of a line taken as one where
-    their residuals go together: factor ``1 + r`` with the correlation r >= 0, degrees of freedom number of lines - 2.
+    The sampling uncertainty is that of the slope from the residuals, with neighbouring edges taken as one where their
+    residuals go together: factor ``1 + r + s`` with the correlations r, s >= 0 over lines and over spaces, degrees of
+    freedom number of lines - 2 (few edges; `wafer.lines.scatter` takes its place where it can).
     Pitch walk: the difference between the even and the odd distances of the line centres, from their mean alternating
     second difference; needs five lines. Method after Zhang, Postek and Larrabee, Metrologia 34 (1997).
     """
@@ -52,14 +61,9 @@ def pitch(edges: EdgeSet, line_polarity: int) -> PitchFit:
     rest = place[good] - design @ solution
     dof = rest.size - 3
     normal = np.linalg.inv(design.T @ design)
-    by_line: dict[int, dict[bool, float]] = {}
-    for line, s, r in zip(number[good], side, rest, strict=True):
-        by_line.setdefault(int(line), {})[bool(s)] = float(r)
-    pairs = np.array([(v[True], v[False]) for v in by_line.values() if len(v) == 2])
-    joint = 0.0
-    if pairs.shape[0] >= 3:
-        norm = math.sqrt(float(np.sum(pairs[:, 0] ** 2) * np.sum(pairs[:, 1] ** 2)))
-        joint = max(0.0, float(np.sum(pairs[:, 0] * pairs[:, 1])) / norm) if norm > 0.0 else 0.0
+    residual = np.full(place.shape, np.nan)
+    residual[good] = rest
+    joint = sum(_joint(residual[:-1][mine], residual[1:][mine]) for mine in (begins[:-1], ~begins[:-1]))
     variance = float(rest @ rest) / dof
     scatter = math.sqrt(variance * normal[2, 2] * (1.0 + joint))
     sd = noise_of_edges(edges)[good] / np.sqrt(np.maximum(np.count_nonzero(np.isfinite(edges.x), axis=1)[good], 1))
@@ -70,9 +74,20 @@ def pitch(edges: EdgeSet, line_polarity: int) -> PitchFit:
     slope = Estimate(
         float(solution[2]), math.sqrt(max(scatter**2 - noise**2, 0.0)), noise, float(max(lines - 2, 1)), lines, over_all
     )
-    residual = np.full(place.shape, np.nan)
-    residual[good] = rest
-    return PitchFit(slope, _walk(number[good], side, place[good], sd), residual, lines)
+    fitted = np.zeros((place.size, 3))
+    fitted[good] = design
+    return PitchFit(
+        slope, _walk(number[good], side, place[good], sd), residual, lines, fitted, number, line_polarity,
+        float(solution[1] - solution[0]),
+    )  # fmt: skip
+
+
+def _joint(one: np.ndarray, other: np.ndarray) -> float:
+    """Correlation of neighbouring residuals of one kind of stripe, 0 where it is negative or hardly known."""
+    both = np.isfinite(one) & np.isfinite(other)
+    one, other = one[both], other[both]
+    norm = math.sqrt(float(one @ one) * float(other @ other))
+    return max(0.0, float(one @ other) / norm) if one.size >= 3 and norm > 0.0 else 0.0
 
 
 def _walk(number: np.ndarray, side: np.ndarray, place: np.ndarray, sd: np.ndarray) -> Estimate | None:
@@ -139,8 +154,11 @@ def line_numbers(edges: EdgeSet, line_polarity: int) -> tuple[np.ndarray, np.nda
 def field_pitch(edges: EdgeSet, fit: PitchFit, line_polarity: int, width: int) -> PitchFit:
     """Pitch of a scan that is not linear: least-squares line over the whole field; below ten edges ``fit`` as it is.
 
-    A polynomial of fourth degree over the line number, with one offset for each polarity, gives the line number as a
-    function of the place, from border to border of the field; the pitch is the inverse slope of its least-squares line.
+    A polynomial of fourth degree over the line number, in which the edges of a line stand half its width before and
+    behind its middle, gives the line number as a function of the place, from border to border of the field; the pitch
+    is the inverse slope of its least-squares line. One offset for each polarity beside it: a width is what it is. The
+    scan stretches a line as it stretches the lattice, so the same edges read as lines or as spaces give one fit. A
+    trend of the widths that is more than that is left in the residuals (`wafer.lines.scatter.width_trend`).
     The slope over the lines that happen to be complete depends on which they are: with a scale that changes by 7 %
     over 40 lines, by 0.01 nm for each quarter of a pitch that the pattern is shifted.
     """
@@ -149,9 +167,9 @@ def field_pitch(edges: EdgeSet, fit: PitchFit, line_polarity: int, width: int) -
     good = np.isfinite(place)
     if np.count_nonzero(good) < 10:
         return fit
-    k = number[good].astype(np.float64)
-    centre, half = 0.5 * (k.min() + k.max()), 0.5 * (k.max() - k.min())
     side = begins[good]
+    k = number[good] + np.where(side, -0.5, 0.5) * fit.width / fit.pitch.value
+    centre, half = 0.5 * (k.min() + k.max()), 0.5 * (k.max() - k.min())
     legendre = np.polynomial.legendre.legvander((k - centre) / half, 4)[:, 1:]
     design = np.column_stack([side, ~side, legendre]).astype(np.float64)
     normal = np.linalg.inv(design.T @ design)
@@ -185,7 +203,9 @@ def field_pitch(edges: EdgeSet, fit: PitchFit, line_polarity: int, width: int) -
         fit.pitch, value=value, sampling=math.sqrt(max(scatter**2 - noise**2, 0.0)), noise=noise,
         dof=float(max(fit.lines - 5, 1)), weights=weights,
     )  # fmt: skip
-    return replace(fit, pitch=estimate, residual=residual)
+    fitted = np.zeros((place.size, 6))
+    fitted[good] = design
+    return replace(fit, pitch=estimate, residual=residual, design=fitted)
 
 
 def frame_drift(edges: EdgeSet, weights: np.ndarray, blocks: int = 8) -> tuple[float, float, float]:
@@ -241,38 +261,3 @@ def local_pitch(edges: EdgeSet, fit: PitchFit, line_polarity: int) -> list[tuple
             (float(values[:, 0].mean()), float(values[:, 1].mean()), float(np.sqrt(values[:, 2].sum()) / len(rows)))
         )
     return out
-
-
-def sampling_covariance(edges: EdgeSet, fit: PitchFit, line_polarity: int) -> tuple[np.ndarray, float] | None:
-    """Covariance (n_edges, n_edges) of the places of edges about their lattice, noise taken off, and its freedom.
-
-    One variance for all edges, one covariance for the two edges of a line and one for the two edges of a space, from
-    the residuals of the pitch and the scatter of the widths. Lines that vary make neighbouring spaces vary together,
-    so the scatter of the spaces alone tells too little about their mean. None for less than four lines.
-    """
-    index = np.flatnonzero(np.isfinite(fit.residual))
-    begins = edges.polarity == line_polarity
-    number = np.cumsum(begins)
-    sign = np.where(number % 2 == 0, 1.0, -1.0)
-    rest = fit.residual.copy()
-    amplitude, dof = 0.0, index.size - 3
-    if fit.lines >= 6:
-        # Pitch walk is no scatter: it moves both edges of a line together and leaves the widths.
-        amplitude = float(sign[index] @ rest[index]) / index.size
-        rest, dof = rest - amplitude * sign, dof - 1
-    between = np.diff(rest)
-    across = [between[begins[:-1]], between[~begins[:-1]]]
-    across = [d[np.isfinite(d)] for d in across]
-    if fit.lines < 4 or dof < 3 or min(d.size for d in across) < 3:
-        return None
-    noise = np.diag(noise_covariance(edges))
-    variance = float(rest[index] @ rest[index]) / dof
-    joint = [variance - 0.5 * float(d.var(ddof=1)) for d in across]
-    variance = max(variance - float(noise[index].mean()), 0.0)
-    # Diagonal dominance keeps the matrix positive.
-    total = abs(joint[0]) + abs(joint[1])
-    if total > 0.98 * variance:
-        joint = [c * 0.98 * variance / total for c in joint]
-    off = np.where(begins[:-1], joint[0], joint[1])
-    matrix = np.diag(np.full(begins.size, variance)) + np.diag(off, 1) + np.diag(off, -1)
-    return matrix + amplitude**2 * np.outer(sign, sign), max(2.0, 0.6 * (fit.lines - 1))
