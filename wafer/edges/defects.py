@@ -40,9 +40,7 @@ def mark_defects(
     rows = np.ceil((6.0 * sigma / (0.5 * contrast)) ** 2 / pixels)
     rows = np.minimum(np.clip(rows, 5, 101).astype(np.int64) | 1, ny - 1 + ny % 2)
     bad = np.zeros((centres.size, ny), dtype=np.bool_)
-    watch_stripes(
-        area, slope, middle, x, centres, half, np.ascontiguousarray(bright), limit, rows, np.empty((4, ny + 1)), bad
-    )
+    watch_stripes(area, slope, middle, x, centres, half, np.ascontiguousarray(bright), limit, rows, bad)
     for s in np.flatnonzero(bad.any(axis=1)):
         flags.append("broken_lines" if bright[s] else "merged_lines")
         for e in (s - 1, s):

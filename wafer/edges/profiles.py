@@ -111,7 +111,8 @@ def spread_functions(
     area: np.ndarray, x: np.ndarray, polarity: np.ndarray, left: np.ndarray, right: np.ndarray
 ) -> dict[int, Spread]:
     """Edge spread functions of the rising (+1) and falling (-1) edges ``x`` (n_edges, rows)."""
-    half = float(math.ceil(np.median(np.concatenate([left, right])))) + 1.0
+    # the last bits of an exact reach must not add a pixel
+    half = float(math.ceil(float(np.median(np.concatenate([left, right]))) - 1e-9)) + 1.0
     bins = int(2 * half * FINE)
     ny = area.shape[0]
     # Halves interleaved in blocks of rows: drift and charging along the scan fall on both alike.

@@ -11,6 +11,7 @@ import numpy as np
 from wafer.edges.locate import TABLE, Shape, Windows, locate
 from wafer.edges.profiles import EdgeProfile
 from wafer.kernels import edges as _k
+from wafer.kernels.draws import noisy_rows, profile_rows
 from wafer.noise import NoiseModel
 from wafer.smoothing import Smoothing
 
@@ -82,6 +83,13 @@ def _coloured(white: np.ndarray, rho: float) -> np.ndarray:
     return out
 
 
+def _clean(distance: np.ndarray, at: np.ndarray, grey: np.ndarray) -> np.ndarray:
+    """Grey of a profile, ``grey`` at evenly spaced places ``at``, at ``distance``."""
+    out = np.empty(distance.shape)
+    profile_rows(np.ascontiguousarray(distance), float(at[0]), float(at[1] - at[0]), np.ascontiguousarray(grey), out)
+    return out
+
+
 def _places(rows: np.ndarray, code: int, sign: int, shape: Shape, noise: NoiseModel) -> np.ndarray:
     n = rows.shape[1]
     one = np.ones(1)
@@ -94,7 +102,7 @@ def strong(noise: NoiseModel, contrast: float) -> bool:
     return contrast < PULL_BELOW * math.sqrt(0.5 * (noise.sigma_dark**2 + noise.sigma_bright**2))
 
 
-def _lean(z: np.ndarray, noise: NoiseModel) -> np.ndarray | float:
+def _lean(z: np.ndarray, noise: NoiseModel) -> np.ndarray:
     """What makes normal draws ``sigma z`` as skew as shot noise: ``sigma skewness / 6 (z^2 - 1)`` (first term of
     Cornish and Fisher, Rev. Inst. Int. Stat. 5 (1938) 307).
 
@@ -103,7 +111,7 @@ def _lean(z: np.ndarray, noise: NoiseModel) -> np.ndarray | float:
     antithetic halves carry it; the mean over the draws is taken off: what is linear in it shifts nothing either.
     """
     if not noise.gain > 0.0:
-        return 0.0
+        return np.empty((0, 0))
     lean = 0.5 * noise.gain / 6.0 * (z * z - 1.0)
     return np.asarray(lean - lean.mean(axis=0))
 
@@ -116,13 +124,11 @@ def _quiet_and_noisy(
     opposite sign, so that what is linear in the noise shifts nothing."""
     count = clean.shape[0]
     rows = np.empty((3 * count, clean.shape[1]))
-    part = np.multiply(coloured, np.sqrt(noise.variance(clean)))
+    lean = _lean(coloured, noise) if strong(noise, float(shape.high[0] - shape.low[0])) else np.empty((0, 0))
+    share = 1.0
     if smoothing is not None:
-        part *= float(np.linalg.norm(np.concatenate([smoothing.taps[1], smoothing.taps[1][1:]])))
-    rows[:count] = clean
-    middle = clean + _lean(coloured, noise) if strong(noise, float(shape.high[0] - shape.low[0])) else clean
-    np.add(middle, part, out=rows[count : 2 * count])
-    np.subtract(middle, part, out=rows[2 * count :])
+        share = float(np.linalg.norm(np.concatenate([smoothing.taps[1], smoothing.taps[1][1:]])))
+    noisy_rows(clean, coloured, lean, float(noise.offset), float(noise.gain), share, rows)
     if smoothing is not None:
         rows = smoothing.rows(rows)
     places = _places(rows, code, sign, shape, noise)
@@ -153,7 +159,7 @@ def resample_edge(
     if smoothing is not None:  # beyond the middles of the stripes follows their other half
         first, last = float(profile.distance[0]), float(profile.distance[-1])
         distance = last - np.abs(last - first - np.mod(distance - first, 2.0 * (last - first)))
-    clean = np.interp(distance, profile.distance, profile.grey)
+    clean = _clean(distance, profile.distance, profile.grey)
     coloured = _coloured(white, noise.correlation)
     quiet, noisy = _quiet_and_noisy(clean, coloured, noise, criterion, sign, shape, smoothing)
     good = np.isfinite(noisy).all(axis=0) & np.isfinite(quiet)
@@ -202,7 +208,7 @@ def _half_shift(
 ) -> np.ndarray:  # fmt: skip
     """What corrects an edge with the profile of one half of the rows, for each draw: half the difference of the two is
     what the noise of the mean profile does to the correction."""
-    clean = np.interp(distance, *half)
+    clean = _clean(distance, *half)
     quiet, noisy = _quiet_and_noisy(clean, coloured, noise, criterion, sign, shape)
     shifts = sign * (noisy.mean(axis=0) - quiet)
     if criterion == _k.THRESHOLD:
@@ -261,7 +267,7 @@ def _pull(
     middle = wide // 2
     phase, white = _draws(seed, criterion, count, wide)
     distance = sign * (np.arange(wide)[None, :] - middle - phase[:, None])
-    clean = np.interp(distance, profile.distance, profile.grey)
+    clean = _clean(distance, profile.distance, profile.grey)
     part = _coloured(white, noise.correlation) * np.sqrt(noise.variance(clean))
     rows = np.concatenate([clean + part, clean - part])
     steps = np.array([*(-w for w in _SHIFTS), *_SHIFTS], dtype=np.float64)
@@ -302,7 +308,15 @@ def _control(
     """
     low, high = float(shape.low[0]), float(shape.high[0])
     level = 0.5 * (low + high)
-    grey = low + (high - low) / (1.0 + np.exp(np.clip(-distance / profile.width, -60.0, 60.0)))
+    if smoothing is None:  # pixels one apart: one exponential for each row and one for each column
+        middle = distance.shape[1] // 2
+        fall = np.multiply.outer(
+            np.exp(-distance[:, middle] / profile.width),
+            np.exp(np.clip(sign * (middle - np.arange(distance.shape[1])) / profile.width, -600.0, 600.0)),
+        )
+    else:
+        fall = np.exp(np.clip(-distance / profile.width, -60.0, 60.0))
+    grey = low + (high - low) / (1.0 + fall)
     used = replace(noise, offset=float(noise.variance(level)), gain=0.0) if flat else noise
     table = shape.table
     if table is not None:

@@ -34,29 +34,31 @@ def watch_stripes(
     bright: np.ndarray,
     limit: float,
     windows: np.ndarray,
-    scratch: np.ndarray,
     bad: np.ndarray,
 ) -> int:
     """Mark in ``bad`` (n_stripes, rows) where the inner stripes have the grey level of their neighbours.
 
     ``x`` (n_edges, rows) are the edges; stripe ``s`` lies between edges ``s - 1`` and ``s``. The stripe's middle
     follows the middle of its edges, averaged over 31 rows (lost rows count as straight); the mean grey within ``half``
-    of it, averaged over ``windows[s]`` rows (odd), is held against ``limit``. ``scratch`` is (4, rows + 1).
+    of it, averaged over ``windows[s]`` rows (odd), is held against ``limit``.
     """
     ny, nx = image.shape
+    n = centre.size
     wide = min(31, ny - 1 + ny % 2)
-    for s in range(1, centre.size - 1):
-        wander = scratch[0, :ny]
-        smooth = scratch[1, :ny]
-        total = scratch[2]
-        grey = scratch[3, :ny]
+    # rows of these are no multiple of what a way of the cache holds, or they would push each other out
+    middles, grey = np.empty((n, ny + 9)), np.empty((n, ny + 9))
+    total = np.empty(ny + 1)
+    for s in range(1, n - 1):
         cap = 2.5 * half[s]
+        wander = grey[s, :ny]
         for y in range(ny):
             d = 0.5 * (x[s - 1, y] + x[s, y]) - (centre[s] + slope * (y - middle))
             wander[y] = 0.0 if math.isnan(d) else min(max(d, -cap), cap)
-        running_mean(wander, wide, total, smooth)
-        for y in range(ny):
-            c = centre[s] + slope * (y - middle) + smooth[y]
+        running_mean(wander, wide, total, middles[s, :ny])
+    for y in range(ny):  # row by row, as the image lies in memory
+        row = image[y]
+        for s in range(1, n - 1):
+            c = centre[s] + slope * (y - middle) + middles[s, y]
             a = int(math.ceil(c - half[s]))
             b = int(math.floor(c + half[s]))
             if b < a:
@@ -66,9 +68,11 @@ def watch_stripes(
             b = min(b, nx - 1)
             value = 0.0
             for i in range(a, b + 1):
-                value += image[y, i]
-            grey[y] = value / (b - a + 1) if b >= a else limit
-        running_mean(grey, windows[s], total, smooth)
+                value += row[i]
+            grey[s, y] = value / (b - a + 1) if b >= a else limit
+    for s in range(1, n - 1):
+        smooth = middles[s, :ny]
+        running_mean(grey[s, :ny], windows[s], total, smooth)
         for y in range(ny):
             bad[s, y] = smooth[y] < limit if bright[s] else smooth[y] > limit
     return 0

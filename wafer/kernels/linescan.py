@@ -8,6 +8,9 @@ import numpy as np
 
 from metrology_core._jit import kernel
 
+RUN = 64  # rows of a column that are copied at once
+TILE = 16  # rows whose places are averaged before their pixels are read
+
 
 @kernel
 def sheared_sum(
@@ -42,25 +45,40 @@ def difference_sums(
     tilted track does not look like noise. Stripes that leave the image are left out.
     """
     ny, nx = image.shape
+    column, beside = np.empty(RUN + lags + 1), np.empty(RUN + 1)
     for s in range(centre.size):
         ends = (centre[s] - slope * middle, centre[s] + slope * (ny - 1 - middle))
         if min(ends[0], ends[1]) < 1.0 or max(ends[0], ends[1]) > nx - 3.0:
             continue
-        for y in range(ny):
+        y = 0
+        while y < ny:
+            # rows in which the track stays in one column: its pixels once from the image, then side by side
             x = int(math.floor(centre[s] + slope * (y - middle) + 0.5))
-            here = image[y, x]
-            sums[s, 0] += here
-            used[s, 0] += 1.0
+            n = 1
+            while n < RUN and y + n < ny and int(math.floor(centre[s] + slope * (y + n - middle) + 0.5)) == x:
+                n += 1
+            seen = min(n + lags, ny - y)
+            for i in range(seen):
+                column[i] = image[y + i, x]
+            for i in range(min(n + 1, seen)):
+                beside[i] = image[y + i, x + 1]
+            to = sums[s, 4:]
+            for i in range(n):
+                here = column[i]
+                sums[s, 0] += here
+                pairs = min(lags, seen - 1 - i)
+                if pairs > 0:
+                    d, e = column[i + 1] - here, beside[i + 1] - beside[i]
+                    sums[s, 1] += d * d
+                    sums[s, 2] += e * e
+                    sums[s, 3] += d * e
+                later = column[i + 1 :]
+                for lag in range(pairs):
+                    to[lag] += (later[lag] - here) * (later[lag] - here)
+            used[s, 0] += n
             for lag in range(1, lags + 1):
-                if y + lag < ny:
-                    d = image[y + lag, x] - here
-                    sums[s, 3 + lag] += d * d
-                    used[s, lag] += 1.0
-                    if lag == 1:
-                        e = image[y + 1, x + 1] - image[y, x + 1]
-                        sums[s, 1] += d * d
-                        sums[s, 2] += e * e
-                        sums[s, 3] += d * e
+                used[s, lag] += max(min(n, ny - lag - y), 0)
+            y += n
     return 0
 
 
@@ -88,26 +106,47 @@ def edge_spread(
     """
     nx = image.shape[1]
     n_edges, n_rows = x.shape
-    for y in range(start, stop):
-        j = y - top
+    phases = int(fine)
+    # Pixels of a row fall `fine` bins apart: bins of one phase side by side are whole pieces of rows.
+    length = (total.size + phases - 1) // phases
+    sums, numbers = np.zeros((phases, length)), np.zeros((phases, length))
+    places = np.empty((n_edges, TILE))
+    for first in range(start, stop, TILE):
+        rows = min(TILE, stop - first)
         for e in range(n_edges):
-            place = 0.0
-            found = 0
-            for m in range(max(0, j - neighbours), min(n_rows, j + neighbours + 1)):
-                if m != j and not math.isnan(x[e, m]):
-                    place += x[e, m]
-                    found += 1
-            if found < neighbours:
-                continue
-            place /= found
-            if not math.isnan(x[e, j]):
-                misfit[0] += (x[e, j] - place) * (x[e, j] - place)
-                misfit[1] += 1.0
-            a = max(int(math.ceil(place - min(half, reach_left[e]))), 0)
-            b = min(int(math.floor(place + min(half, reach_right[e]))), nx - 1)
-            for i in range(a, b + 1):
-                k = int(math.floor((i - place + half) * fine))
-                if 0 <= k < total.size:
-                    total[k] += image[y, i]
-                    count[k] += 1.0
+            for k in range(rows):
+                j = first + k - top
+                place = 0.0
+                found = 0
+                for m in range(max(0, j - neighbours), min(n_rows, j + neighbours + 1)):
+                    if m != j and not math.isnan(x[e, m]):
+                        place += x[e, m]
+                        found += 1
+                places[e, k] = place / found if found >= neighbours else math.nan
+                d = x[e, j] - places[e, k]
+                if not math.isnan(d):
+                    misfit[0] += d * d
+                    misfit[1] += 1.0
+        for k in range(rows):
+            row = image[first + k]
+            for e in range(n_edges):
+                place = places[e, k]
+                if math.isnan(place):
+                    continue
+                a = max(int(math.ceil(place - min(half, reach_left[e]))), 0)
+                b = min(int(math.floor(place + min(half, reach_right[e]))), nx - 1)
+                bin0 = int(math.floor((a - place + half) * fine))
+                phase, pixel = bin0 % phases, bin0 // phases
+                skip = max(0, -pixel)
+                n = min(b - a + 1, length - pixel) - skip
+                if n <= 0:
+                    continue
+                piece = row[a + skip : a + skip + n]
+                to, number = sums[phase, pixel + skip :], numbers[phase, pixel + skip :]
+                for i in range(n):
+                    to[i] += piece[i]
+                    number[i] += 1.0
+    for k in range(total.size):
+        total[k] += sums[k % phases, k // phases]
+        count[k] += numbers[k % phases, k // phases]
     return 0

@@ -1,0 +1,48 @@
+"""Kernels that draw noisy copies of a mean edge profile."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from metrology_core._jit import kernel
+
+
+@kernel
+def profile_rows(distance: np.ndarray, start: float, step: float, grey: np.ndarray, out: np.ndarray) -> int:
+    """Grey at ``distance`` (n, m) of a profile whose places lie ``step`` apart from ``start`` on, by straight lines;
+    beyond its ends as at them. ``out`` (n, m)."""
+    last = float(grey.size - 1)
+    for r in range(distance.shape[0]):
+        row, to = distance[r], out[r]
+        for i in range(row.size):
+            at = min(max((row[i] - start) / step, 0.0), last)
+            k = min(int(at), grey.size - 2)
+            to[i] = grey[k] + (at - k) * (grey[k + 1] - grey[k])
+    return 0
+
+
+@kernel
+def noisy_rows(
+    clean: np.ndarray, white: np.ndarray, lean: np.ndarray, offset: float, gain: float, share: float, out: np.ndarray
+) -> int:
+    """Rows without noise, with noise, and with the opposite noise, to ``out`` (3 n, m).
+
+    ``clean``, ``white`` (n, m): grey and normal draws of variance 1; the noise has the variance
+    ``(offset + gain grey) share^2``. ``lean`` (n, m), or empty, is added to both halves.
+    """
+    n = clean.shape[0]
+    for r in range(n):
+        row, draw = clean[r], white[r]
+        first, second, third = out[r], out[n + r], out[2 * n + r]
+        for i in range(row.size):
+            part = draw[i] * (share * math.sqrt(max(offset + gain * row[i], 0.0)))
+            first[i] = row[i]
+            second[i] = row[i] + part
+            third[i] = row[i] - part
+        if lean.size:
+            for i in range(row.size):
+                second[i] += lean[r, i]
+                third[i] += lean[r, i]
+    return 0
