@@ -172,6 +172,29 @@ def check_claim(node: Any, shown: str, place: str) -> None:
         )
 
 
+def read_beside(node: Any, name: str, count: int, shown: str) -> np.ndarray | None:
+    """(count,) whole numbers or texts of the dataset ``name`` in the group of ``node``; None where the file itself
+    holds no such dataset. Raises `ReaderError` for damaged storage."""
+    h5py = h5py_module()
+    place = f"dataset {node.parent.name.rstrip('/')}/{name}"
+    try:
+        if not isinstance(node.parent.get(name, getlink=True), h5py.HardLink):
+            return None
+        other = node.parent[name]
+        if not isinstance(other, h5py.Dataset) or other.is_virtual or other.external or other.shape != (count,):
+            return None
+        if other.dtype.kind in "iu":
+            return np.asarray(other[:])
+        if h5py.check_string_dtype(other.dtype) is None:
+            return None
+        return np.asarray(other.asstr(errors="replace")[:], dtype=object)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ReaderError(
+            f"cannot be read: {str(error)[:120]}", path=shown, place=place,
+            remedy="the file is damaged; export it again",
+        ) from error  # fmt: skip
+
+
 def read_rows(node: Any, shown: str, start: int, stop: int) -> np.ndarray:
     """(stop - start, 3) float64 from an (n, 3) or (3, n) dataset; raises `ReaderError` for damaged storage."""
     columns = node.shape[1] != 3

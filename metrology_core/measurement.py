@@ -57,8 +57,13 @@ class Measurement:
         return "none" if self.decision is None else self.decision.verdict
 
     def to_dict(self, *, k: float = 2.0, p: float = 0.95) -> dict[str, Any]:
-        """JSON form (contract of the record); numbers are unrounded, ``text`` is rounded for people."""
+        """JSON form (contract of the record); numbers are unrounded, ``text`` is rounded for people.
+
+        ``U`` is ``k u``; for a value with a drawn distribution it reaches to the farther end of ``interval``, and ``k``
+        is ``U / u`` (`Measured.stated_expanded`).
+        """
         m = self.measured
+        expanded, factor = (None, k) if m is None else m.stated_expanded(k, p)
         value = None if m is None else m.value
         limits = self.tolerance
         return {
@@ -71,8 +76,8 @@ class Measurement:
             "value": value,
             "deviation": None if value is None or self.nominal is None else value - self.nominal,
             "u": None if m is None else m.u,
-            "k": k,
-            "U": None if m is None else m.expanded(k),
+            "k": factor,
+            "U": expanded,
             "interval": None if m is None else list(m.coverage_interval(p)),
             "p": p,
             "dof": None if m is None or math.isinf(m.dof) else m.dof,

@@ -173,6 +173,19 @@ class Measured:
             low, high = max(low, self.lower_bound), max(high, self.lower_bound)
         return low, high
 
+    def stated_expanded(self, k: float = 2.0, p: float = 0.95) -> tuple[float, float | None]:
+        """Expanded uncertainty as it is printed beside the interval of probability ``p``, and its coverage factor.
+
+        ``k u`` with ``k``, except for a value with samples: its distribution need not be normal, nor lie evenly about
+        the value, so U reaches from the value to the farther end of its interval (value -+ U holds the interval), and
+        the factor is ``U / u`` (None where u is 0).
+        """
+        if self.samples is None or not self.samples.size:
+            return self.expanded(k), k
+        low, high = self.coverage_interval(p)
+        reach = max(self.value - low, high - self.value, 0.0)
+        return reach, reach / self.u if self.u > 0.0 else None
+
     def budget(self) -> list[BudgetRow]:
         """The uncertainty budget, largest contribution first (ties by id)."""
         total = self.u**2

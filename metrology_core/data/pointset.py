@@ -83,7 +83,8 @@ class PointSet:
     ``xyz`` (n, 3) float64, read-only, numbers exactly as in the file, in ``unit`` and ``frame``. ``points_are`` says
     whether they lie on the surface or are centres of the probe ball (then ``tip`` holds its radius). ``normals`` (n, 3)
     with their ``normals_role``; ``noise`` is a standard deviation along the normal, one number or (n,); ``labels`` (n,)
-    int32 index into ``label_names``, -1 for none. ``raw`` is the set before preparation, where there was one.
+    int32 index into ``label_names``, -1 for none; ``views`` (n,) likewise into ``view_names``: from which view of an
+    optical instrument each point comes. ``raw`` is the set before preparation, where there was one.
 
     Points that are not finite are kept, flagged and counted. Raises `ParameterError`, `UnitError`, `FrameError`.
     """
@@ -98,6 +99,8 @@ class PointSet:
     noise: float | np.ndarray | None = None
     labels: np.ndarray | None = None
     label_names: tuple[str, ...] = ()
+    views: np.ndarray | None = None
+    view_names: tuple[str, ...] = ()
     thermal: ThermalState = ThermalState()
     acquisition: Acquisition = Acquisition()
     source: Source | None = None
@@ -134,7 +137,8 @@ class PointSet:
             if not (np.isfinite(noise) & (noise >= 0.0)).all():
                 raise ParameterError("noise is a standard deviation", expected="finite values >= 0")
             set_(self, "noise", noise)
-        self._check_labels(n)
+        self._check_index(n, "label")
+        self._check_index(n, "view")
         names = list(self.flags)
         if not self.finite.all():
             names.append("non_finite_points")
@@ -142,26 +146,26 @@ class PointSet:
             names.append("points_are_unknown")
         set_(self, "flags", _flags.merge(names))
 
-    def _check_labels(self, n: int) -> None:
-        if self.labels is None:
-            if self.label_names:
-                raise ParameterError("label_names without labels", remedy="pass labels too")
+    def _check_index(self, n: int, what: str) -> None:
+        """Indices of ``labels`` or ``views`` (``what`` in the singular) and the names they point to."""
+        given, names = getattr(self, f"{what}s"), getattr(self, f"{what}_names")
+        if given is None:
+            if names:
+                raise ParameterError(f"{what}_names without {what}s", remedy=f"pass {what}s too")
             return
-        labels = np.asarray(self.labels)
-        if labels.shape != (n,) or labels.dtype.kind not in "iu":
+        index = np.asarray(given)
+        if index.shape != (n,) or index.dtype.kind not in "iu":
             raise ParameterError(
-                "labels must be indices", expected=f"integers of shape ({n},)", got=f"{labels.dtype} {labels.shape}"
+                f"{what}s must be indices", expected=f"integers of shape ({n},)", got=f"{index.dtype} {index.shape}"
             )
-        labels = labels.astype(np.int32)
-        if n and not (labels.min() >= -1 and labels.max() < len(self.label_names)):
-            raise ParameterError(
-                "a label has no name", expected=f"-1 to {len(self.label_names) - 1}", got=str(int(labels.max()))
-            )
-        if len(set(self.label_names)) != len(self.label_names):
-            raise ParameterError("two labels have the same name", got=", ".join(self.label_names))
-        labels.setflags(write=False)
-        object.__setattr__(self, "labels", labels)
-        object.__setattr__(self, "label_names", tuple(str(name) for name in self.label_names))
+        index = index.astype(np.int32)
+        if n and not (index.min() >= -1 and index.max() < len(names)):
+            raise ParameterError(f"a {what} has no name", expected=f"-1 to {len(names) - 1}", got=str(int(index.max())))
+        if len(set(names)) != len(names):
+            raise ParameterError(f"two {what}s have the same name", got=", ".join(names))
+        index.setflags(write=False)
+        object.__setattr__(self, f"{what}s", index)
+        object.__setattr__(self, f"{what}_names", tuple(str(name) for name in names))
 
     @classmethod
     def from_array(cls, xyz: Any, *, unit: str, frame: Frame | str, points_are: PointsAre, **rest: Any) -> PointSet:
@@ -204,6 +208,7 @@ class PointSet:
             normals=None if self.normals is None else self.normals[index],
             noise=self.noise[index] if isinstance(self.noise, np.ndarray) else self.noise,
             labels=None if self.labels is None else self.labels[index],
+            views=None if self.views is None else self.views[index],
             raw=None if self.raw is None else self.raw.select(index),
             flags=others,
         )

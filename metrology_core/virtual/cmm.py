@@ -30,6 +30,7 @@ from metrology_core.virtual.geometry import AXES, Guideways, gains, squareness
 from metrology_core.virtual.modes import Builder, Modes, read_points
 from metrology_core.virtual.probing import lobes, off_sphere, sphere_points
 from metrology_core.virtual.protocol import Cause
+from metrology_core.virtual.thermal import PartTemperature
 from metrology_core.virtual.waves import waves
 
 FRACTIONS = (0.2, 0.4, 0.6, 0.8, 1.0)
@@ -273,7 +274,7 @@ class VirtualCMM:
             cause = Cause(
                 cause.key, cause.id, f"{cause.label}, correlated over {self.correlation_length:g} {self.unit}"
             )
-            factor = _correlated(xyz, self.correlation_length)
+            factor = correlated(xyz, self.correlation_length)
             fields = s.noise * factor.T[:, :, None] * along[None]
             made.add(cause, fields, [f"{cause.id}/{scope}/{j}" for j in range(len(xyz))])
         else:
@@ -287,13 +288,7 @@ class VirtualCMM:
             row = Cause("tip", f"{name}/tip", "radius of the probe tip")
             made.add(row, [self.tip_u * along], [row.id])
         arm = xyz - self.volume[0]
-        if self.expansion and self.temperature_u:
-            row = Cause("temperature", f"{name}/temperature", "temperature of the part")
-            made.add(row, [self.expansion * self.temperature_u * arm], [row.id])
-        lift = self.temperature - REFERENCE_TEMPERATURE
-        if self.expansion_u and lift:
-            row = Cause("expansion", f"{name}/expansion", "expansion coefficient of the part")
-            made.add(row, [lift * self.expansion_u * arm], [row.id])
+        PartTemperature(self.temperature, self.temperature_u, self.expansion, self.expansion_u).add_to(made, name, arm)
         if self.scale_expansion_u:
             row = Cause("scale_expansion", f"{name}/scale_expansion", f"expansion of the scales of {self.id}")
             made.add(row, [self.scale_expansion_u * arm], [row.id])
@@ -339,7 +334,7 @@ def _difference(fields: np.ndarray, along: np.ndarray) -> float:
 _MOST_CORRELATED = 4000
 
 
-def _correlated(xyz: np.ndarray, length: float) -> np.ndarray:
+def correlated(xyz: np.ndarray, length: float) -> np.ndarray:
     """(n, n) lower factor of the correlation ``exp(-distance / length)``."""
     n = len(xyz)
     if n > _MOST_CORRELATED:

@@ -2,12 +2,16 @@
 
 The points are those of the part (measured, or of its nominal surface). Each trial adds the errors that one state of the
 instrument makes at these points, every feature is fitted again, and every characteristic evaluated: its change is the
-error of the measurement, jointly for all characteristics. What is known of the part is the reported value less that
-error, so a zone that noise enlarges is not enlarged a second time, and an interval may be asymmetric.
+error of the measurement, jointly for all characteristics.
+
+What is known of the part is the reported value with that error to either side: an error that mostly enlarges (of a
+zone near zero) is not corrected, because its mean hangs on the true value, and counts with its size. So the interval
+is symmetric about the value, except that it ends at a physical bound.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -36,6 +40,12 @@ class PointInstrument(Protocol):
     def modes(self, points: Any, normals: Any = None, *, scope: str = "") -> Modes: ...
 
 
+def modes_of(instrument: PointInstrument, feature: ProbedFeature) -> Modes:
+    """The errors of an instrument at the points of a feature; ``view`` goes to instruments that have views."""
+    given: dict[str, Any] = {} if feature.view is None else {"view": feature.view}
+    return instrument.modes(feature.points, feature.normals, scope=feature.points_id, **given)
+
+
 @dataclass(frozen=True, eq=False)
 class ProbedFeature:
     """A feature and the points that it is measured by.
@@ -44,20 +54,23 @@ class ProbedFeature:
     associated with these points as they are; ``offset`` the signed distance from it to the feature that is evaluated
     (compensation of the probe tip); ``plane`` two unit vectors (u, v) where a circle is evaluated in its projection.
     ``scope`` names the points (default the name): two associations of the same points share it, and so their noise.
-    ``form`` is the standard deviation of what the points scatter beyond the instrument, as independent errors.
+    ``form`` is the standard deviation of what the points scatter beyond the instrument, as independent errors;
+    A group of points without a fit has kind ``points`` and no start.
+    ``view`` (n,) from which view each point comes, where the instrument has views and the points say it.
     """
 
     name: str
     kind: str
     points: np.ndarray
     normals: np.ndarray
-    start: Feature
+    start: Feature | None
     criterion: str = "least_squares"
     material: str | None = None
     offset: float = 0.0
     plane: tuple[np.ndarray, np.ndarray] | None = None
     scope: str = ""
     form: float = 0.0
+    view: np.ndarray | None = None
 
     @property
     def points_id(self) -> str:
@@ -67,13 +80,15 @@ class ProbedFeature:
 @dataclass(frozen=True)
 class AskedCharacteristic:
     """A characteristic to evaluate in every trial: id of the registry, features by name, ``at`` a theoretically exact
-    location, ``in_datum`` in the datum system."""
+    location, ``in_datum`` in the datum system. ``function`` evaluates displaced points (T, n, 3) of a group of points
+    (``of`` names one), already in the datum system where that is asked, to values (T,)."""
 
     name: str
     characteristic: str
     of: tuple[str, ...]
     in_datum: bool = False
     at: tuple[float, ...] | None = None
+    function: Callable[[np.ndarray], np.ndarray] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,8 +96,8 @@ class Repeats:
     """Simulated repeats of one measurement, in the unit of the points and rad.
 
     ``base`` (c,) values of the points without errors, ``values`` (T, c) with the errors of each trial; ``good`` (T,)
-    trials in which every feature was found; ``bounds`` physical bounds of the characteristics. Statistics are over the
-    good trials.
+    trials in which every feature was found; ``bounds`` and ``tops`` lower and upper physical bounds of the
+    characteristics. Statistics are over the good trials.
     """
 
     names: tuple[str, ...]
@@ -92,6 +107,7 @@ class Repeats:
     seed: int
     causes: tuple[str, ...] = ()
     bounds: tuple[float | None, ...] = ()
+    tops: tuple[float | None, ...] = ()
 
     def __len__(self) -> int:
         return len(self.values)
@@ -133,16 +149,44 @@ class Repeats:
         result[np.diag_indices_from(result)] = 1.0
         return np.asarray(result)
 
-    def samples(self, name: str, value: float | None = None) -> np.ndarray:
-        """(good trials,) values that the characteristic of the part may have: the reported ``value`` (default: that
-        of the points) less the errors, not beyond a physical bound."""
+    def at_bound(self, name: str) -> tuple[float, float]:
+        """How many times their size errors count because the value lies near a physical bound, and its distance from
+        the bound over the root of the mean square change of its square (infinite where no bound is near).
+
+        A zone is the size of a small vector: errors across it change nothing at first order, and moved the measured
+        value away from the bound all the same. The rule is that of `pointcloud.evaluate.bound`: up to two of these
+        roots the whole of the missing variance counts, from four on none does.
+        """
         i = self.index(name)
-        drawn = (self.base[i] if value is None else value) - self.errors[:, i]
-        bound = self.bounds[i] if self.bounds else None
-        return np.asarray(drawn if bound is None else np.maximum(drawn, bound))
+        low, top = (rows[i] if rows else None for rows in (self.bounds, self.tops))
+        variance = float(self.u[i]) ** 2
+        here = float(self.base[i])
+        upper = top is not None and (low is None or top - here < here - low)
+        end = top if upper else low
+        if end is None or not variance > 0.0:
+            return 1.0, math.inf
+        distance = abs(here - end)
+        e = self.errors[:, i] * (-1.0 if upper else 1.0)
+        trace = float(np.mean((2.0 * distance + e) * e))
+        if not trace > 0.0:
+            return 1.0, math.inf
+        near = distance / math.sqrt(trace)
+        share = min(1.0, max(0.0, (_NONE - near) / (_NONE - _WHOLE)))
+        return math.sqrt(1.0 + share * max(0.0, trace / variance - 1.0)), near
+
+    def samples(self, name: str, value: float | None = None) -> np.ndarray:
+        """(2 good trials,) values that the characteristic of the part may have: the reported ``value`` (default: that
+        of the points) less the errors, then plus the errors, not beyond a physical bound. Near a bound the errors
+        count `at_bound` times their size."""
+        i = self.index(name)
+        e = self.at_bound(name)[0] * self.errors[:, i]
+        drawn = (self.base[i] if value is None else value) + np.concatenate([-e, e])
+        low, top = (rows[i] if rows else None for rows in (self.bounds, self.tops))
+        return np.clip(drawn, low, top) if low is not None or top is not None else np.asarray(drawn)
 
     def interval(self, name: str, p: float = 0.95, value: float | None = None) -> tuple[float, float]:
-        """Probabilistically symmetric coverage interval (JCGM 101 7.7)."""
+        """Probabilistically symmetric coverage interval (JCGM 101 7.7): the value with what 95 % of the errors stay
+        below to both sides, cut at a physical bound."""
         if not 0.0 < p < 1.0:
             raise ParameterError("a coverage probability lies between 0 and 1", got=repr(p))
         low, high = np.quantile(self.samples(name, value), [0.5 - p / 2.0, 0.5 + p / 2.0])
@@ -151,7 +195,7 @@ class Repeats:
     def conformity(self, limits: Mapping[str, tuple[float | None, float | None]]) -> float:
         """Probability that all these characteristics lie within their limits together (JCGM 106 7): the joint
         distribution counts what the features share."""
-        inside = np.ones(int(self.good.sum()), bool)
+        inside = np.ones(2 * int(self.good.sum()), bool)
         for name, (low, high) in limits.items():
             drawn = self.samples(name)
             inside &= (drawn >= (-np.inf if low is None else low)) & (drawn <= (np.inf if high is None else high))
@@ -170,7 +214,7 @@ class _Errors:
 
     @classmethod
     def of(cls, instrument: PointInstrument, feature: ProbedFeature) -> _Errors:
-        made = instrument.modes(feature.points, feature.normals, scope=feature.points_id)
+        made = modes_of(instrument, feature)
         if not feature.form:
             return cls(made, None)
         built = Builder(len(feature.points))
@@ -233,7 +277,7 @@ def repeat_measurement(
     drawn, good = _values(features, characteristics, datum, moves, trials)
     return Repeats(
         tuple(c.name for c in characteristics), still[0][0], drawn, good, seed, tuple(sorted(keys)),
-        _bounds(characteristics),
+        *_bounds(characteristics),
     )  # fmt: skip
 
 
@@ -354,14 +398,26 @@ def _check(
         for name in asked.of:
             if name not in names:
                 raise ParameterError(f"{asked.name}: no feature {name!r}", expected=", ".join(names))
+        kinds = [f.kind for f in features if f.name in asked.of]
+        if (asked.function is None) == ("points" in kinds) or (asked.function is not None and len(asked.of) != 1):
+            raise ParameterError(
+                f"{asked.name}: a group of points is evaluated by a function of its own, features by the registry",
+                got=", ".join(kinds),
+            )
         if asked.in_datum and datum is None:
             raise ParameterError(f"{asked.name}: no datum system was defined", remedy="define one")
 
 
-def _bounds(characteristics: Sequence[AskedCharacteristic]) -> tuple[float | None, ...]:
+_WHOLE, _NONE = 2.0, 4.0  # as in pointcloud.evaluate.bound: beyond, folding shifts a value by under a tenth of its u
+
+
+def _bounds(
+    characteristics: Sequence[AskedCharacteristic],
+) -> tuple[tuple[float | None, ...], tuple[float | None, ...]]:
     from metrology_core.characteristics import get
 
-    return tuple(get(c.characteristic).lower_bound for c in characteristics)
+    tops = tuple(math.pi / 2.0 if c.characteristic == "angle.between" else None for c in characteristics)
+    return tuple(get(c.characteristic).lower_bound for c in characteristics), tops
 
 
 def _values(
@@ -372,20 +428,50 @@ def _values(
     trials: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Values (trials, c) of all characteristics, and which trials found every feature."""
-    found = {f.name: _fitted(f, moves(f.name), trials) for f in features}
-    good = np.logical_and.reduce([row.good for row in found.values()])
+    found = {f.name: _fitted(f, moves(f.name), trials) for f in features if f.kind != "points"}
+    groups = {f.name: f for f in features if f.kind == "points"}
+    good = np.logical_and.reduce([np.ones(trials, dtype=bool), *(row.good for row in found.values())])
     placed: dict[str, Batch] = {}
+    motion: Motion | None = None
     if any(asked.in_datum for asked in characteristics):
         assert datum is not None  # checked
-        rotation, translation = datum(found)
-        wanted = {name for asked in characteristics if asked.in_datum for name in asked.of}
-        placed = {name: found[name].transform(rotation, translation) for name in sorted(wanted)}
+        motion = datum(found)
+        wanted = {name for asked in characteristics if asked.in_datum for name in asked.of if name in found}
+        placed = {name: found[name].transform(*motion) for name in sorted(wanted)}
     out = np.empty((trials, len(characteristics)))
     for i, asked in enumerate(characteristics):
+        if asked.function is not None:
+            group = groups[asked.of[0]]
+            out[:, i] = _of_points(asked, group, moves(group.name), trials, motion if asked.in_datum else None)
+            continue
         rows = [(placed if asked.in_datum else found)[name] for name in asked.of]
         at = None if asked.at is None else np.asarray(asked.at, dtype=np.float64)
         out[:, i] = evaluate(asked.characteristic, rows, at)
     return out, good & np.isfinite(out).all(axis=1)
+
+
+_BLOCK_POINTS = 1 << 18  # displaced points at a time: 6 MB of coordinates
+
+
+def _of_points(
+    asked: AskedCharacteristic,
+    group: ProbedFeature,
+    moves: Callable[[int, int], np.ndarray],
+    trials: int,
+    motion: Motion | None,
+) -> np.ndarray:
+    """(trials,) values of a group of points, block by block."""
+    assert asked.function is not None
+    out = np.empty(trials)
+    size = max(1, _BLOCK_POINTS // max(1, len(group.points)))
+    for a in range(0, trials, size):
+        b = min(trials, a + size)
+        xyz = group.points + moves(a, b)
+        if motion is not None:
+            rotation, translation = motion[0][a:b], motion[1][a:b]
+            xyz = np.einsum("tij,tnj->tni", rotation, xyz) + translation[:, None, :]
+        out[a:b] = asked.function(xyz)
+    return out
 
 
 def _fitted(feature: ProbedFeature, moves: Callable[[int, int], np.ndarray], trials: int) -> Batch:

@@ -48,13 +48,14 @@ def row_range(text: str | None) -> tuple[int, int] | None:
 
 def values_document(measurements: Mapping[str, Measured], methods: Mapping[str, str]) -> dict[str, Any]:
     """Each measurement with its uncertainty, interval, budget, method and flags."""
+    expanded = {name: m.stated_expanded() for name, m in measurements.items()}
     return {
         name: {
             "value": m.value,
             "unit": m.unit,
             "u": m.u,
-            "k": 2.0,
-            "U": m.expanded(2.0),
+            "k": expanded[name][1],
+            "U": expanded[name][0],
             "interval": list(m.coverage_interval(0.95)),
             "p": 0.95,
             "text": m.short(),
@@ -88,7 +89,7 @@ def show_values(session: Session, measurements: Mapping[str, Measured], methods:
     for title in ("characteristic", "value", "U (k=2)"):
         table.add_column(title, overflow="fold")
     for name, m in measurements.items():
-        _, wide = round_pair(m.value, m.expanded(2.0))
+        _, wide = round_pair(m.value, m.stated_expanded()[0])
         table.add_row(name, m.short(), f"{wide or 0} {m.unit}".removesuffix(" 1"))
     session.console.print(table)
     words, notes = footnotes({name: methods[name] for name in measurements if methods.get(name)})

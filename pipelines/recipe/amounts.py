@@ -149,6 +149,8 @@ TemperatureU = _field("temperature_difference", not_negative=True)
 Expansion = _field("expansion")
 ExpansionU = _field("expansion", not_negative=True)
 Ratio = _field("ratio", not_negative=True)
+Angle = _field("angle", positive=True)
+AngleU = _field("angle", not_negative=True)
 
 
 def unit_name(dimension: str) -> Any:

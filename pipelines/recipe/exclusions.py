@@ -21,9 +21,6 @@ def check_exclusions(document: Document, kind: object) -> Iterator[Problem]:
     yield from _together(document, kind)
     if kind == "features":
         yield from _two_sources(document)
-        declared = get(document.data, ("instrument", "type"))
-        if isinstance(get(document.data, ("measure", "simulation")), dict) and isinstance(declared, str):
-            yield from no_machine(document, declared, ("instrument", "type"))
 
 
 def _entries(document: Document) -> Iterator[tuple[Path_, str, list[tuple[Path_, str]]]]:
@@ -105,17 +102,4 @@ def _two_sources(document: Document) -> Iterator[Problem]:
             ("measure", "simulation"),
             key=True,
             hint="take 'simulation' out, or 'calibrated_workpiece' where the simulation shall count",
-        )
-
-
-def no_machine(document: Document, declared: str, place: Path_) -> Iterator[Problem]:
-    """A simulation with a type of instrument that has no virtual machine here."""
-    from pointcloud.evaluate.machine_types import NOT_A_CMM
-
-    if declared.lower() in NOT_A_CMM:
-        yield document.problem(
-            "recipe/contradiction",
-            f"an instrument of type '{declared}' has no virtual machine: there is nothing to simulate with",
-            place,
-            hint="take 'simulation' out (the declared figures remain), or name a CMM",
         )

@@ -21,6 +21,7 @@ from pipelines.recipe.amounts import (
     TemperatureU,
 )
 from pipelines.recipe.base import Name, OrText, Strict, relative_path
+from pipelines.recipe.instruments import VIRTUAL, MicroscopeSpec, ProfilerSpec, ScannerSpec, kind_of
 
 FORMATS = ("auto", "text", "ply", "stl", "obj", "pcd", "hdf5", "qif", "image")
 
@@ -144,7 +145,7 @@ class InputFile(OrText):
 class TextSpec(Strict):
     """What overrules the detection in text clouds."""
 
-    columns: list[Literal["x", "y", "z", "i", "j", "k", "label", "index", "ignore"]] | None = Field(
+    columns: list[Literal["x", "y", "z", "i", "j", "k", "label", "view", "index", "ignore"]] | None = Field(
         default=None, description="The role of every column, in order."
     )
     separator: Literal["space", "comma", "semicolon", "tab", "bar"] | None = None
@@ -253,11 +254,24 @@ class InstrumentSpec(Strict):
     flatness_u: LengthU | None = None
     distortion_u: LengthU | None = None
     volume: VolumeSpec | None = None
+    scanner: ScannerSpec | None = None
+    microscope: MicroscopeSpec | None = None
+    profiler: ProfilerSpec | None = None
     environment: Name | None = Field(default=None, description="Where and how it stands, in words.")
     certificate: Name | None = None
     valid_until: str | None = Field(
         default=None, pattern=r"^\d{4}-\d{2}-\d{2}$", description="Last valid day, ISO date."
     )
+
+    @model_validator(mode="after")
+    def _kind(self) -> InstrumentSpec:
+        for key in sorted(set(VIRTUAL.values())):
+            if getattr(self, key) is not None and kind_of(self.type) != key:
+                raise PydanticCustomError(
+                    "contradiction", "'{key}' belongs to an instrument of type {key}, not '{type}'",
+                    {"key": key, "type": self.type},
+                )  # fmt: skip
+        return self
 
     @field_validator("valid_until")
     @classmethod

@@ -12,8 +12,8 @@ from pydantic import BaseModel, ValidationError
 from metrology_core.canonical import sha256_json
 from metrology_core.provenance import digest_file
 from pipelines.recipe.amounts import Amount
-from pipelines.recipe.exclusions import no_machine
 from pipelines.recipe.explain import problems_of
+from pipelines.recipe.instruments import missing_for_simulation
 from pipelines.recipe.models import (
     FeatureCharacteristicSpec,
     FeaturesMeasure,
@@ -91,7 +91,7 @@ def _load(document: Document, source: Path) -> LoadedRecipe:
     except ValidationError as error:
         faults += problems_of(error, document, Recipe)
     faults += check(document)
-    faults += _simulation_from_file(recipe, document)
+    faults += _simulation_from_file(recipe, document, data.get("instrument"))
     files, missing = _named_files(document, folder)
     faults += missing
     if faults or recipe is None:
@@ -151,20 +151,17 @@ def _instrument_from_file(data: dict[str, Any], document: Document, folder: Path
     return []
 
 
-def _simulation_from_file(recipe: Recipe | None, document: Document) -> list[Problem]:
-    """A simulation is made from the MPE of a CMM; an instrument in the recipe was checked with the other names."""
+def _simulation_from_file(recipe: Recipe | None, document: Document, instrument: Any) -> list[Problem]:
+    """What the instrument file lacks for the simulation; one written in the recipe was checked with the other names."""
     measure = None if recipe is None else recipe.measure
-    if recipe is None or not isinstance(measure, FeaturesMeasure) or measure.simulation is None:
+    if not isinstance(measure, FeaturesMeasure) or measure.simulation is None or not isinstance(instrument, dict):
         return []
     if not isinstance(get(document.data, ("instrument", "file")), str):
         return []
-    if recipe.instrument is not None and recipe.instrument.mpe is not None:
-        return list(no_machine(document, recipe.instrument.type, ("instrument", "file")))
-    hint = "state mpe: {constant: 1.5 um, per_length: 3 um/m} in the file"
+    place: Path_ = ("instrument", "file")
     return [
-        document.problem(
-            "recipe/missing-key", "a simulation needs the MPE of the instrument", ("instrument", "file"), hint=hint
-        )
+        document.problem("recipe/missing-key", message, place, hint=f"in the file, {hint}")
+        for message, hint in missing_for_simulation(instrument)
     ]
 
 

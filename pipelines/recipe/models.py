@@ -26,6 +26,14 @@ from pipelines.recipe.inputs import (
     TipSpec,
     VolumeSpec,
 )
+from pipelines.recipe.instruments import (
+    AxesSpec,
+    MicroscopeSpec,
+    ProfilerSpec,
+    RegistrationSpec,
+    ScannerSpec,
+    ViewSpec,
+)
 from pipelines.recipe.measure_contours import ContourCharacteristicSpec, DesignSpec, SemContoursMeasure
 from pipelines.recipe.measure_deviation import (
     AlignSpec,
@@ -63,6 +71,7 @@ __all__ = [
     "SCHEMA_ID",
     "AcquisitionSpec",
     "AlignSpec",
+    "AxesSpec",
     "ContactCharacteristicSpec",
     "ContourCharacteristicSpec",
     "CalibratedSpec",
@@ -80,12 +89,16 @@ __all__ = [
     "TextSpec",
     "InstrumentSpec",
     "Measure",
+    "MicroscopeSpec",
     "MpeSpec",
     "PixelSpec",
     "ProcessSpec",
+    "ProfilerSpec",
     "Recipe",
     "RegionSpec",
+    "RegistrationSpec",
     "ResultSpec",
+    "ScannerSpec",
     "SectionSpec",
     "SelectSpec",
     "SemCharacteristicSpec",
@@ -97,6 +110,7 @@ __all__ = [
     "ThermalSpec",
     "TipSpec",
     "ToleranceSpec",
+    "ViewSpec",
     "VolumeSpec",
 ]
 

@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 from metrology_core.errors import CharacteristicError
 from pipelines.recipe.amounts import Amount, parse_amount
 from pipelines.recipe.exclusions import check_exclusions
+from pipelines.recipe.instruments import missing_for_simulation
 from pipelines.recipe.models import FIT_KINDS
 from pipelines.recipe.problems import Problem, did_you_mean
 from pipelines.recipe.source import Document, Path_, get
@@ -102,20 +103,15 @@ def _inputs(document: Document, kind: object) -> Iterator[Problem]:
 
 
 def _simulation(document: Document) -> Iterator[Problem]:
-    """A simulation needs an instrument with an MPE: it is made from it."""
+    """A simulation needs an instrument with the figures that it is made from."""
     if not isinstance(get(document.data, ("measure", "simulation")), dict):
         return
     instrument = get(document.data, ("instrument",))
     if isinstance(instrument, dict) and "file" in instrument:
         return  # its content is checked in its own file, and here once it is known
-    if not isinstance(instrument, dict) or not isinstance(instrument.get("mpe"), dict):
-        yield document.problem(
-            "recipe/missing-key",
-            "a simulation needs an instrument with its MPE",
-            ("measure", "simulation"),
-            key=True,
-            hint="e.g. 'instrument: {id: CMM-07, mpe: {constant: 1.5 um, per_length: 3 um/m}}'",
-        )
+    given = instrument if isinstance(instrument, dict) else {}
+    for message, hint in missing_for_simulation(given):
+        yield document.problem("recipe/missing-key", message, ("measure", "simulation"), key=True, hint=hint)
 
 
 def _unique(document: Document, path: Path_, what: str) -> Iterator[Problem]:

@@ -14,7 +14,7 @@ from pipelines.report.encode import Site, clean, pack_json, safe_json
 from pipelines.report.figures import Figures, nice_limit, view_limit
 from pipelines.report.i18n import LANGUAGES, Words
 from pipelines.report.numbers import percent
-from pipelines.report.tables import feature_row, lot_card, measurement_row, with_notes
+from pipelines.report.tables import feature_row, lot_card, measurement_row, simulation_row, with_notes
 
 ROWS_PER_FILE = 200
 MAX_FAILURES = 200
@@ -241,6 +241,7 @@ def _write_part(
         "acquisition": markup.acquisition_facts(words, document.get("acquisition") or {}),
         "measurements": rows,
         "notes": with_notes(rows),
+        "simulations": [simulation_row(view) for view in document.get("views", ()) if view.get("kind") == "simulation"],
         "features": [feature_row(words, f) for f in document.get("features", ())],
         "maps": figures.maps,
         "images": figures.images,

@@ -69,8 +69,10 @@ def _bands(
     return out
 
 
-def tolerance_bar(zone: Zone, value: float | None, expanded: float | None, verdict: str, label: str) -> Markup:
-    """Tolerance zone, hatched guard bands, nominal tick, the value with its whisker of U. An arrow where it is off."""
+def tolerance_bar(
+    zone: Zone, value: float | None, ends: tuple[float, float] | None, verdict: str, label: str
+) -> Markup:
+    """Tolerance zone, hatched guard bands, nominal tick, the value with its whisker. An arrow where it is off."""
     if value is None:
         return Markup("")
     width, height, pad = 176.0, 30.0, 8.0
@@ -88,8 +90,8 @@ def tolerance_bar(zone: Zone, value: float | None, expanded: float | None, verdi
             parts.append(Markup('<line class="limit" x1="{0}" x2="{0}" y1="3" y2="24"/>').format(_n(scale(limit))))
     if zone.nominal is not None and low <= zone.nominal <= high:
         parts.append(Markup('<line class="nominal" x1="{0}" x2="{0}" y1="6" y2="21"/>').format(_n(scale(zone.nominal))))
-    if expanded:
-        a, b = scale(value - expanded), scale(value + expanded)
+    if ends is not None:
+        a, b = scale(ends[0]), scale(ends[1])
         parts.append(Markup('<path class="whisker" d="M{a} 10.5v6M{b} 10.5v6M{a} 13.5H{b}"/>').format(a=_n(a), b=_n(b)))
     x = scale(value)
     if low <= value <= high:

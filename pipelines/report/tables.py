@@ -57,7 +57,7 @@ def measurement_row(words: Words, m: Mapping[str, Any]) -> dict[str, Any]:
     decision = m.get("decision") or {}
     verdict = model.verdict_of(m)
     interval = m.get("interval")
-    value, expanded = m.get("value"), m.get("U")
+    value, expanded, factor = m.get("value"), m.get("U"), m.get("k", 2.0)
     label = f"{m.get('name')}: {fixed(value, decimals)} {m.get('unit')}" if value is not None else ""
     shown = _BLANK
     if interval:
@@ -75,10 +75,11 @@ def measurement_row(words: Words, m: Mapping[str, Any]) -> dict[str, Any]:
         "has_value": value is not None,
         "value": num(value, decimals),
         "deviation": num(m.get("deviation"), decimals, sign=True),
-        "U": num(expanded, decimals) if expanded else _BLANK,
+        "U": _with_factor(num(expanded, decimals), factor) if expanded else _BLANK,
+        "own_factor": bool(expanded) and factor != 2.0,
         "interval": shown,
         "probability": probability(decision.get("conformity_probability")) if decision else _BLANK,
-        "bar": tolerance_bar(zone, value, expanded, verdict, label),
+        "bar": tolerance_bar(zone, value, _whisker(value, expanded, factor, interval), verdict, label),
         "share": _gauge(model.measurement_share(m)),
         "verdict": verdict,
         "provisional": bool(decision.get("provisional")),
@@ -103,6 +104,36 @@ def with_notes(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for k, row in enumerate(rows):
         row["method"], row["notes"] = words[k]
     return [{"n": n, "text": text} for n, text in notes.items()]
+
+
+def _with_factor(text: Markup, factor: float | None) -> Markup:
+    """U, and its coverage factor where that is not the 2 of the heading."""
+    if factor is None or factor == 2.0:
+        return text
+    return Markup('{} <span class="dim nb">(k = {})</span>').format(text, fixed(factor, 2))
+
+
+def simulation_row(view: Mapping[str, Any]) -> dict[str, Any]:
+    """What the part page says of the simulation: instrument, repeats, and the probability that all limits are met."""
+    counted = view.get("joint_of") or ()
+    return {
+        "instrument": clean(view.get("instrument") or ""),
+        "trials": view.get("trials", "\u2013"),
+        "joint": probability(view.get("joint_conformity")) if counted else "",
+        "counted": len(counted),
+        "left_out": {clean(name): clean(why) for name, why in (view.get("joint_left_out") or {}).items()},
+    }
+
+
+def _whisker(
+    value: float | None, expanded: float | None, factor: float | None, interval: Sequence[float] | None
+) -> tuple[float, float] | None:
+    """Ends of the whisker: value -+ U, or the interval itself where a distribution was drawn."""
+    if value is None or not expanded:
+        return None
+    if factor != 2.0 and interval:
+        return float(interval[0]), float(interval[1])
+    return value - expanded, value + expanded
 
 
 def _dof(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""Other sources of a characteristic's uncertainty: a virtual machine, or an experiment; and risks under a process.
+"""Other sources of a characteristic's uncertainty: a virtual instrument, or an experiment; and risks under a process.
 
 All three work on the measurements of `pointcloud.evaluate.entry` after the fact: the value stays that of the points.
 """
@@ -34,35 +34,50 @@ def simulated(
     instrument: Instrument | None,
     digest: str,
 ) -> tuple[tuple[Measurement, ...], Views, dict[str, np.ndarray]]:
-    """The measurements with the uncertainty of a virtual machine, and the joint distribution as a view.
+    """The measurements with the uncertainty of a virtual instrument, and the joint distribution as a view.
 
-    The seed is keyed by the recipe's seed; trial t is one machine, the same for all parts of the run.
+    The seed is keyed by the recipe's seed; trial t is one instrument, the same for all parts of the run. What has its
+    uncertainty from a calibrated workpiece is simulated too, for the correlations, and keeps that of the experiment:
+    how the errors of experiment and simulation hang together nobody knows, so it is not counted in the joint
+    probability.
     """
     from metrology_core.uncertainty.sampling import seed_of
-    from pointcloud.evaluate.simulated import machine_for, simulate_evaluation
+    from pipelines.steps.virtual_instrument import virtual_instrument
+    from pointcloud.evaluate.simulated import EXTREMES, simulate_evaluation
 
     measure = recipe.measure
     assert isinstance(measure, FeaturesMeasure) and measure.simulation is not None
-    if instrument is None:
-        raise RecipeError("a simulation needs an instrument", remedy="name it in the recipe, with its MPE")
-    machine = machine_for(instrument, found.points.xyz)
+    if instrument is None or recipe.instrument is None:
+        raise RecipeError("a simulation needs an instrument", remedy="name it in the recipe, with its figures")
+    machine = virtual_instrument(recipe.instrument, instrument, found.points)
     done = simulate_evaluation(
         found, requests, machine, datum=datum, rule=decision_rule(recipe.decision), trials=measure.simulation.trials,
         seed=seed_of(recipe.seed, "simulation"), scope=digest[:16],
     )  # fmt: skip
     if done.repeats is None:
         return done.measurements, (), {}
-    limits = {
-        m.name: (m.tolerance.to(m.unit), m.measured.samples)
-        for m in done.measurements
-        if m.tolerance is not None and m.measured is not None and m.name not in done.skipped
-    }
-    together = np.ones(int(done.repeats.good.sum()), bool)
-    for tolerance, drawn in limits.values():
-        assert drawn is not None  # a simulated measurement has samples
-        low = -np.inf if tolerance.lower is None else tolerance.lower
-        high = np.inf if tolerance.upper is None else tolerance.upper
-        together &= (drawn >= low) & (drawn <= high)
+    experiments = {spec.name for spec in measure.characteristics if spec.calibrated_workpiece is not None}
+    measurements = tuple(
+        old if new.name in experiments else new for old, new in zip(found.measurements, done.measurements, strict=True)
+    )
+    together, counted = np.ones(2 * int(done.repeats.good.sum()), bool), []
+    left_out = {}
+    for m in measurements:
+        if m.tolerance is None:
+            continue
+        if m.name in experiments:
+            left_out[m.name] = "uncertainty from a calibrated workpiece: its correlation with the others is not known"
+        elif m.name in done.skipped:
+            left_out[m.name] = done.skipped[m.name]
+        elif m.characteristic in EXTREMES:
+            left_out[m.name] = "the largest of many points, whose noise has a bound and no joint distribution"
+        else:
+            assert m.measured is not None and m.measured.samples is not None  # it was simulated
+            limits, drawn = m.tolerance.to(m.unit), m.measured.samples
+            low = -np.inf if limits.lower is None else limits.lower
+            high = np.inf if limits.upper is None else limits.upper
+            together &= (drawn >= low) & (drawn <= high)
+            counted.append(m.name)
     view = {
         "kind": "simulation",
         "name": "simulation",
@@ -73,9 +88,15 @@ def simulated(
         "correlation": "simulation/correlation",
         "causes": [{"key": cause.key, "label": cause.label} for cause in machine.causes],
         "skipped": dict(done.skipped),
-        "joint_conformity": float(together.mean()) if limits else None,
+        "joint_conformity": float(together.mean()) if counted else None,
+        "joint_of": counted,
+        "joint_left_out": left_out,
     }
-    return done.measurements, (view,), {"simulation/correlation": done.repeats.correlation}
+    return measurements, (view,), {"simulation/correlation": done.repeats.correlation}
+
+
+# a bias that calibration and scatter do not explain: the experiment was on another workpiece, or its value is wrong
+DOUBTED = ("bias_exceeds_uncertainty",)
 
 
 def assessed(recipe: Recipe, measurements: Sequence[Measurement]) -> tuple[Measurement, ...]:
@@ -94,7 +115,7 @@ def assessed(recipe: Recipe, measurements: Sequence[Measurement]) -> tuple[Measu
         # the experiment is the whole uncertainty: no declared instrument is missing any more
         kept = [name for name in m.flags if name not in ("repeatability_only", "provisional_verdict")]
         measured = made.apply(m.measured.value, lower_bound=m.measured.lower_bound)
-        provisional = any(name in kept for name in PROVISIONAL)
+        provisional = any(name in kept for name in PROVISIONAL) or any(name in made.flags for name in DOUBTED)
         decision = m.decision
         if m.tolerance is not None:
             decision = decide(measured, m.tolerance, decision_rule(recipe.decision), provisional=provisional)

@@ -6,7 +6,7 @@ the zone is symmetric about the nominal, and no best fit moves the points.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -51,6 +51,27 @@ def profile_deviations(
     normal = np.concatenate([foot.normal, np.zeros((len(local), 1))], axis=1)
     surface = feature.points.xyz - tip * motion.inverse().rotate(normal)
     return foot.distance - tip, surface, local, tip
+
+
+def profile_in_trials(
+    request: CharacteristicRequest, space: Workspace
+) -> tuple[Callable[[FloatArray], FloatArray], FloatArray]:
+    """The profile as a function of displaced points (T, n, 3), already in the datum frame, to values (T,); and the
+    nominal's normals (n, 3) at the points, in the frame of the file.
+
+    A displaced point is seen from the tangent at its foot: right to the square of the displacement over twice the
+    radius of the curve, a nanometre for 2 um on a radius of 2 mm.
+    """
+    values, _, local, _ = profile_deviations(request, space)
+    assert request.curve is not None
+    normal = request.curve.to(space.points.unit).foot(local[:, :2]).normal
+    motion = _motion(request, space, {n: _geometry(space, n) for n in _datum_names(request, space)})
+    still = values - np.einsum("nk,nk->n", local[:, :2], normal)
+
+    def value(xyz: FloatArray) -> FloatArray:
+        return np.asarray(2.0 * np.abs(still + np.einsum("tnk,nk->tn", xyz[:, :, :2], normal)).max(axis=1))
+
+    return value, motion.inverse().rotate(np.concatenate([normal, np.zeros((len(local), 1))], axis=1))
 
 
 def tip_of(feature: EvaluatedFeature) -> float:

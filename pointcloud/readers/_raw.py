@@ -17,7 +17,8 @@ class RawCloud:
     """Arrays of one file, numbers exactly as stored.
 
     ``unit``, ``points_are`` and ``tip_radius`` are what the *file* states (None: it says nothing). ``labels`` is (n,)
-    int32 into ``label_names``, -1 for none. ``faces`` is (m, 3) int64 for meshes.
+    int32 into ``label_names``, -1 for none, ``views`` likewise into ``view_names``. ``faces`` is (m, 3) int64 for
+    meshes.
     """
 
     xyz: np.ndarray
@@ -25,6 +26,8 @@ class RawCloud:
     normals_role: str | None = None
     labels: np.ndarray | None = None
     label_names: tuple[str, ...] = ()
+    views: np.ndarray | None = None
+    view_names: tuple[str, ...] = ()
     faces: np.ndarray | None = None
     unit: str | None = None
     points_are: str | None = None
@@ -119,3 +122,9 @@ def label_column(tokens: Iterable[str]) -> tuple[np.ndarray, tuple[str, ...]]:
     known: dict[str, int] = {}
     labels = [known.setdefault(token, len(known)) if token else -1 for token in tokens]
     return np.array(labels, dtype=np.int32), tuple(known)
+
+
+def view_column(values: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Views (n,) int32 and their names from whole numbers: names are the numbers as text, in ascending order."""
+    numbers_, index = np.unique(values, return_inverse=True)
+    return index.reshape(-1).astype(np.int32), tuple(str(int(number)) for number in numbers_)

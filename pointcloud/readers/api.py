@@ -46,8 +46,10 @@ def read_points(
     ``path`` is taken under ``root`` if that is given and ``path`` is relative; the source then records the path under
     the root, otherwise the bare name. ``feature`` keeps the points with one label. ``label_column``, ``columns``,
     ``separator``, ``decimal`` overrule the detection in text clouds; ``columns`` names every column: x, y, z, i, j, k,
-    label, ignore. ``dataset`` names an HDF5 dataset. Normals named i, j, k in text are taken as probing vectors
-    (``approach``), all others as ``measured``; ``normals_role`` overrules.
+    label, view, ignore. ``dataset`` names an HDF5 dataset. From which view of a scanner a point comes is read from a
+    text column or a PLY property named ``view``, and from an HDF5 dataset ``view`` beside that of the points. Normals
+    named i, j, k in text are taken as probing vectors (``approach``), all others as ``measured``; ``normals_role``
+    overrules.
 
     Flags: ``non_finite_points``, ``points_are_unknown``, ``float32_source``, ``columns_ignored``, and those of QIF.
     Raises `ReaderError` (with path, place, remedy) for bytes that cannot be read, `UnitError`, `ParameterError`.
@@ -166,6 +168,8 @@ def to_point_set(
         normals_role=raw.normals_role,
         labels=raw.labels,
         label_names=raw.label_names if raw.labels is not None else (),
+        views=raw.views,
+        view_names=raw.view_names if raw.views is not None else (),
         source=source,
         flags=raw.flags,
         history=(PrepareStep("read", words),),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pointcloud.readers._raw import FileBytes, RawCloud, as_double
+from pointcloud.readers._raw import FileBytes, RawCloud, as_double, view_column
 from pointcloud.readers._table import check_indices, fan, parse_rows, tokens_per_line
 
 _TYPES = {
@@ -109,7 +109,8 @@ def _cloud(
     normals = None
     if all(name in columns for name in ("nx", "ny", "nz")):
         normals = np.stack([as_double(columns[name]) for name in ("nx", "ny", "nz")], axis=1)
-    used = {"x", "y", "z"} | ({"nx", "ny", "nz"} if normals is not None else set())
+    views = view_column(columns["view"]) if _whole(columns.get("view"), types.get("view", "")) else None
+    used = {"x", "y", "z"} | ({"nx", "ny", "nz"} if normals is not None else set()) | ({"view"} if views else set())
     if set(columns) - used:
         flags.append("columns_ignored")
         history.append(f"not used: {', '.join(name for name in columns if name not in used)}")
@@ -120,9 +121,16 @@ def _cloud(
         normals=normals,
         normals_role=None if normals is None else "measured",
         faces=faces,
+        views=None if views is None else views[0],
+        view_names=() if views is None else views[1],
         flags=tuple(flags),
         history=tuple(history),
     )
+
+
+def _whole(values: np.ndarray | None, kind: str) -> bool:
+    """Whether a property is a column of whole numbers: that of the header's type, and in ASCII by its numbers too."""
+    return values is not None and kind[:1] in ("i", "u") and bool(np.all(values == np.floor(values)))
 
 
 def read_header(source: FileBytes) -> Header:

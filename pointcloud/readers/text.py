@@ -36,8 +36,8 @@ def read(source: FileBytes, options: TextOptions | None = None) -> RawCloud:
     layout = detect(source, head, options)
     start = _offset_of_line(text, layout.first_line)
     _refuse_comma_ambiguity(source, text, start, layout, options)
-    values, labels, names = _parse(source, text, start, layout)
-    return _assemble(source, values, labels, names, layout)
+    values, groups = _parse(source, text, start, layout)
+    return _assemble(source, values, groups, layout)
 
 
 def _plain_text(source: FileBytes) -> bytes:
@@ -110,12 +110,15 @@ def _refuse_comma_ambiguity(source: FileBytes, text: bytes, start: int, layout: 
         )
 
 
-def _parse(
-    source: FileBytes, text: bytes, start: int, layout: Layout
-) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]:
+Groups = dict[str, tuple[np.ndarray, tuple[str, ...]]]
+_NAMED = ("label", "view")  # columns of names
+
+
+def _parse(source: FileBytes, text: bytes, start: int, layout: Layout) -> tuple[np.ndarray, Groups]:
+    """Numbers (n, numeric columns), and per column of names the index (n,) of each line with the names."""
     blocks: list[np.ndarray] = []
-    labels: list[np.ndarray] = []
-    known: dict[str, int] = {}
+    known: dict[str, dict[str, int]] = {role: {} for role in _NAMED if role in layout.roles}
+    index: dict[str, list[np.ndarray]] = {role: [] for role in known}
     line = layout.first_line
     while start < len(text):
         stop = text.rfind(b"\n", start, start + _BLOCK) + 1
@@ -123,23 +126,23 @@ def _parse(
             stop = text.find(b"\n", start) + 1
         block = _block(source, text[start:stop], layout, line, known)
         blocks.append(block[0])
-        if block[1] is not None:
-            labels.append(block[1])
+        for role, part in block[1].items():
+            index[role].append(part)
         line += text.count(b"\n", start, stop)
         start = stop
     values = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
-    return values, (np.concatenate(labels) if labels else None), tuple(known)
+    return values, {role: (np.concatenate(parts), tuple(known[role])) for role, parts in index.items() if parts}
 
 
 def _block(
-    source: FileBytes, chunk: bytes, layout: Layout, line: int, known: dict[str, int]
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Numbers (n, numeric columns) and labels (n,) of whole lines."""
+    source: FileBytes, chunk: bytes, layout: Layout, line: int, known: dict[str, dict[str, int]]
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Numbers (n, numeric columns), and labels and views (n,) of whole lines."""
     original = chunk
     if any(mark.encode() in chunk for mark in COMMENTS):
         marks = tuple(mark.encode() for mark in COMMENTS)
         chunk = b"\n".join(b"" if part.lstrip().startswith(marks) else part for part in chunk.split(b"\n"))
-    if layout.decimal == "," and b"." in chunk and "label" not in layout.roles and "ignore" not in layout.roles:
+    if layout.decimal == "," and b"." in chunk and not {"label", "view", "ignore"} & set(layout.roles):
         _diagnose(source, original, layout, line)
     separator = ord(layout.separator)
     chunk = chunk.translate(bytes.maketrans(b"\v\f\t", b"   ") if separator != 9 else bytes.maketrans(b"\v\f", b"  "))
@@ -170,11 +173,11 @@ def _block(
     values = numbers(work, n_lines * len(numeric))
     if values is None:
         _diagnose(source, original, layout, line)
-    labels = None
-    if "label" in layout.roles:
-        k = layout.roles.index("label")
-        labels = _labels(source, buffer, begins, ends, first[:, k], last[:, k], known, line)
-    return values.reshape(n_lines, len(numeric)), labels
+    index = {}
+    for role, names in known.items():
+        k = layout.roles.index(role)
+        index[role] = _labels(source, buffer, begins, ends, first[:, k], last[:, k], names, line)
+    return values.reshape(n_lines, len(numeric)), index
 
 
 def _fields_blank(buffer: np.ndarray, begins: np.ndarray, layout: Layout) -> tuple[np.ndarray, np.ndarray] | None:
@@ -313,7 +316,7 @@ def _diagnose(source: FileBytes, chunk: bytes, layout: Layout, line: int) -> NoR
                     "state the columns with columns=",
                     got=repr(part[:60]),
                 )
-            if role in ("label", "ignore", "empty") or pattern.fullmatch(part):
+            if role in ("label", "view", "ignore", "empty") or pattern.fullmatch(part):
                 continue
             if not part:
                 source.fail(f"column {name} is empty", f"line {n}", "write nan for a point that was not measured")
@@ -327,9 +330,7 @@ def _diagnose(source: FileBytes, chunk: bytes, layout: Layout, line: int) -> NoR
     source.fail("cannot be parsed", f"lines {line} to {stop}", "check for unusual characters in this range")
 
 
-def _assemble(
-    source: FileBytes, values: np.ndarray, labels: np.ndarray | None, names: tuple[str, ...], layout: Layout
-) -> RawCloud:
+def _assemble(source: FileBytes, values: np.ndarray, groups: Groups, layout: Layout) -> RawCloud:
     if layout.declared_count is not None and layout.declared_count != len(values):
         source.fail(
             f"announces {layout.declared_count} points and holds {len(values)}",
@@ -356,8 +357,10 @@ def _assemble(
         xyz,
         normals=normals,
         normals_role=None if normals is None else _normals_role(layout),
-        labels=labels,
-        label_names=names,
+        labels=groups["label"][0] if "label" in groups else None,
+        label_names=groups["label"][1] if "label" in groups else (),
+        views=groups["view"][0] if "view" in groups else None,
+        view_names=groups["view"][1] if "view" in groups else (),
         unit=layout.unit,
         flags=("columns_ignored",) if ignored else (),
         history=tuple(history),

@@ -31,9 +31,10 @@ _AXES = {
 _ROLE_OF = {name: axis for axis, names in _AXES.items() for name in names}
 for _role, _axis in zip("ijk", "xyz", strict=True):
     _ROLE_OF |= {_role: _role, f"n{_axis}": _role, f"normal{_axis}": _role, f"norm{_axis}": _role, f"{_axis}n": _role}
+_ROLE_OF["view"] = "view"
 _LABEL_NAMES = {"feature", "label", "group", "name", "featurename"}
 SEPARATORS = {"space": " ", "comma": ",", "semicolon": ";", "tab": "\t", "bar": "|"}
-ROLES = ("x", "y", "z", "i", "j", "k", "label", "ignore", "index")
+ROLES = ("x", "y", "z", "i", "j", "k", "label", "view", "ignore", "index")
 
 
 @dataclass(frozen=True)
@@ -292,7 +293,7 @@ def _roles(
             'pass columns=("x", "y", "z", "ignore", ...)',
             got=repr(", ".join(names or roles)[:80]),
         )
-    if any(roles.count(role) > 1 for role in ("i", "j", "k", "label")):
+    if any(roles.count(role) > 1 for role in ("i", "j", "k", "label", "view")):
         source.fail("a column name occurs twice", place, "pass columns= with unique names")
     if sum(role in "ijk" for role in roles) not in (0, 3):
         roles = ["ignore" if role in ("i", "j", "k") else role for role in roles]

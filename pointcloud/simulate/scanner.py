@@ -12,7 +12,7 @@ import functools
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,21 +20,48 @@ from numpy.typing import NDArray
 from metrology_core.data import Rigid
 from metrology_core.errors import ParameterError, UnitError
 from metrology_core.units import unit as _unit
-from metrology_core.virtual.cmm import length_lines
+from metrology_core.virtual.cmm import correlated, length_lines
 from metrology_core.virtual.modes import Builder, Modes, read_points
 from metrology_core.virtual.protocol import Cause
+from metrology_core.virtual.thermal import AT_REFERENCE, PartTemperature
 
 FloatArray = NDArray[np.float64]
 _DEGREE = 3
+_BELONGS = {
+    "incidence": "the view that sees it at the smallest angle of incidence",
+    "file": "the view that the file names",
+}
 
 
 @dataclass(frozen=True, eq=False)
 class View:
     """One view: ``sensor_from_part`` as it was; ``covariance`` (6, 6) of its registration (rotation vector in rad, then
-    translation, about the middle of the field; default that of the scanner)."""
+    translation, about the middle of the field; default that of the scanner); ``name`` for messages."""
 
     sensor_from_part: Rigid
     covariance: Any = None
+    name: str = ""
+
+    @classmethod
+    def looking(cls, position: Any, direction: Any, standoff: float, *, up: Any = None, name: str = "") -> View:
+        """The view of a sensor at ``position`` (3,) that looks along ``direction`` (3,), both in the part's frame; its
+        z points back to it, the middle of its field lies ``standoff`` ahead of it, at the origin of its frame. ``up``
+        (3,) gives its y; default the axis of the part's frame that it looks along least (the last of equal ones).
+        Raises `ParameterError` for directions that are none."""
+        ahead = np.asarray(direction, dtype=np.float64)
+        length = float(np.linalg.norm(ahead))
+        if ahead.shape != (3,) or not (math.isfinite(length) and length > 0.0):
+            raise ParameterError(f"view {name or '?'}: no direction", got=repr(direction))
+        z = -ahead / length
+        if up is None:
+            up = np.eye(3)[2 - int(np.argmin(np.round(np.abs(z[::-1]), 12)))]
+        y = np.asarray(up, dtype=np.float64) - float(np.asarray(up, dtype=np.float64) @ z) * z
+        if not float(np.linalg.norm(y)) > 1e-6 * float(np.linalg.norm(up)):
+            raise ParameterError(f"view {name or '?'}: up lies along the line of sight", got=repr(up))
+        y /= np.linalg.norm(y)
+        rotation = np.stack([np.cross(y, z), y, z])
+        middle = np.asarray(position, dtype=np.float64) - standoff * z
+        return cls(Rigid(rotation, -rotation @ middle), None, name)
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,9 +71,14 @@ class VirtualScanner:
     ``field`` ((3,), (3,)) corners of the measuring field in the sensor frame, z toward the sensor, ``standoff``
     above the middle of the field; ``distance_mpe`` of the distance of two spheres; ``noise`` standard deviation along
     the line of sight at normal incidence, divided by the cosine of the angle of incidence to the power ``growth``;
-    points steeper than ``steepest`` (rad) are not seen; ``rotation_u`` (rad) and ``translation_u`` of a view's
-    registration. Without ``views`` there is one, in the frame of the points. Raises `ParameterError`.
+    points steeper than ``steepest`` (rad) are not seen (where their view is given they count as that steep);
+    ``rotation_u`` (rad) and ``translation_u`` of a view's registration. ``correlation_length``: of the noise along the
+    surface, within a view; without it points are independent. ``part`` the temperature of the part; ``views_by`` says
+    in the labels of the causes how a point gets its view. Without ``views`` there is one, in the frame of the points.
+    Raises `ParameterError`.
     """
+
+    feature_kinds: ClassVar[tuple[str, ...]] = ("plane", "sphere", "cylinder", "cone", "torus")  # seen as surfaces
 
     id: str
     unit: str
@@ -60,6 +92,9 @@ class VirtualScanner:
     steepest: float = math.radians(70.0)
     rotation_u: float = 0.0
     translation_u: float = 0.0
+    correlation_length: float | None = None
+    part: PartTemperature = AT_REFERENCE
+    views_by: str = "incidence"
 
     def __post_init__(self) -> None:
         if not self.id or not self.views:
@@ -80,6 +115,10 @@ class VirtualScanner:
         for view in self.views:
             if view.covariance is not None and np.shape(view.covariance) != (6, 6):
                 raise ParameterError("the covariance of a registration is (6, 6)", got=str(np.shape(view.covariance)))
+        if self.views_by not in _BELONGS:
+            raise ParameterError("unknown rule of the views", expected=", ".join(_BELONGS), got=self.views_by)
+        if self.correlation_length is not None and not self.correlation_length >= 0.0:
+            raise ParameterError(f"scanner {self.id}: correlation_length must not be negative")
         if not (0.0 < self.steepest < math.pi / 2.0 and self.coverage > 0.0):
             raise ParameterError(f"scanner {self.id}: steepest angle or coverage cannot be", got=f"{self.steepest:g}")
 
@@ -147,10 +186,14 @@ class VirtualScanner:
                 raise ParameterError("view is a number for each point", expected=f"0 to {len(self.views) - 1}")
             lines = np.array([self._line(v, xyz) for v in self.views])
             cosine = np.einsum("nk,nk->n", lines[number, np.arange(len(xyz))], along)
-        hidden = int(np.sum(cosine < math.cos(self.steepest)))
+        seen_at = math.cos(self.steepest)
+        # a point whose view the file names was seen from it, however steeply: it has the noise of the steepest angle
+        hidden = int(np.sum(cosine < seen_at if view is None else cosine <= 0.0))
+        cosine = np.maximum(cosine, seen_at)
         if hidden:
+            where = f" ({scope.rsplit('/', 1)[-1]})" if scope else ""
             raise ParameterError(
-                f"{hidden} of {len(xyz)} points are not seen by {self.id}",
+                f"{hidden} of {len(xyz)} points are not seen by {self.id}{where}",
                 expected=f"an angle of incidence below {math.degrees(self.steepest):g} degrees",
                 remedy="add a view, or leave these points out",
             )
@@ -166,7 +209,7 @@ class VirtualScanner:
             slack = 1e-9 * float(np.max(high - low))
             if mine.any() and ((local[mine] < low - slack) | (local[mine] > high + slack)).any():
                 raise ParameterError(
-                    f"points of view {j} lie outside the field of {self.id}",
+                    f"points of view {one.name or j} lie outside the field of {self.id}",
                     expected=f"{low.tolist()} to {high.tolist()} {self.unit} in the sensor frame",
                     got=f"{local[mine].min(axis=0).tolist()} to {local[mine].max(axis=0).tolist()}",
                 )
@@ -183,15 +226,30 @@ class VirtualScanner:
                 ids += [f"{name}/registration/{j}/{r}" for r in range(6)]
         assert fields is not None
         k = self.coverage
+        seen = "" if len(self.views) == 1 else f" (a point belongs to {_BELONGS[self.views_by]})"
         if self.distance_mpe:
             label = (
                 f"distortion of the field of {self.id} (normal, sd of a sphere distance MPE / {k:g} on the worst line)"
             )
             made.add(Cause("distortion", f"{name}/distortion", label), fields)
         if registration:
-            made.add(Cause("registration", f"{name}/registration", "registration of the views"), registration, ids)
+            label = f"registration of the views of {self.id}{seen}"
+            made.add(Cause("registration", f"{name}/registration", label), registration, ids)
+        self.part.add_to(made, name, xyz)
         label = f"noise of {self.id} along the line of sight, over the cosine of incidence to the power {self.growth:g}"
-        made.add_noise(Cause("noise", f"{name}/noise", label), noise, scope)
+        if self.correlation_length:
+            label += f", correlated over {self.correlation_length:g} {self.unit}"
+        cause = Cause("noise", f"{name}/noise", label + seen)
+        if self.correlation_length and self.noise:
+            rows = []
+            for j in range(len(self.views)):
+                mine = np.flatnonzero(number == j)
+                own = np.zeros((len(mine), *xyz.shape))
+                own[:, mine] = correlated(xyz[mine], self.correlation_length).T[:, :, None] * noise[mine]
+                rows.append(own)
+            made.add(cause, np.concatenate(rows), [f"{cause.id}/{scope}/{i}" for i in range(len(xyz))])
+        else:
+            made.add_noise(cause, noise, scope)
         return made.build()
 
     def _registration(self, view: View) -> FloatArray:

@@ -77,7 +77,7 @@ def test_the_declared_instrument_keeps_its_ids() -> None:
     assert set(ids) == {"scale_x", "scale_y", "distortion", "edge_offset", "noise"}
     assert isinstance(m, VirtualInstrument)
     with pytest.raises(ParameterError, match=r"\(n, 2\)"):
-        m.simulate(np.zeros((3, 3)), np.zeros((3, 3)), stop=1)
+        m.simulate(np.zeros((3, 4)), np.zeros((3, 4)), stop=1)
     with pytest.raises(ParameterError, match="noise must not be negative"):
         microscope(noise=-1.0)
 

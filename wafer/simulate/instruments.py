@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,9 @@ from metrology_core.data import HeightMap
 from metrology_core.errors import ParameterError, UnitError
 from metrology_core.instrument import Instrument
 from metrology_core.units import unit as _unit
-from metrology_core.virtual.modes import Builder, Modes
+from metrology_core.virtual.modes import Builder, Modes, read_points
 from metrology_core.virtual.protocol import Cause, chosen, trial_range
+from metrology_core.virtual.thermal import AT_REFERENCE, PartTemperature
 
 FloatArray = NDArray[np.float64]
 
@@ -50,15 +51,31 @@ def _smooth(u: FloatArray, v: FloatArray) -> FloatArray:
     return np.array(rows) / math.sqrt(len(rows))
 
 
+def _in_plane(normals: FloatArray) -> FloatArray:
+    """(n, 2) unit vectors of the image plane; an edge stands in it, so a normal has no part along z."""
+    flat = normals[:, :2]
+    size = np.linalg.norm(flat, axis=1)
+    if not (size > 0.9).all():
+        raise ParameterError(
+            "an edge of an image has its normal in the image plane", expected="normals across z",
+            got=f"{int(np.sum(size <= 0.9))} of {len(normals)} along z", remedy="turn the points into the image plane",
+        )  # fmt: skip
+    return np.asarray(flat / size[:, None])
+
+
 @dataclass(frozen=True, eq=False)
 class VirtualMicroscope:
     """A microscope that finds edges in images; lengths in ``unit``.
 
-    ``field`` (width, height) of the image; ``scale_u`` (x, y) relative standard uncertainty of the pixel size;
-    ``distortion_u`` root mean square distortion over the image (smooth, each direction by itself); ``noise`` of an edge
-    point along its normal; ``edge_offset_u`` of the offset of the edge criterion: common to all edges, out of the line,
-    so a width changes by twice of it and a pitch not at all; ``criterion`` names it.
+    ``field`` (width, height) of the image and ``origin`` (x, y) of its corner; ``scale_u`` (x, y) relative standard
+    uncertainty of the pixel size; ``distortion_u`` root mean square distortion over the image (smooth, each direction
+    by itself); ``noise`` of an edge point along its normal; ``edge_offset_u`` of the offset of the edge criterion:
+    common to all edges, out of the line, so a width changes by twice of it and a pitch not at all; ``criterion`` names
+    it; ``part`` the temperature of the part. Points in space are measured by their x and y: the image lies in the
+    plane z = constant of their frame.
     """
+
+    feature_kinds: ClassVar[tuple[str, ...]] = ("circle", "ellipse", "line")  # edges in the image plane
 
     id: str
     unit: str
@@ -68,6 +85,8 @@ class VirtualMicroscope:
     noise: float = 0.0
     edge_offset_u: float = 0.0
     criterion: str = "threshold"
+    origin: tuple[float, float] = (0.0, 0.0)
+    part: PartTemperature = AT_REFERENCE
 
     def __post_init__(self) -> None:
         _figures(self, ("distortion_u", "noise", "edge_offset_u"))
@@ -77,25 +96,33 @@ class VirtualMicroscope:
 
     @classmethod
     def from_instrument(
-        cls, instrument: Instrument, field: tuple[float, float], *, criterion: str = "threshold"
+        cls,
+        instrument: Instrument,
+        field: tuple[float, float],
+        *,
+        criterion: str = "threshold",
+        origin: tuple[float, float] = (0.0, 0.0),
+        scale_u: tuple[float, float] | None = None,
     ) -> VirtualMicroscope:
         """The microscope that a declared instrument describes."""
         scale = instrument.scale_u or 0.0
         return cls(
-            instrument.id, instrument.unit, field, (scale, scale), instrument.distortion_u or 0.0,
-            instrument.noise or 0.0, instrument.edge_offset_u or 0.0, criterion,
+            instrument.id, instrument.unit, field, (scale, scale) if scale_u is None else scale_u,
+            instrument.distortion_u or 0.0, instrument.noise or 0.0, instrument.edge_offset_u or 0.0, criterion, origin,
+            PartTemperature.of(instrument),
         )  # fmt: skip
 
     @property
     def causes(self) -> tuple[Cause, ...]:
         return self.modes(np.zeros((1, 2)), np.array([[1.0, 0.0]])).causes
 
-    def modes(self, points: Any, normals: Any, *, scope: str = "") -> Modes:
-        """The errors at edge points (n, 2) (x, y from the first pixel) whose ``normals`` (n, 2) point out of the line;
-        the third component of the modes is zero."""
+    def modes(self, points: Any, normals: Any = None, *, scope: str = "") -> Modes:
+        """The errors at edge points (n, 2), or (n, 3) of which x and y count, whose ``normals`` of the same shape point
+        out of the line; the third component of the modes is zero."""
         xy, out = np.asarray(points, dtype=np.float64), np.asarray(normals, dtype=np.float64)
-        if xy.ndim != 2 or xy.shape[1] != 2 or out.shape != xy.shape or not np.isfinite(xy).all():
-            raise ParameterError("edge points and normals are (n, 2)", got=f"{xy.shape}, {out.shape}")
+        if xy.ndim != 2 or xy.shape[1] not in (2, 3) or out.shape != xy.shape or not np.isfinite(xy).all():
+            raise ParameterError("edge points and normals are (n, 2) or (n, 3)", got=f"{xy.shape}, {out.shape}")
+        xy, out = xy[:, :2], _in_plane(out)
         name = f"instrument/{self.id}"
         made = Builder(len(xy))
 
@@ -109,7 +136,15 @@ class VirtualMicroscope:
                 cause = Cause(f"scale_{letter}", f"{name}/scale/{letter}", f"pixel size in {letter}")
                 made.add(cause, spatial(row[None]), [cause.id])
         if self.distortion_u:
-            u, v = (2.0 * xy[:, i] / self.field[i] - 1.0 for i in (0, 1))
+            slack = 1e-9 * max(self.field)
+            low, high = np.asarray(self.origin), np.asarray(self.origin) + self.field
+            if ((xy < low - slack) | (xy > high + slack)).any():
+                raise ParameterError(
+                    f"points lie outside the image of {self.id}", expected=f"{low.tolist()} to {high.tolist()}",
+                    got=f"{xy.min(axis=0).tolist()} to {xy.max(axis=0).tolist()} {self.unit}",
+                    remedy="state field and origin of the image in the frame of the points",
+                )  # fmt: skip
+            u, v = (2.0 * (xy[:, i] - self.origin[i]) / self.field[i] - 1.0 for i in (0, 1))
             rows = []
             for axis in range(2):
                 for value in self.distortion_u * _smooth(u, v):
@@ -123,6 +158,7 @@ class VirtualMicroscope:
                 "edge_offset", f"{name}/edge/{self.criterion}", f"offset of the edge criterion {self.criterion}"
             )
             made.add(cause, spatial(self.edge_offset_u * out[None]), [cause.id])
+        self.part.add_to(made, name, spatial(xy))
         cause = Cause("noise", f"{name}/noise", f"noise of single edge points of {self.id}")
         made.add_noise(cause, spatial(self.noise * out), scope)
         return made.build()
@@ -140,7 +176,8 @@ class VirtualMicroscope:
     ) -> FloatArray:
         """(stop - start, n, 2) edge points that the microscope would give for the true ones."""
         moved = self.modes(target, normals, scope=scope).displacements(start, stop, seed=seed, only=only)
-        return np.asarray(np.asarray(target, dtype=np.float64) + moved[:, :, :2])
+        true = np.asarray(target, dtype=np.float64)
+        return np.asarray(true + moved[:, :, : true.shape[1]])
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,8 +186,11 @@ class VirtualProfiler:
 
     ``z_scale_u`` relative standard uncertainty of the height scale; ``linearity_u`` root mean square departure from a
     straight characteristic over ``z_range`` (smooth); ``flatness_u`` root mean square error of the reference flat over
-    the field (smooth); ``noise`` of a sample; ``lateral_u`` (x, y) relative standard uncertainty of the lateral scale.
+    the field (smooth); ``noise`` of a sample; ``lateral_u`` (x, y) relative standard uncertainty of the lateral scale;
+    ``field`` two corners (x, y) in the frame of the points, for `modes`; ``part`` the temperature of the part.
     """
+
+    feature_kinds: ClassVar[tuple[str, ...]] = ("plane", "sphere", "cylinder", "cone", "torus")  # seen as heights
 
     id: str
     unit: str
@@ -160,6 +200,8 @@ class VirtualProfiler:
     flatness_u: float = 0.0
     noise: float = 0.0
     lateral_u: tuple[float, float] = (0.0, 0.0)
+    field: tuple[tuple[float, float], tuple[float, float]] | None = None
+    part: PartTemperature = AT_REFERENCE
 
     def __post_init__(self) -> None:
         _figures(self, ("z_scale_u", "linearity_u", "flatness_u", "noise"))
@@ -182,7 +224,62 @@ class VirtualProfiler:
             (self.lateral_u[1], "lateral_y", f"{name}/scale/y", "lateral scale in y"),
             (self.noise, "noise", f"{name}/noise", f"noise of single samples of {self.id}"),
         ]
-        return tuple(Cause(key, influence, label) for size, key, influence, label in rows if size)
+        found = [Cause(key, influence, label) for size, key, influence, label in rows if size]
+        made = Builder(1)
+        self.part.add_to(made, name, np.ones((1, 3)))
+        return (*found[:-1], *made.causes, *found[-1:]) if self.noise else (*found, *made.causes)
+
+    def modes(self, points: Any, normals: Any = None, *, scope: str = "") -> Modes:
+        """The errors at surface points (n, 3): x and y in the field, z the height, all in ``unit``. Heights err along
+        z, lateral scales along x and y. Raises `ParameterError` for points beyond range or field."""
+        xyz, _ = read_points(points, normals, need_normals=False)
+        low, high = self.z_range
+        slack = 1e-9 * (high - low)
+        heights = xyz[:, 2]
+        if len(xyz) and (heights.min() < low - slack or heights.max() > high + slack):
+            raise ParameterError(
+                f"heights beyond the range of {self.id}", expected=f"{low:g} to {high:g} {self.unit}",
+                got=f"{heights.min():g} to {heights.max():g}",
+            )  # fmt: skip
+
+        def along(axis: int, values: FloatArray) -> FloatArray:
+            """(m, n, 3) displacements along an axis."""
+            out = np.zeros((*np.atleast_2d(values).shape, 3))
+            out[:, :, axis] = values
+            return out
+
+        share = np.clip((heights - low) / (high - low), 0.0, 1.0)
+        waves = np.sin(math.pi * np.arange(1, _TERMS + 1)[:, None] * share[None])
+        fields = {
+            "z_scale": lambda: along(2, self.z_scale_u * (heights - low)),
+            "linearity": lambda: along(2, self.linearity_u * math.sqrt(2.0 / _TERMS) * waves),
+            "flatness": lambda: along(2, self.flatness_u * _smooth(*self._place(xyz))),
+            "lateral_x": lambda: along(0, self.lateral_u[0] * xyz[:, 0]),
+            "lateral_y": lambda: along(1, self.lateral_u[1] * xyz[:, 1]),
+        }
+        made = Builder(len(xyz))
+        name = f"instrument/{self.id}"
+        for cause in self.causes:
+            if cause.key in fields:
+                rows = fields[cause.key]()
+                made.add(cause, rows, [cause.id] if len(rows) == 1 else None)
+        self.part.add_to(made, name, xyz)
+        noise = Cause("noise", f"{name}/noise", f"noise of single samples of {self.id}")
+        made.add_noise(noise, along(2, np.full(len(xyz), self.noise))[0], scope)
+        return made.build()
+
+    def _place(self, xyz: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Places in the field, -1 to 1 in x and y."""
+        if self.field is None:
+            raise ParameterError(f"instrument {self.id}: flatness acts over a field", remedy="state the field")
+        low, high = np.asarray(self.field[0]), np.asarray(self.field[1])
+        place = 2.0 * (xyz[:, :2] - low) / (high - low) - 1.0
+        if (np.abs(place) > 1.0 + 1e-9).any():
+            raise ParameterError(
+                f"points lie outside the field of {self.id}", expected=f"{low.tolist()} to {high.tolist()} {self.unit}",
+                got=f"{xyz[:, :2].min(axis=0).tolist()} to {xyz[:, :2].max(axis=0).tolist()}",
+            )  # fmt: skip
+        return place[:, 0], place[:, 1]
 
     def simulate(
         self,

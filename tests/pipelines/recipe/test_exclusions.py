@@ -91,14 +91,64 @@ def test_further_scans_belong_to_deviations(tmp_path: Path) -> None:
     assert found.code == "recipe/contradiction" and found.line == 3 and "'also'" in found.message
 
 
-@pytest.mark.parametrize("kind", ["scanner", "SEM", "microscope", "profiler"])
-def test_a_simulation_needs_a_machine_that_can_be_simulated(kind: str, tmp_path: Path) -> None:
-    (found,) = faults(FEATURES.replace("type: cmm", f"type: {kind}"), tmp_path)
-    assert found.code == "recipe/contradiction" and found.line == 4 and kind in found.message
-    (tmp_path / "m.yaml").write_text(f"id: M1\ntype: {kind}\nmpe: {{constant: 1.5 um, per_length: 3 um/m}}\n")
+OPTICS = {
+    "scanner": "scanner: {distance_mpe: 40 um, field: [240 mm, 240 mm, 160 mm], standoff: 500 mm, "
+    "views: [{name: top, direction: [0, 0, -1]}]}",
+    "SEM": "microscope: {field: [2 um, 2 um]}",
+    "microscope": "microscope: {field: [2 mm, 2 mm], scale_u: {x: 0.1 %, y: 0.2 %}}",
+    "profiler": "profiler: {z_range: [0 um, 100 um], z_scale_u: 0.1 %}",
+    "Profilometer": "profiler: {z_range: [0 um, 100 um]}",
+}
+
+
+@pytest.mark.parametrize("kind", OPTICS)
+def test_a_simulation_needs_the_figures_of_its_instrument(kind: str, tmp_path: Path) -> None:
     line = FEATURES.splitlines()[3]
-    (found,) = faults(FEATURES.replace(line, "instrument: {file: m.yaml}"), tmp_path)
-    assert found.code == "recipe/contradiction" and found.path == "instrument.file" and kind in found.message
+    bare = f"instrument: {{id: M1, type: {kind}, mpe: {{constant: 1.5 um}}}}"
+    found = faults(FEATURES.replace(line, bare), tmp_path)
+    assert found and {row.code for row in found} == {"recipe/missing-key"}
+    key = OPTICS[kind].split(":")[0]
+    assert any(f"needs its '{key}'" in row.message and OPTICS[kind].split(":")[0] in (row.hint or "") for row in found)
+    whole = f"instrument: {{id: M1, type: {kind}, noise: 1 um, {OPTICS[kind]}}}"
+    assert faults(FEATURES.replace(line, whole), tmp_path) == ()
+    quiet = whole.replace("noise: 1 um, ", "")
+    (row,) = faults(FEATURES.replace(line, quiet), tmp_path)
+    assert row.path == "measure.simulation" and "needs its noise" in row.message
+    (tmp_path / "m.yaml").write_text(f"id: M1\ntype: {kind}\n{OPTICS[kind]}\n")
+    (row,) = faults(FEATURES.replace(line, "instrument: {file: m.yaml}"), tmp_path)
+    assert row.path == "instrument.file" and "needs its noise" in row.message
+    (tmp_path / "m.yaml").write_text(f"id: M1\ntype: {kind}\nnoise: 1 um\n{OPTICS[kind]}\n")
+    assert faults(FEATURES.replace(line, "instrument: {file: m.yaml}"), tmp_path) == ()
+    (row,) = faults(
+        FEATURES.replace(line, whole.replace(f"type: {kind}", "type: cmm, mpe: {constant: 1 um}")), tmp_path
+    )
+    assert row.code == "recipe/contradiction" and f"'{key}' belongs to" in row.message
+
+
+SCANNER = OPTICS["scanner"]
+WRONG = {
+    "no view": (SCANNER.replace("[{name: top, direction: [0, 0, -1]}]", "[]"), "views"),
+    "no distance": (SCANNER.replace("distance_mpe: 40 um, ", ""), "distance_mpe"),
+    "nowhere": (SCANNER.replace("direction: [0, 0, -1]", "target: [0 mm, 0 mm, 0 mm]"), "views"),
+    "too much": (SCANNER.replace("direction: [0, 0, -1]", "direction: [0, 0, -1], target: [0 mm, 0 mm, 0 mm], "
+                                 "position: [0 mm, 0 mm, 1 mm]"), "direction"),
+    "twice": (SCANNER.replace("}]}", "}, {name: top, direction: [0, 1, -1]}]}"), "views"),
+    "inside": (SCANNER.replace("standoff: 500 mm", "standoff: 50 mm"), "standoff"),
+    "grazing": (SCANNER.replace("standoff", "steepest: 95 deg, standoff"), "steepest"),
+    "no length": (SCANNER.replace("240 mm, 160", "240 deg, 160"), "field"),
+    "upside down": (OPTICS["profiler"].replace("[0 um, 100 um]", "[100 um, 0 um]"), "z_range"),
+    "one axis": (OPTICS["microscope"].replace(", y: 0.2 %", ""), "scale_u"),
+    "no field": (OPTICS["profiler"].replace("z_scale_u", "origin: [0 mm, 0 mm], z_scale_u"), "origin"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_figures_of_an_optical_instrument_are_found_at_their_place(name: str, tmp_path: Path) -> None:
+    text, key = WRONG[name]
+    kind = text.split(":")[0]
+    whole = f"instrument: {{id: M1, type: {kind}, noise: 1 um, {text}}}"
+    found = faults(FEATURES.replace(FEATURES.splitlines()[3], whole), tmp_path)
+    assert found and all(row.line == 4 for row in found) and any(key in row.path + row.message for row in found), found
 
 
 def test_a_simulation_that_no_characteristic_would_use(tmp_path: Path) -> None:

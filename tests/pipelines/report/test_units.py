@@ -233,10 +233,10 @@ def test_scale_ends_are_round() -> None:
 
 def test_the_tolerance_bar_marks_a_value_off_its_axis() -> None:
     zone = svg.Zone(-1.0, 1.0, -0.8, 0.8, 0.0)
-    inside, outside = (str(svg.tolerance_bar(zone, v, 0.1, "conforming", "x")) for v in (0.0, 9.0))
+    inside, outside = (str(svg.tolerance_bar(zone, v, (v - 0.1, v + 0.1), "conforming", "x")) for v in (0.0, 9.0))
     assert "<circle" in inside and "guard" in inside and "nominal" in inside
     assert "<circle" not in outside and "mark" in outside  # an arrow at the end
-    assert "&lt;b&gt;" in str(svg.tolerance_bar(zone, 0.0, 0.1, "conforming", "<b>"))
+    assert "&lt;b&gt;" in str(svg.tolerance_bar(zone, 0.0, (-0.1, 0.1), "conforming", "<b>"))
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])

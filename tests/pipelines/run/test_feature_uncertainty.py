@@ -70,11 +70,42 @@ def test_simulated_uncertainty_reaches_the_record(record: Any) -> None:
     view = next(view for view in record.document["views"] if view["kind"] == "simulation")
     names = view["names"]
     correlation = np.asarray(record.arrays["simulation/correlation"])
-    assert correlation.shape == (len(names), len(names)) and "blade section profile" in view["skipped"]
+    assert correlation.shape == (len(names), len(names)) and "blade section profile" in names and not view["skipped"]
     # two sizes are probed with one tip of unknown radius: bore and shaft go against each other
     assert correlation[names.index("bore diameter"), names.index("seat 2 diameter")] < -0.2
     assert 0.0 <= view["joint_conformity"] <= 1.0 and view["trials"] == 200
-    assert "uncertainty by simulation" not in row(record, "blade section profile")["method"]
+    profile = row(record, "blade section profile")
+    assert "noise as evaluated, all other errors by simulation of CMM-07" in profile["method"]
+    assert {part["id"].split("/")[0] for part in profile["budget"]} == {"noise", "fit", "simulated"}
+    # what is counted together, and what is not, by name: the experiment's correlation with the others nobody knows
+    limited = {m["name"] for m in record.document["measurements"] if m["tolerance"]}
+    assert set(view["joint_of"]) | set(view["joint_left_out"]) == limited
+    assert not set(view["joint_of"]) & set(view["joint_left_out"])
+    assert "calibrated workpiece" in view["joint_left_out"]["bore diameter"]
+    assert "largest of many points" in view["joint_left_out"]["flange flatness"]
+    single = [row(record, name)["decision"]["conformity_probability"] for name in view["joint_of"]]
+    # Frechet's bounds of a joint probability
+    assert max(0.0, 1.0 - sum(1.0 - p for p in single)) - 1e-12 <= view["joint_conformity"] <= min(single) + 1e-12
+
+
+def test_value_U_and_interval_of_a_simulated_value_agree(record: Any) -> None:
+    drawn = [m for m in record.document["measurements"] if m["name"] in joint(record)]
+    assert len(drawn) > 5
+    for m in drawn:
+        low, high = m["interval"]
+        assert m["U"] == pytest.approx(max(m["value"] - low, high - m["value"]), rel=1e-12)
+        assert m["k"] == pytest.approx(m["U"] / m["u"], rel=1e-12)
+        assert low <= m["value"] <= high
+        # the same to both sides, but for the physical bound at 0; quantiles of mirrored draws are mirror images
+        mirrored = 2.0 * m["value"] - high
+        assert low == pytest.approx(max(0.0, mirrored) if low == 0.0 else mirrored, abs=1e-9 * abs(m["value"]) + 1e-12)
+        # 95 % of nearly normal errors of 200 trials: 1.96 with a standard error of 0.1; zones near zero less
+        assert 1.4 < m["k"] < 2.4
+
+
+def joint(record: Any) -> list[str]:
+    view = next(view for view in record.document["views"] if view["kind"] == "simulation")
+    return list(view["joint_of"])
 
 
 def test_an_expired_calibration_is_on_every_result(record: Any) -> None:
@@ -92,6 +123,7 @@ def test_the_calibrated_workpiece_is_the_source_of_its_characteristic(record: An
     # mean reading 60.001 against 60.0004; the sd of ten 0 and ten 2 um is sqrt(20/19) um; by hand
     assert bore["u"] == pytest.approx(1e-3 * np.sqrt(0.09 + 20.0 / 19.0 + 0.16), rel=1e-9)
     assert "corrected for its bias of 0.0006 mm" in bore["method"] and "ISO 15530-3" in bore["method"]
+    assert "simulation" not in bore["method"] and "tip_taken_as_exact" not in bore["flags"]
     assert bore["dof"] == pytest.approx(19.0 * (bore["u"] ** 2 / (1e-6 * 20.0 / 19.0)) ** 2, rel=1e-9)
 
 
@@ -167,7 +199,7 @@ def test_an_instrument_file_without_mpe_is_no_simulation(tmp_path: Path) -> None
     text = "".join([*lines[:start], "instrument: {file: cmm.yaml}\n", *lines[end:]])
     with pytest.raises(RecipeProblems) as caught:
         parse_recipe(text, folder=tmp_path)
-    assert "needs the MPE of the instrument" in caught.value.problems[0].message
+    assert "needs an instrument with its MPE" in caught.value.problems[0].message
     (tmp_path / "cmm.yaml").write_text("".join(line[2:] for line in lines[start + 1 : end]))
     assert parse_recipe(text, folder=tmp_path).recipe.measure.simulation is not None  # type: ignore[union-attr]
 
