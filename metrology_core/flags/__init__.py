@@ -56,6 +56,13 @@ _ROWS = (
         "Find the cause of the bias before correcting for it; check the value of the certificate and the tip radius.",
     ),
     Flag(
+        "workpiece_of_another_size",
+        "warning",
+        "The calibrated workpiece differs from the part by more than ISO 15530-3 allows: 25 mm up to 250 mm, 10 % "
+        "beyond, 5 degrees of an angle. Its experiment says nothing certain of this part.",
+        "Calibrate a workpiece of the size of the part, or take the uncertainty from a simulation.",
+    ),
+    Flag(
         "tip_taken_as_exact",
         "info",
         "The simulated instrument states no uncertainty of its tip radius: sizes count the tip as exact.",

@@ -15,9 +15,13 @@ import numpy as np
 
 from metrology_core.errors import ParameterError
 from metrology_core.quantity import Influence, Measured
+from metrology_core.units import convert
+from metrology_core.units import unit as unit_row
 
 ENOUGH = 20
 """Measurements that ISO 15530-3 asks for (in 10 cycles or more)."""
+SIMILAR_LENGTH, SIMILAR_SHARE, SIMILAR_ANGLE = 0.025, 0.10, math.radians(5.0)
+"""How far a part may be from the calibrated workpiece (ISO 15530-3, similarity): m, share beyond 250 mm, rad."""
 LARGE_BIAS = 5.0
 """A bias of more combined standard uncertainties than this asks for an explanation."""
 
@@ -28,8 +32,8 @@ class Assessment:
 
     ``u_cal`` standard uncertainty of the calibration; ``u_p`` standard deviation of the measurements, with ``dof``;
     ``u_b`` of the bias beyond calibration and scatter (expansion of the calibrated workpiece); ``u_w`` by what differs
-    between workpieces (expansion, form, roughness); ``bias`` mean of the measurements less the calibrated value, taken
-    off every result where ``corrected``.
+    between workpieces (expansion, form, roughness); ``bias`` mean of the measurements less the ``calibrated`` value,
+    taken off every result where ``corrected``.
     """
 
     name: str
@@ -42,6 +46,17 @@ class Assessment:
     dof: float
     count: int
     corrected: bool = True
+    calibrated: float | None = None
+
+    def similar(self, value: float) -> bool:
+        """Whether a part of this value (in ``unit``) is of the size of the calibrated workpiece."""
+        row = unit_row(self.unit)
+        if self.calibrated is None or row.dimension not in ("length", "angle"):
+            return True
+        base = "m" if row.dimension == "length" else "rad"
+        known = convert(self.calibrated, self.unit, base)
+        limit = max(SIMILAR_LENGTH, SIMILAR_SHARE * abs(known)) if base == "m" else SIMILAR_ANGLE
+        return abs(convert(value, self.unit, base) - known) <= limit
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -87,7 +102,7 @@ class Assessment:
             {row.id: part for row, part in rows},
             {row.id: row for row, _ in rows},
             lower_bound,
-            flags=self.flags,
+            flags=self.flags if self.similar(value) else (*self.flags, "workpiece_of_another_size"),
         )
 
     def describe(self) -> str:
@@ -130,8 +145,9 @@ def assess(
     mean = centre + math.fsum((values - centre).tolist()) / len(values)
     spread = math.sqrt(math.fsum(((values - mean) ** 2).tolist()) / (len(values) - 1))
     return Assessment(
-        name, true.unit, true.u, spread, u_b, u_w, mean - true.value, float(len(values) - 1), len(values), correct
-    )
+        name, true.unit, true.u, spread, u_b, u_w, mean - true.value, float(len(values) - 1), len(values), correct,
+        true.value,
+    )  # fmt: skip
 
 
 def artefact_ratio(measured: Measured, calibrated: Measured, k: float = 2.0) -> float:

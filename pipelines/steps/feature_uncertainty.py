@@ -95,8 +95,8 @@ def simulated(
     return measurements, (view,), {"simulation/correlation": done.repeats.correlation}
 
 
-# a bias that calibration and scatter do not explain: the experiment was on another workpiece, or its value is wrong
-DOUBTED = ("bias_exceeds_uncertainty",)
+# the experiment was on another workpiece, or (a bias that calibration and scatter do not explain) its value is wrong
+DOUBTED = ("bias_exceeds_uncertainty", "workpiece_of_another_size")
 
 
 def assessed(recipe: Recipe, measurements: Sequence[Measurement]) -> tuple[Measurement, ...]:
@@ -115,12 +115,12 @@ def assessed(recipe: Recipe, measurements: Sequence[Measurement]) -> tuple[Measu
         # the experiment is the whole uncertainty: no declared instrument is missing any more
         kept = [name for name in m.flags if name not in ("repeatability_only", "provisional_verdict")]
         measured = made.apply(m.measured.value, lower_bound=m.measured.lower_bound)
-        provisional = any(name in kept for name in PROVISIONAL) or any(name in made.flags for name in DOUBTED)
+        provisional = any(name in kept for name in PROVISIONAL) or any(name in measured.flags for name in DOUBTED)
         decision = m.decision
         if m.tolerance is not None:
             decision = decide(measured, m.tolerance, decision_rule(recipe.decision), provisional=provisional)
             kept += ["provisional_verdict"] if provisional else []
-        flags = _flags.merge(kept, made.flags)
+        flags = _flags.merge(kept, measured.flags)
         out.append(
             replace(m, measured=measured, decision=decision, method=f"{m.method}; {made.describe()}", flags=flags)
         )

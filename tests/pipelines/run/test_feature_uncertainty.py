@@ -127,6 +127,27 @@ def test_the_calibrated_workpiece_is_the_source_of_its_characteristic(record: An
     assert bore["dof"] == pytest.approx(19.0 * (bore["u"] ** 2 / (1e-6 * 20.0 / 19.0)) ** 2, rel=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("value", "reading", "flag"),
+    [("60.02 mm", "60.02 mm", None), ("90 mm", "90 mm", "workpiece_of_another_size"),
+     ("60.0 mm", "60.02 mm", "bias_exceeds_uncertainty")],
+)  # fmt: skip
+def test_a_doubtful_experiment_makes_the_verdict_provisional(
+    value: str, reading: str, flag: str | None, tmp_path: Path
+) -> None:
+    simulate_lot(tmp_path / "lot", n=1, bad={})
+    text = f"{{value: {value}, u: 0.3 um, readings: [{', '.join([reading] * 20)}], u_workpiece: 0.4 um}}"
+    recipe = edited(
+        tmp_path / "lot", ("of: bore, nominal: 60 mm,", f"of: bore, nominal: 60 mm, calibrated_workpiece: {text},")
+    )
+    run_recipe(recipe, out=tmp_path / "r", report=False)
+    bore = row(read_record(next((tmp_path / "r" / "measurements").glob("*.h5"))), "bore diameter")
+    assert bore["decision"]["provisional"] is (flag is not None)
+    doubts = {"workpiece_of_another_size", "bias_exceeds_uncertainty"} & set(bore["flags"])
+    assert doubts == ({flag} if flag else set())
+    assert ("provisional_verdict" in bore["flags"]) is (flag is not None)
+
+
 def test_risks_under_a_process(record: Any) -> None:
     seat = row(record, "seat 1 diameter")
     risk = seat["details"]["risk"]
