@@ -15,7 +15,8 @@ def refuse_drawn_rows(pixels: np.ndarray) -> None:
     """`DataError` where at least six rows in a block are drawn: neighbours in most of them share one grey level."""
     if pixels.shape[0] < 4 * _LEAST_BAR or pixels.shape[1] < 2:
         return
-    alike = np.mean(pixels[:, 1:] == pixels[:, :-1], axis=1)
+    same = np.ascontiguousarray(pixels[:, 1:] == pixels[:, :-1])
+    alike = same.view(np.uint8).sum(axis=1, dtype=np.uint32) / same.shape[1]
     if float(np.median(alike)) > _SCANNED:
         return
     edges = np.flatnonzero(np.diff(np.concatenate(([0], (alike > _DRAWN).astype(np.int8), [0]))))

@@ -131,9 +131,10 @@ class Machine:
 
     # memory ------------------------------------------------------------------------------------------------------
 
-    def put(self, number: Any, base: Any, index: int) -> None:
+    def put(self, number: Any, base: Any, index: Any) -> None:
         """One number to an array."""
-        self.builder.store(number, self.builder.gep(base, [self.whole(index)]))
+        index = self.whole(index) if isinstance(index, int) else index
+        self.builder.store(number, self.builder.gep(base, [index]))
 
     def array(self, kind: Any, value: Any) -> Any:
         """Pointer to the first number of a NumPy array."""

@@ -151,9 +151,8 @@ def tilt(image: np.ndarray) -> tuple[float, float]:
     rest = np.zeros(scans.shape[0])
     for _ in range(2):
         shift = slope * (middle - middle.mean())
-        grid = np.arange(scans.shape[1], dtype=np.float64)
-        level = np.array([np.interp(grid + d, grid, scan) for d, scan in zip(shift, scans, strict=True)])
-        rest = _shifts(np.broadcast_to(level.mean(axis=0), level.shape), level, limit)
+        level = _moved(scans, shift)
+        rest = _shifts(level.mean(axis=0, keepdims=True), level, limit)
         y = middle - middle.mean()
         change = float(y @ rest / (y @ y))
         slope += change
@@ -161,8 +160,18 @@ def tilt(image: np.ndarray) -> tuple[float, float]:
     return slope, float(np.sqrt(np.mean(rest**2)))
 
 
+def _moved(scans: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """Each row of ``scans`` read ``shift`` pixels further on, by straight lines; beyond the ends as at them."""
+    n = scans.shape[1]
+    at = np.clip(np.arange(n) + shift[:, None], 0.0, n - 1.0)
+    k = np.minimum(at.astype(np.int64), n - 2)
+    before, after = np.take_along_axis(scans, k, axis=1), np.take_along_axis(scans, k + 1, axis=1)
+    return np.asarray(before + (at - k) * (after - before))
+
+
 def _shifts(a: np.ndarray, b: np.ndarray, limit: float) -> np.ndarray:
-    """How far each row of ``b`` lies to the right of its row of ``a`` (k, n): parabola through the correlation peak."""
+    """How far each row of ``b`` (k, n) lies to the right of its row of ``a``, or of its only one: parabola through the
+    correlation peak."""
     n = a.shape[1]
     window = np.hanning(n)
     size = 2 * n

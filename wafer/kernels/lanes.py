@@ -15,17 +15,18 @@ from metrology_core._jit import inner
 from metrology_core.kernels.vectors import WIDTH, build_streams, plus
 
 FIRST, LAST, COUNT, TOTAL, BEST, PLACE = (WIDTH * k for k in range(6))  # vectors of `split_rows`
-SPLIT_SIZE = 6 * WIDTH
+_LEVEL, _POLARITY = 6 * WIDTH, 6 * WIDTH + 1
+SPLIT_SIZE = 7 * WIDTH
 SEARCH = 4  # pixels that fits look at on either side of the split
 
 
 @inner
 def box_size(reach_left: np.ndarray, reach_right: np.ndarray, slope: float, nx: int) -> int:
-    """Pixels that the windows of eight rows span at most, and one more."""
+    """Pixels that the windows of eight rows span at most, one more, and what fills the last vector."""
     longest = 0.0
     for e in range(reach_left.size):
         longest = max(longest, reach_left[e] + reach_right[e])
-    return min(int(math.ceil(longest)), nx) + int(math.ceil(abs(slope) * WIDTH)) + 3
+    return min(int(math.ceil(longest)), nx) + int(math.ceil(abs(slope) * WIDTH)) + 3 + WIDTH
 
 
 @inner
@@ -38,6 +39,24 @@ def window(
         centre = seed + slope * (top + min(k, rows - 1) - middle)
         ends[0, k] = max(int(math.ceil(centre - left)), 0)
         ends[1, k] = min(int(math.floor(centre + right)), nx - 1)
+
+
+def _prepare_turn(m: Any, arrays: Any) -> Any:
+    """``polarity (I - level)`` of eight pieces of rows, pixel by pixel. ``given``: the eight places in the image, and
+    that in the box."""
+    image, lanes, box = arrays
+    level, polarity = m.spread(lanes, _LEVEL), m.spread(lanes, _POLARITY)
+
+    def step(at: Any) -> None:
+        rows = [(m.load(image, at[k]) - level) * polarity for k in range(WIDTH)]
+        place = m.add(m.given[WIDTH], m.times(m.add(at[0], m.times(m.given[0], -1)), WIDTH))
+        for k, column in enumerate(m.transpose(rows)):
+            m.store(column, box, m.add(place, WIDTH * k))
+
+    return step, lambda: None
+
+
+_turn = build_streams(_prepare_turn, "turn_rows")
 
 
 @inner
@@ -55,6 +74,23 @@ def gather(
     for k in range(1, WIDTH):
         a, b = min(a, ends[0, k]), max(b, ends[1, k])
     n = max(b - a + 1, 0)
+    alike = True
+    for k in range(WIDTH):
+        alike = alike and ends[0, k] == a and ends[1, k] == b
+    pieces, nx = (n + WIDTH - 1) // WIDTH, image.shape[1]
+    if alike and a + pieces * WIDTH <= nx:  # whole vectors, none beyond the end of a row
+        lanes[_LEVEL], lanes[_POLARITY] = level, p
+        for k in range(WIDTH):
+            lanes[FIRST + k], lanes[LAST + k] = 0.0, n - 1.0
+        at, step, last = top * nx + a, nx, top * nx + a + (rows - 1) * nx
+        places = (
+            at, min(at + step, last), min(at + 2 * step, last), min(at + 3 * step, last), min(at + 4 * step, last),
+            min(at + 5 * step, last), min(at + 6 * step, last), min(at + 7 * step, last), 0,
+        )  # fmt: skip
+        _turn(places, pieces, (image.reshape(-1), lanes, box))
+        for k in range(WIDTH):
+            box[WIDTH * n + k] = 0.0
+        return n
     for k in range(WIDTH):
         row = image[top + min(k, rows - 1)]
         first, last = ends[0, k], ends[1, k]

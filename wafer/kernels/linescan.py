@@ -21,15 +21,24 @@ def sheared_sum(
     Serves seeds, levels and tilt only; reported edges never come from an interpolated image.
     """
     nx = image.shape[1]
+    change = np.zeros(nx + 1)  # of the weight from each pixel to the next
     for y in range(start, stop):
         shift = slope * (y - middle)
         whole = int(math.floor(shift))
         t = shift - whole
         first = max(0, -whole)
         end = min(nx, nx - 1 - whole)
-        for x in range(first, end):
-            total[x] += (1.0 - t) * image[y, x + whole] + t * image[y, x + whole + 1]
-            weight[x] += 1.0
+        if end <= first:
+            continue
+        here, after, to = image[y, first + whole : end + whole], image[y, first + whole + 1 :], total[first:end]
+        for i in range(to.size):
+            to[i] += (1.0 - t) * here[i] + t * after[i]
+        change[first] += 1.0
+        change[end] -= 1.0
+    rows = 0.0
+    for x in range(nx):
+        rows += change[x]
+        weight[x] += rows
     return 0
 
 

@@ -52,7 +52,7 @@ def _prepare_sums(m: Any, arrays: Any) -> Any:
             white.append(m.fma(minus_rho, m.after(slot.get(), part), part))
             slot.set(part)
         r, d, r_t, d_t = white
-        keep = m.load(inside, at[2])
+        keep = m.load(inside, at[3])
         r, d = r * keep, d * keep
         product.set(m.fma(r, d, product.get()))
         squares.set(m.fma(d, d, squares.get()))
@@ -60,7 +60,7 @@ def _prepare_sums(m: Any, arrays: Any) -> Any:
 
     def finish() -> None:
         for k, slot in enumerate((product, change, squares)):
-            m.put(m.total(slot.get()), out, k)
+            m.put(m.total(slot.get()), out, m.add(m.given[4], k))
 
     return step, finish
 
@@ -72,7 +72,7 @@ def _prepare_search(m: Any, arrays: Any) -> Any:
     totals = [m.slot(zero) for _ in range(2 * SEARCH + 1)]
 
     def step(at: Any) -> None:
-        value, keep = m.load(row, at[1]), m.load(inside, at[1])
+        value, keep = m.load(row, at[1]), m.load(inside, at[2])
         for k, total in enumerate(totals):
             here = plus(m, at[0], SEARCH - k)
             rest = (value - contrast * m.load(shape, here)) * (m.load(weight, here) * keep)
@@ -90,14 +90,20 @@ _squares = build_streams(_prepare_search, "template_squares")
 
 
 @inner
-def best_start(c: float, a: int, b: int, least: int, squares: np.ndarray) -> float:
-    """The place ``c`` moved by the whole pixels that leave the smallest sum of squares, inside the window."""
-    low, best = 1e300, c
-    for s in range(-least, least + 1):
-        if squares[s + least] < low and a <= c + s <= b:
-            low = squares[s + least]
-            best = c + s
-    return best
+def best_start(c: float, a: int, b: int, squares: np.ndarray) -> float:
+    """The place ``c`` moved by the whole pixels that leave the smallest sum of squares, inside the window, and on to
+    the vertex of the parabola through it and its neighbours."""
+    low, best = 1e300, 0
+    for s in range(-SEARCH, SEARCH + 1):
+        if squares[s + SEARCH] < low and a <= c + s <= b:
+            low = squares[s + SEARCH]
+            best = s
+    c += best
+    if abs(best) < SEARCH:
+        before, after = squares[best + SEARCH - 1], squares[best + SEARCH + 1]
+        if before > low and after > low:
+            c += 0.5 * (before - after) / (before - 2.0 * low + after)
+    return min(max(c, float(a)), float(b))
 
 
 @kernel
@@ -139,8 +145,14 @@ def fit_template(
     n_edges = seed.size
     size = box_size(reach_left, reach_right, slope, nx)
     box, lanes, ends = np.empty(WIDTH * size), np.empty(SPLIT_SIZE), np.empty((2, WIDTH), np.int64)
-    values, inside = np.empty(size + WIDTH), np.empty(size + WIDTH)
-    state, sums = np.empty(WIDTH), np.empty(2 * SEARCH + 1)
+    # the rows of a group one after the other, and ones with as many zeros after them: what lies in a window
+    space = size + WIDTH
+    values, inside = np.empty(WIDTH * space), np.zeros(2 * space)
+    inside[:space] = 1.0
+    state, squares = np.empty(WIDTH), np.empty(2 * SEARCH + 1)
+    sums = np.empty(3 * WIDTH)
+    c, damp, last = np.empty(WIDTH), np.empty(WIDTH), np.empty(WIDTH)
+    active = np.empty(WIDTH, np.int64)
     third = table.size // 3
     shape, steep, weight = table[:third], table[third : 2 * third], table[2 * third :]
     half = (length - 1) // 2 - pad
@@ -162,69 +174,81 @@ def fit_template(
         state[_CONTRAST] = contrast
         # The weights are relative: the noise at the level gives its scale.
         scale = math.sqrt(max(noise[0] + noise[1] * level[e], 0.0)) * weight[side + zero_phase]
-        for lane in range(rows):
-            y = first_row + lane
-            row = image[y]
-            a, b = ends[0, lane], ends[1, lane]
-            j = y - top
+        running = 0
+        for k in range(rows):
+            j = first_row + k - top
             out_x[e, j] = np.nan
             out_u[e, j] = np.nan
             out_state[e, j] = 1
-            if lanes[PLACE + lane] < 0.0:
-                lost += 1
+            if lanes[PLACE + k] < 0.0:
                 continue
-            k = origin + int(lanes[PLACE + lane])
-            v0 = row[k] - level[e]
-            c = k + v0 / (v0 - (row[k + 1] - level[e]))
+            row = image[first_row + k]
+            a, b = ends[0, k], ends[1, k]
+            at = origin + int(lanes[PLACE + k])
+            v0 = row[at] - level[e]
+            c[k] = at + v0 / (v0 - (row[at + 1] - level[e]))
+            damp[k], last[k] = 1.0, 0.0
             n = b - a + 1
             groups = (n + WIDTH - 1) // WIDTH
             for i in range(n):
-                values[i] = row[a + i] - low[e]
-                inside[i] = 1.0
+                values[k * space + i] = row[a + i] - low[e]
             for i in range(n, groups * WIDTH):
-                values[i] = 0.0
-                inside[i] = 0.0
+                values[k * space + i] = 0.0
             if search:
-                q = (a - c) * PHASES
+                q = (a - c[k]) * PHASES
                 m = int(math.floor(q) if p > 0 else math.ceil(q))
                 at = side + (m % PHASES) * length + m // PHASES + zero_phase
-                _squares((at, 0), groups, (shape, weight, values, inside, state, sums))
-                c = best_start(c, a, b, SEARCH, sums)
-            converged = False
-            damp = 1.0
-            last = 0.0
-            for _trial in range(40):
-                q = (a - c) * PHASES
+                _squares((at, k * space, space - n), groups, (shape, weight, values, inside, state, squares))
+                c[k] = best_start(c[k], a, b, squares)
+            active[running] = k
+            running += 1
+        lost += rows
+        for _trial in range(40):
+            # The sums of one row do not wait for those of another: a processor works at several of them at once.
+            for i in range(running):
+                k = active[i]
+                n = ends[1, k] - ends[0, k] + 1
+                q = (ends[0, k] - c[k]) * PHASES
                 m = int(math.floor(q))
                 state[_T] = q - m
                 at = side + (m % PHASES) * length + m // PHASES + zero_phase
-                _sums((at, at + length, 0), groups, (shape, steep, weight, values, inside, state, sums))
-                if sums[2] <= 1e-300:
-                    break
+                _sums(
+                    (at, at + length, k * space, space - n, 3 * k), (n + WIDTH - 1) // WIDTH,
+                    (shape, steep, weight, values, inside, state, sums),
+                )  # fmt: skip
+            left = 0
+            for i in range(running):
+                k = active[i]
+                product, change, square = sums[3 * k], sums[3 * k + 1], sums[3 * k + 2]
+                if square <= 1e-300:
+                    continue
                 # Newton where the sum falls as steeply as for a row that follows the shape, else Gauss and Newton;
                 # the edge moves to where the row is darker than the shape: minus on the bright side.
-                expected = contrast * sums[2]
-                fall = -p * PHASES * sums[1]
+                expected = contrast * square
+                fall = -p * PHASES * change
                 newton = fall > 0.03 * expected
-                dc = -p * sums[0] / (fall if newton else expected)
+                dc = -p * product / (fall if newton else expected)
                 # One pixel per step: a larger one leaves the region in which the linearisation holds. Where steps
                 # alternate, half of them, and half again, close in; Newton's are whole again after that.
-                if dc * last < 0.0 and abs(dc) > 0.3 * abs(last):
-                    damp *= 0.5
+                if dc * last[k] < 0.0 and abs(dc) > 0.3 * abs(last[k]):
+                    damp[k] *= 0.5
                 elif newton:
-                    damp = 1.0
-                last = dc
-                c += min(max(dc, -1.0), 1.0) * damp
-                if not (a <= c <= b):
-                    break
+                    damp[k] = 1.0
+                last[k] = dc
+                c[k] += min(max(dc, -1.0), 1.0) * damp[k]
+                if not (ends[0, k] <= c[k] <= ends[1, k]):
+                    continue
                 # A Newton step leaves of the error its square, and what the kinks of the table add to it.
-                if abs(dc) * damp < (2e-5 if newton else 2e-4):
-                    converged = True
-                    break
-            if not converged:
-                lost += 1
-                continue
-            out_x[e, j] = c
-            out_u[e, j] = scale * fresh / (contrast * math.sqrt(sums[2]))
-            out_state[e, j] = 0
+                if abs(dc) * damp[k] < (2e-5 if newton else 2e-4):
+                    j = first_row + k - top
+                    out_x[e, j] = c[k]
+                    out_u[e, j] = scale * fresh / (contrast * math.sqrt(square))
+                    out_state[e, j] = 0
+                    lost -= 1
+                    continue
+                active[left] = k
+                left += 1
+            running = left
+            if running == 0:
+                break
     return lost
