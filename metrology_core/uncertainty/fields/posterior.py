@@ -2,13 +2,13 @@
 
 Noise widens a form and an inscribed size shrinks; sparse points miss peaks. Neither is put right by adding or
 subtracting anything: here the surface between and under the points is drawn from what the points leave possible. The
-form is a Matern field over the surface about a feature whose parameters are free; its standard deviation, lengths in
-two directions and smoothness are not known: they get a grid of values weighted by the restricted likelihood of the data
-(`form_grid`), beside the case of no form at all. Where smooth form would need a larger noise than
-the declared one, both noises are drawn with, and a flag is set. For each draw a surface that agrees with the data is
-made by conditioning (Matheron's rule: Chiles and Delfiner, Geostatistics, 2012, 7.3), and its characteristic is
-evaluated: least squares by its linear influence, zones by a linear program, over the stated region. Intervals are order
-statistics of the draws; where form is not seen above the noise they begin at zero.
+form is a random surface about a feature whose parameters are free: a Matern field, waves up to a wave number, or lobes
+and polynomials. Its standard deviation, lengths in two directions and smoothness are not known: they get a grid of
+values weighted by the restricted likelihood of the data (`form_grid`), beside the case of no form at all. Where smooth
+form would need a larger noise than the declared one, both noises are drawn with, and a flag is set. For each draw a
+surface that agrees with the data is made by conditioning (Matheron's rule: Chiles and Delfiner, Geostatistics, 2012,
+7.3), and its characteristic is evaluated: least squares by its linear influence, zones by a linear program, over the
+stated region. Intervals are order statistics of the draws; where form is not seen above the noise they begin at zero.
 """
 
 from __future__ import annotations
@@ -36,8 +36,9 @@ class SurfacePosterior:
     """Drawn surfaces (draws, m): deviations from the feature at the places of the model, compatible with the data.
 
     ``gain``: twice the log-likelihood of form above that of noise alone; ``sigma`` and ``length`` posterior medians of
-    the form; ``noise_factor``: the larger noise beside the declared one, as a multiple, where the points ask for it, or
-    1; ``flags``: ``form_not_resolved``, ``noise_larger_than_declared``.
+    the form (standard deviation that the points see beside the feature, length across); ``noise_factor``: the larger
+    noise beside the declared one, as a multiple, where the points ask for it, or 1; ``flags``: ``form_not_resolved``,
+    ``noise_larger_than_declared``.
     """
 
     surfaces: np.ndarray
@@ -195,9 +196,10 @@ class SurfaceModel:
             flags.append("form_not_resolved")
         # per noise: the grid of forms, and no form at all with the prior weight of one row of the grid
         count, rows_of = len(self.grid.kernels), found.logs[0].size + 1
-        logs = found.logs + np.log(found.sigmas) - np.mean(np.log(found.sigmas))
+        weight = float(np.exp(self.grid.prior).sum())
+        logs = found.logs + self.grid.prior[:, None] + np.log(found.sigmas) - np.mean(np.log(found.sigmas))
         flat = np.concatenate(
-            [np.append(w.ravel(), a + math.log(count)) for w, a in zip(logs, found.alone, strict=True)]
+            [np.append(w.ravel(), a + math.log(weight)) for w, a in zip(logs, found.alone, strict=True)]
         )
         chance = np.exp(flat - flat.max())
         chance /= chance.sum()
@@ -214,7 +216,7 @@ class SurfaceModel:
             surfaces[rows] = self._conditioned(z, k, sigma, found.factors[noise], len(rows), rng)
         chosen %= rows_of
         deviation = np.append(np.tile(found.sigmas, count), 0.0)[chosen]
-        length = np.append(np.repeat([form.kernel.length for form in self.grid.kernels], DEVIATIONS), 0.0)[chosen]
+        length = np.append(np.repeat([form.length for form in self.grid.kernels], DEVIATIONS), 0.0)[chosen]
         return SurfacePosterior(
             surfaces[rng.permutation(draws)], self, gain, float(np.median(deviation)), float(np.median(length)),
             found.factors[-1], tuple(flags),
