@@ -350,7 +350,10 @@ def main(arguments: list[str] | None = None) -> int:
         kept = [{"assume": a, "name": k, "ratio": r, **v} for a, t in tables.items() for (k, r), v in t.items()]
         chosen.save.write_text(json.dumps(kept), encoding="utf-8")
     if chosen.page:
-        chosen.page.write_text(text, encoding="utf-8")
+        # the last section is that of `coverage_evaluate`
+        old = chosen.page.read_text(encoding="utf-8") if chosen.page.exists() else ""
+        _, found, end = old.partition("\n## End to end\n")
+        chosen.page.write_text(f"{text}{found}{end}", encoding="utf-8")
     return 0
 
 

@@ -36,8 +36,9 @@ def with_draws(
     """``measured`` (the linear law, value as evaluated) with samples over the drawn features ``drawn``, by name.
 
     ``seed``: the run's; the same influence gets the same draws in every characteristic. ``upper``: a physical bound
-    above (90 degrees for an angle of two axes). A length of a vector, or a maximum, is drawn larger than its true value
-    by a bias that the evaluated value has too; the end of the interval on that side is moved by twice that bias.
+    above (90 degrees for an angle of two axes). A length of a vector, or a size held by the highest places of a
+    surface, is drawn off that of the mean by a bias which the mean has from the truth again: the end of the interval on
+    that side is moved by twice that bias.
     Without features drawn nothing changes.
     """
     if not any(name in drawn for name in features):
@@ -45,14 +46,15 @@ def with_draws(
     charts = {
         name: drawn[name].chart if name in drawn else _normal_draws(row, seed, name) for name, row in features.items()
     }
-    bounded = measured.lower_bound is not None
+    middle = {name: drawn[name].middle if name in drawn else rows.mean(axis=0) for name, rows in charts.items()}
     around = _Straight(function, features, measured.value)
     rest = _others(measured, seed)
-    samples = np.sort(_unfolded(around, charts, bounded) + rest)
+    samples = np.sort(_unfolded(around, charts, middle) + rest)
     other = {name: x for name in features if name in drawn and (x := drawn[name].without_form) is not None}
     if other:
         plain = {name: other.get(name, charts[name]) for name in features}
-        alone = np.sort(_unfolded(around, plain, bounded) + rest)
+        around_mean = {name: rows.mean(axis=0) if name in other else middle[name] for name, rows in plain.items()}
+        alone = np.sort(_unfolded(around, plain, around_mean) + rest)
         # form may be absent: at every probability the wider of the two
         half = len(samples) // 2
         samples = np.concatenate([np.minimum(samples, alone)[:half], np.maximum(samples, alone)[half:]])
@@ -106,16 +108,18 @@ class _Straight:
         return np.concatenate([few, more]), False
 
 
-def _unfolded(around: _Straight, charts: Mapping[str, FloatArray], bounded: bool) -> FloatArray:
-    """Values over the draws, in order where a bias of folding was taken out of one end."""
+def _unfolded(around: _Straight, charts: Mapping[str, FloatArray], middle: Mapping[str, FloatArray]) -> FloatArray:
+    """Values over the draws, one end of their distribution moved by twice the bias against that of ``middle``."""
     values, straight = around.over(charts)
-    if straight or not bounded:
-        return values
-    bias = float(values.mean()) - around.at({name: rows.mean(axis=0) for name, rows in charts.items()})
+    if straight:
+        centre = around.value + sum(float(change @ around.slopes[name]) for name, change in middle.items())
+    else:
+        centre = around.at(middle)
+    bias = float(values.mean()) - centre
     place = (np.arange(len(values)) + 0.5) / len(values)
     lower = np.clip(1.0 - 2.0 * place, 0.0, None)
     moved = np.empty(len(values))
-    # larger by its bias: the lower end goes down; smaller (an angle near 90 degrees): the upper end goes up
+    # larger by its bias: the lower end goes down; smaller (an inscribed size, an angle near 90 degrees): the upper up
     moved[np.argsort(values, kind="stable")] = -2.0 * bias * (lower if bias > 0.0 else lower[::-1])
     return values + moved
 

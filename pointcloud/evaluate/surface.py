@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metrology_core.data import PointSet
-from metrology_core.features import Cylinder, Plane, basis
+from metrology_core.features import Cylinder, Plane
 from metrology_core.fitting.general.rows import feature_rows
 from metrology_core.provenance import digest_bytes
 from metrology_core.quantity import Influence
@@ -41,10 +41,12 @@ _REMEMBERED = 1 << 25  # numbers that the layouts keep between two parts: 256 MB
 @dataclass(frozen=True, eq=False)
 class DrawnChart:
     """What a feature can be: ``chart`` (draws, p), changes from the feature that is evaluated to those of the drawn
-    surfaces, associated by the same criterion. ``without_form`` (draws, p): what they are if there is no form at all;
+    surfaces, associated by the same criterion. ``middle`` (p,): that of the mean surface, from which the mean of
+    inscribed and circumscribed ones differs. ``without_form`` (draws, p): what they are if there is no form at all;
     None where form stands out of the noise, or makes no difference."""
 
     chart: FloatArray
+    middle: FloatArray
     without_form: FloatArray | None
     flags: tuple[str, ...]
 
@@ -90,13 +92,16 @@ class DrawnSurface:
         about = self._about(geometry)
         flags = tuple(name for name in self.found.flags if name != "form_not_resolved")
         if criterion == "least_squares":
-            return DrawnChart(about.chart(), None, flags)
+            chart = about.chart()
+            return DrawnChart(chart, chart.mean(axis=0), None, flags)
         size, chart = self._zone(geometry, criterion)
         chart = _finite(chart, np.isfinite(size))
+        height, middle = _mean(about).zone(criterion)
+        middle = middle[0] if np.isfinite(height[0]) else chart.mean(axis=0)
         if criterion in ONE_SIDED and not self.found.resolved:
             # without form the inscribed feature of the surface is the least-squares one
-            return DrawnChart(chart, about.chart(), (*flags, "form_not_resolved"))
-        return DrawnChart(chart, None, flags)
+            return DrawnChart(chart, middle, about.chart(), (*flags, "form_not_resolved"))
+        return DrawnChart(chart, middle, None, flags)
 
     def form(self, geometry: Any, criterion: str) -> DrawnForm:
         """Width of the zone, or range about the least-squares element, of each surface."""
@@ -105,9 +110,9 @@ class DrawnSurface:
         else:
             samples = _range(self._about(geometry))
         samples = np.sort(samples[np.isfinite(samples)])
-        middle = self._about(geometry)
-        middle = replace(middle, surfaces=middle.surfaces.mean(axis=0, keepdims=True))
+        middle = _mean(self._about(geometry))
         centre = float(middle.zone(criterion)[0][0] if criterion == "minimum_zone" else _range(middle)[0])
+        centre = centre if math.isfinite(centre) else float(samples.mean())
         # where whole ridges are highest (lobes) a range is drawn larger than that of the mean surface, and that one is
         # as much larger than the true range
         bias = max(0.0, float(samples.mean()) - centre)
@@ -163,6 +168,11 @@ def surface_influence(scope: str, name: str) -> Influence:
     return Influence(f"surface/{scope}/{name}", f"noise and the surface between the points of {name} (drawn)", "B")
 
 
+def _mean(about: Any) -> Any:
+    """The posterior's mean as its only surface."""
+    return replace(about, surfaces=about.surfaces.mean(axis=0, keepdims=True))
+
+
 def _range(about: Any) -> FloatArray:
     """(draws,) highest less lowest place about the least-squares element of each surface."""
     return np.asarray(np.ptp(about.surfaces + about.chart() @ about.model.rows.T, axis=1))
@@ -210,14 +220,20 @@ class _Layout:
         return np.frombuffer(self.steps, dtype=np.int32).reshape(-1, 2).astype(np.float64)
 
 
+def _frame(axis: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Directions u, v square to an axis that do not jump where noise tilts it about a direction of the machine."""
+    k = int(np.argmin(np.round(np.abs(axis), 1)))
+    u = np.eye(3)[k] - axis[k] * axis
+    u = u / np.linalg.norm(u)
+    return u, np.cross(axis, u)
+
+
 def _own(base: Any, xyz: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Coordinates (n, 2) of points in the feature's own frame."""
-    if base.kind == "plane":
-        u, v = basis(base.normal)
-        y = xyz - base.point
-        return y @ u, y @ v
-    u, v = basis(base.axis)
+    """Coordinates (n,), (n,) of points in the feature's own frame."""
     y = xyz - base.point
+    u, v = _frame(base.normal if base.kind == "plane" else base.axis)
+    if base.kind == "plane":
+        return y @ u, y @ v
     return np.mod(np.arctan2(y @ v, y @ u), 2.0 * np.pi), y @ base.axis
 
 
@@ -240,18 +256,17 @@ def _layout(base: Any, xyz: FloatArray) -> _Layout | None:
 
 def _rounded(x: float) -> float:
     """To about three digits, in steps that the round lengths of drawings do not lie between."""
-    step = 10.0 ** (math.floor(math.log10(x)) - 2) * 0.3
+    step = 10.0 ** (math.floor(math.log10(x / 8.3)) - 1) * 0.3
     return max(1.0, round(x / step)) * step
 
 
 def _placed(base: Any, xyz: FloatArray, coordinates: FloatArray) -> FloatArray:
     """Places (m, 3) on the feature from coordinates (m, 2) in steps of its layout."""
     a, b = _own(base, xyz)
+    u, v = _frame(base.normal if base.kind == "plane" else base.axis)
     if base.kind == "plane":
-        u, v = basis(base.normal)
         x = [w.min() + c / _STEPS * np.ptp(w) for w, c in zip((a, b), coordinates.T, strict=True)]
         return np.asarray(base.point + x[0][:, None] * u + x[1][:, None] * v)
-    u, v = basis(base.axis)
     t, h = coordinates[:, 0] * (2.0 * np.pi / _STEPS), b.min() + coordinates[:, 1] / _STEPS * np.ptp(b)
     round_it = np.cos(t)[:, None] * u + np.sin(t)[:, None] * v
     return np.asarray(base.point + base.radius * round_it + h[:, None] * base.axis)
