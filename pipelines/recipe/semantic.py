@@ -14,7 +14,7 @@ from pydantic_core import PydanticCustomError
 from metrology_core.errors import CharacteristicError
 from pipelines.recipe.amounts import Amount, parse_amount
 from pipelines.recipe.exclusions import check_exclusions
-from pipelines.recipe.instruments import missing_for_simulation
+from pipelines.recipe.instruments import kind_of, missing_for_simulation
 from pipelines.recipe.models import FIT_KINDS
 from pipelines.recipe.problems import Problem, did_you_mean
 from pipelines.recipe.source import Document, Path_, get
@@ -110,6 +110,12 @@ def _simulation(document: Document) -> Iterator[Problem]:
     if isinstance(instrument, dict) and "file" in instrument:
         return  # its content is checked in its own file, and here once it is known
     given = instrument if isinstance(instrument, dict) else {}
+    kind, points = kind_of(given.get("type")), get(document.data, ("inputs", "points_are"))
+    if kind != "cmm" and points == "ball_centre":
+        yield document.problem(
+            "recipe/contradiction", f"a {kind} gives points of the surface, not ball centres", ("inputs", "points_are"),
+            hint="write 'points_are: surface', or name the CMM that probed",
+        )  # fmt: skip
     for message, hint in missing_for_simulation(given):
         yield document.problem("recipe/missing-key", message, ("measure", "simulation"), key=True, hint=hint)
 

@@ -55,7 +55,12 @@ def simulated(
         seed=seed_of(recipe.seed, "simulation"), scope=digest[:16],
     )  # fmt: skip
     if done.repeats is None:
-        return done.measurements, (), {}
+        view = {
+            "kind": "simulation", "name": "simulation", "instrument": instrument.id, "trials": 0, "names": [],
+            "causes": [], "skipped": dict(done.skipped), "joint_conformity": None, "joint_of": [],
+            "joint_left_out": dict(done.skipped),
+        }  # fmt: skip
+        return done.measurements, (view,), {}
     experiments = {spec.name for spec in measure.characteristics if spec.calibrated_workpiece is not None}
     measurements = tuple(
         old if new.name in experiments else new for old, new in zip(found.measurements, done.measurements, strict=True)

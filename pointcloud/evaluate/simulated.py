@@ -100,7 +100,7 @@ def with_state_of(points: PointSet, instrument: Instrument) -> Instrument:
     """The declared instrument with what the points themselves state: the uncertainty of the tip that compensates them,
     and the temperature and expansion by which they were corrected. Both come before the instrument's own figures, as
     in an evaluation without simulation."""
-    changes: dict[str, Any] = {"tip_radius_u": tip_u(points, instrument) or None}
+    changes: dict[str, Any] = {"tip_radius_u": tip_u(points, instrument) or instrument.tip_radius_u}
     thermal = points.thermal
     if thermal.temperature is not None and thermal.expansion is not None:
         changes |= {

@@ -111,6 +111,9 @@ def test_a_simulation_needs_the_figures_of_its_instrument(kind: str, tmp_path: P
     assert any(f"needs its '{key}'" in row.message and OPTICS[kind].split(":")[0] in (row.hint or "") for row in found)
     whole = f"instrument: {{id: M1, type: {kind}, noise: 1 um, {OPTICS[kind]}}}"
     assert faults(FEATURES.replace(line, whole), tmp_path) == ()
+    balls = FEATURES.replace(line, whole).replace("points_are: surface", "points_are: ball_centre, tip_radius: 1 mm")
+    (row,) = faults(balls, tmp_path)
+    assert row.path == "inputs.points_are" and "not ball centres" in row.message
     quiet = whole.replace("noise: 1 um, ", "")
     (row,) = faults(FEATURES.replace(line, quiet), tmp_path)
     assert row.path == "measure.simulation" and "needs its noise" in row.message

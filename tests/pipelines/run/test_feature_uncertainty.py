@@ -230,5 +230,6 @@ def test_the_schema_of_instrument_files(capsys: pytest.CaptureFixture[str]) -> N
 
     assert main(["recipe", "schema", "--instrument"]) == 0
     schema = json.loads(capsys.readouterr().out)
-    assert {"id", "mpe", "certificate", "valid_until", "environment", "volume"} <= set(schema["properties"])
+    optics = {"scanner", "microscope", "profiler"}
+    assert optics | {"id", "mpe", "certificate", "valid_until", "environment", "volume"} <= set(schema["properties"])
     assert schema["required"] == ["id"] and schema["additionalProperties"] is False

@@ -19,6 +19,7 @@ from metrology_core.units import convert
 from pipelines.cli.entry import main
 from pipelines.store import RunFolder
 from pointcloud.readers.api import read_points
+from tests.docs.documents import blocks
 
 PARTS = 6
 CAUSES = {
@@ -106,6 +107,40 @@ def test_points_of_an_undeclared_view_are_a_fault_of_the_data(tmp_path: Path) ->
     (row,) = RunFolder(tmp_path / "run").outcomes()
     assert row.outcome == "unusable_data" and row.reason is not None
     assert "view that SL-1 does not declare" in row.reason["message"] and "below" in row.reason["message"]
+
+
+def test_what_an_instrument_does_not_measure_keeps_its_uncertainty_and_says_so(tmp_path: Path) -> None:
+    """The holes of the microscope's lot under a profiler: circles are no heights."""
+    write_lot(tmp_path / "lot", "microscope", 1, 13, 100)
+    profiler = "id: P\ntype: profiler\nnoise: 0.4 um\nprofiler: {z_range: [-1 um, 1 um]}\n"
+    (tmp_path / "lot" / "instrument.yaml").write_text(profiler, encoding="utf-8")
+    assert main(["run", str(tmp_path / "lot" / "recipe.yaml"), "--out", str(tmp_path / "run")]) in (0, 1, 6)
+    run = RunFolder(tmp_path / "run")
+    (row,) = run.outcomes()
+    document = run.read_record(row.task_id).document
+    (view,) = [v for v in document["views"] if v["kind"] == "simulation"]
+    assert set(view["skipped"]) == {m["name"] for m in document["measurements"]} and view["trials"] == 0
+    assert all("is nothing that this instrument measures" in why for why in view["skipped"].values())
+    assert all("by simulation" not in m["method"] and m["k"] == 2.0 for m in document["measurements"])
+    page = next((tmp_path / "run" / "report" / "parts").glob("*.html")).read_text(encoding="utf-8")
+    assert "is nothing that this instrument measures" in page
+
+
+def test_the_instruments_of_the_manual_are_those_of_the_lots() -> None:
+    """Every block of docs/instruments.md is an instrument, and with each a simulation is possible."""
+    from pipelines.recipe.instruments import missing_for_simulation
+    from pipelines.recipe.models import InstrumentSpec
+    from pipelines.recipe.source import parse
+
+    found = [parse(block.body, "instrument.yaml").data for block in blocks("docs/instruments.md", "yaml")]
+    assert len(found) == 4
+    for data in found:
+        InstrumentSpec.model_validate(data)
+        assert not missing_for_simulation(data)
+    shown = {data["id"]: {k: v for k, v in data.items() if k not in ("certificate", "valid_until")} for data in found}
+    for kind in KINDS.values():
+        used = parse(kind.instrument, "instrument.yaml").data
+        assert shown[used["id"]] == {k: v for k, v in used.items() if k not in ("certificate", "valid_until")}
 
 
 @pytest.mark.parametrize("form", ["text", "ply", "ply binary", "hdf5 numbers", "hdf5 names"])
