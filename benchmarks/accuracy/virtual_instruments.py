@@ -156,7 +156,7 @@ def _scanner_surfaces(rng: np.random.Generator) -> tuple[dict[str, tuple[FloatAr
     return made, truth
 
 
-_POSITION = np.array([-0.28, 58.31])  # of the left ball in A|B|C, near its mean place
+_POSITION = np.array([-23.76, 53.25])  # of the left ball in A|B|C, near its mean place
 
 
 def scanner_part(rng: np.random.Generator, size: float) -> Measured:
@@ -217,7 +217,7 @@ measure:
     - {name: boss perpendicularity, characteristic: iso1101.perpendicularity.G, of: [boss, plate],
         tolerance: {max: 0.1 mm}}
     - {name: plate flatness, characteristic: form.G.peak_to_valley, of: plate, tolerance: {max: 0.2 mm}}
-    - {name: left position, characteristic: iso1101.position.G, of: left, in: ABC, at: [-0.28 mm, 58.31 mm],
+    - {name: left position, characteristic: iso1101.position.G, of: left, in: ABC, at: [-23.76 mm, 53.25 mm],
         tolerance: {max: 0.5 mm}}
 """
 

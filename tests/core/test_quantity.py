@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -189,3 +190,21 @@ def test_temperatures_have_a_difference_in_kelvin_and_no_sum() -> None:
     assert ((a - b).value, (a - b).unit, (a - b).u) == (1.5, "K", 0.0)
     with pytest.raises(UnitError, match="difference"):
         _ = a + b
+
+
+def test_a_drawn_value_states_the_farther_end_of_its_interval() -> None:
+    """U beside an interval: 2 u for a plain value; for a drawn one value -+ U holds the interval, wherever it lies."""
+    plain = Measured.from_standard(5.0, 1.5, "um", Influence("a", "a", "B"))
+    assert plain.stated_expanded() == (3.0, 2.0) and plain.stated_expanded(3.0) == (4.5, 3.0)
+    p = (np.arange(100_000) + 0.5) / 100_000
+    for low, high in ((4.0, 9.0), (0.0, 4.0), (6.0, 7.0)):  # about the value, below it, above it
+        drawn = replace(plain, samples=low + (high - low) * p)
+        ends = drawn.coverage_interval(0.95)
+        reach, factor = drawn.stated_expanded()
+        # of a uniform distribution: 2.5 % of the width inside either end
+        assert ends == pytest.approx((low + 0.025 * (high - low), high - 0.025 * (high - low)), abs=1e-4)
+        assert reach == pytest.approx(max(5.0 - ends[0], ends[1] - 5.0), abs=1e-12)
+        assert 5.0 - reach <= ends[0] + 1e-12 and ends[1] <= 5.0 + reach + 1e-12
+        assert factor == pytest.approx(reach / 1.5)
+    exact = Measured(5.0, "um", samples=np.full(10, 5.0))
+    assert exact.stated_expanded() == (0.0, None)

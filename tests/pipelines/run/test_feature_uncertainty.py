@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,12 @@ import pytest
 
 from metrology_core.conformity import Tolerance
 from metrology_core.uncertainty import Normal, global_risk, specific_risk
+from pipelines.export.csv_table import csv_bytes
 from pipelines.recipe import RecipeProblems, decision_rule, parse_recipe
 from pipelines.recipe.models import DecisionSpec
 from pipelines.record import read_record
 from pipelines.run import run_recipe
+from pipelines.store import RunFolder
 from pointcloud.simulate import simulate_lot
 from tests.pipelines.recipe.test_recipe_errors import BASE, faults, place
 
@@ -101,6 +104,16 @@ def test_value_U_and_interval_of_a_simulated_value_agree(record: Any) -> None:
         assert low == pytest.approx(max(0.0, mirrored) if low == 0.0 else mirrored, abs=1e-9 * abs(m["value"]) + 1e-12)
         # 95 % of nearly normal errors of 200 trials: 1.96 with a standard error of 0.1; zones near zero less
         assert 1.4 < m["k"] < 2.4
+
+
+def test_the_table_of_a_run_has_the_same_U_and_k(record: Any, measured: Path) -> None:
+    rows = list(csv.DictReader(csv_bytes(RunFolder(measured.parents[1])).decode("utf-8").splitlines()))
+    shown = {row["name"]: row for row in rows}
+    for m in record.document["measurements"]:
+        line = shown[m["name"]]
+        assert (float(line["U"]), float(line["k"])) == (m["U"], m["k"])
+        assert [float(line["interval_low"]), float(line["interval_high"])] == m["interval"]
+    assert {m["k"] for m in record.document["measurements"] if m["name"] not in joint(record)} == {2.0}
 
 
 def joint(record: Any) -> list[str]:
