@@ -12,7 +12,7 @@ from scipy.special import ive
 
 from metrology_core.blocks import threads
 from metrology_core.conformity import Tolerance
-from metrology_core.data import PointSet
+from metrology_core.data import PointSet, ThermalState
 from metrology_core.errors import FrameError, ParameterError
 from metrology_core.features import Circle, Cylinder, Plane, Sphere, Torus
 from metrology_core.instrument import Instrument
@@ -22,7 +22,13 @@ from metrology_core.virtual.repeat import Repeats
 from pointcloud.datums import frame_from_parent
 from pointcloud.datums_batch import motions
 from pointcloud.evaluate.entry import DatumRequest, Evaluation, FeatureRequest, evaluate
-from pointcloud.evaluate.simulated import SimulationPlan, machine_for, plan_simulation, simulate_evaluation
+from pointcloud.evaluate.simulated import (
+    SimulationPlan,
+    machine_for,
+    plan_simulation,
+    simulate_evaluation,
+    with_state_of,
+)
 from tests.pointcloud.evaluate.part_for_tests import CHARACTERISTICS, DATUM, FEATURES, ask, measured, surfaces
 
 # a centre 50 um off its place: the position of an axis has two ends, and a kink where both are equally far
@@ -362,6 +368,27 @@ def test_form_beyond_the_noise_acts_too() -> None:
     u = rough.repeat(machine(), trials=300).u
     calm = rough.repeat(machine(), trials=300, only=[c.key for c in machine().causes]).u
     assert (u > calm).all()
+
+
+def test_what_the_points_state_comes_before_the_instrument() -> None:
+    """Tip and temperature of the input, as `evaluate` takes them; else those of the instrument stay."""
+    points = part().points
+    assert points.tip is not None and points.points_are == "ball_centre"
+    stated = replace(
+        points, tip=replace(points.tip, u=7e-4),
+        thermal=ThermalState("compensated", 22.0, 0.3, 23e-6, 1e-6),
+    )  # fmt: skip
+    made = with_state_of(stated, DECLARED)
+    assert (made.tip_radius_u, made.temperature, made.temperature_u) == (7e-4, 22.0, 0.3)
+    assert (made.expansion, made.expansion_u, made.mpe_constant) == (23e-6, 1e-6, DECLARED.mpe_constant)
+    surface = replace(points, points_are="surface", tip=None)
+    assert with_state_of(surface, DECLARED) == DECLARED  # the machine compensated with a tip whose u it states
+    # a length of 400 mm: 2 K beside 20 degrees times 1e-6 / K, and 23e-6 / K times 0.3 K
+    cmm = machine_for(made, np.array([[0.0, 0.0, 0.0], [400.0, 1.0, 1.0]]))
+    two = cmm.modes(np.array([[0.0, 0.0, 0.0], [400.0, 1.0, 1.0]]), np.array([[1.0, 0.0, 0.0]] * 2))
+    for key, size in (("expansion", 2.0 * 1e-6 * 400.0), ("temperature", 23e-6 * 0.3 * 400.0)):
+        (row,) = two.fields[two.mask([key])]
+        assert row[1, 0] - row[0, 0] == pytest.approx(size, rel=1e-12)
 
 
 def test_a_volume_is_taken_from_the_points_where_none_is_stated() -> None:
