@@ -32,7 +32,9 @@ _OPTIONS = (
 @click.option("--unit", help="Unit of the coordinates, e.g. mm; only a file that states its own needs none.")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="auto", show_default=True, help="Format of FILE.")
 @click.option(
-    "--columns", metavar="ROLE,...", help="Role of every column of a text cloud: x,y,z,i,j,k,label,index,ignore."
+    "--columns",
+    metavar="ROLE,...",
+    help="Role of every column of a text cloud: x,y,z,i,j,k,label,index,ignore. Without z: points of a plane.",
 )
 @click.option("--dataset", metavar="NAME", help="Of an HDF5 file with several: the dataset of the points.")
 @click.option("--separator", type=click.Choice(["space", "comma", "semicolon", "tab", "bar"]), help="Of a text cloud.")
@@ -96,18 +98,35 @@ def fit_command(
     except AbbeError as error:
         error.remedy = _for_the_command_line(error.remedy)
         raise
+    flat = columns is not None and "z" not in layout["columns"]
     with compile_notice(session.remark) as compiled:
         watch = _CompileRemark(session, compiled)
         result = fit(
-            points, feature, criterion=criterion, material=material, fixed=_named(fixed, "--fixed"),
-            bounds=_named(bounds, "--bounds"), robust=robust,
+            _in_the_plane(points) if flat else points, feature, criterion=criterion, material=material,
+            fixed=_named(fixed, "--fixed"), bounds=_named(bounds, "--bounds"), robust=robust,
+            unit=points.unit if flat else None,
         )  # fmt: skip
         watch.done()
     document = result.to_dict()
+    if flat:
+        document["flags"] = list(dict.fromkeys([*points.flags, *document["flags"]]))
     session.answer(document)
     if not session.as_json:
         _show(session, document)
     return int(ExitCode.CONFORMING if result.status == "converged" else ExitCode.NOT_MEASURED)
+
+
+def _in_the_plane(points: PointSet) -> Any:
+    """(n, 2): points of a file without z. Fitted in their plane: in space the heights, all zero, would count as errors
+    that are not there."""
+    from metrology_core.errors import ParameterError
+
+    if points.points_are == "ball_centre":
+        raise ParameterError(
+            "ball centres without z cannot be compensated", expected="x, y and z of the centres",
+            remedy="add a column of zeros and name it z in --columns",
+        )  # fmt: skip
+    return points.xyz[:, :2]
 
 
 def _named(texts: tuple[str, ...], option: str) -> dict[str, Any] | None:

@@ -338,9 +338,9 @@ def _assemble(source: FileBytes, values: np.ndarray, groups: Groups, layout: Lay
             "the file is cut off or joined from several; export it again",
         )
     numeric = [role for role in layout.roles if role in ("x", "y", "z", "i", "j", "k")]
-    xyz = np.ascontiguousarray(values[:, [numeric.index(axis) for axis in "xyz"]])
+    xyz = _columns(values, numeric, "xyz")
     if layout.guessed_normals or "i" in numeric:
-        normals = np.ascontiguousarray(values[:, [numeric.index(axis) for axis in "ijk"]])
+        normals = _columns(values, numeric, "ijk")
     else:
         normals = None
     ignored = layout.roles.count("ignore")
@@ -349,6 +349,8 @@ def _assemble(source: FileBytes, values: np.ndarray, groups: Groups, layout: Lay
     elif layout.header is None and not layout.guessed_normals and len(layout.roles) >= 4:
         _refuse_counter(source, values, numeric, layout)
     history = [f"text: separated by {layout.words}, decimal {'comma' if layout.decimal == ',' else 'point'}"]
+    if "z" not in numeric:
+        history.append("no column for z: points of the plane z = 0")
     if layout.skipped:
         history.append(f"{layout.skipped} header line(s) skipped")
     if ignored:
@@ -365,6 +367,15 @@ def _assemble(source: FileBytes, values: np.ndarray, groups: Groups, layout: Lay
         flags=("columns_ignored",) if ignored else (),
         history=tuple(history),
     )
+
+
+def _columns(values: np.ndarray, numeric: list[str], roles: str) -> np.ndarray:
+    """(n, 3) of the columns of three roles; zeros where the file has none for a role (points of a plane)."""
+    found = np.zeros((len(values), 3))
+    for k, role in enumerate(roles):
+        if role in numeric:
+            found[:, k] = values[:, numeric.index(role)]
+    return found
 
 
 def _normals_role(layout: Layout) -> str:

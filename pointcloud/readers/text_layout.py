@@ -174,7 +174,7 @@ def _explain_no_numbers(source: FileBytes, lines: list[tuple[int, str]], options
         source.fail(
             "a line holds two numbers",
             f"line {n}",
-            "add a column of zeros for points of a plane",
+            'pass columns=("x", "y") for points of a plane, their z is then 0',
             expected="x, y and z of a point",
             got=repr(text.strip()[:60]),
         )
@@ -285,7 +285,8 @@ def _roles(
     if options.label_column is not None:
         k = _label_index(source, names, len(signature), options.label_column, place)
         roles = ["label" if j == k else ("ignore" if role == "label" else role) for j, role in enumerate(roles)]
-    missing = [axis for axis in "xyz" if roles.count(axis) != 1]
+    flat = options.columns is not None and "z" not in roles and "k" not in roles  # said so: points of a plane
+    missing = [axis for axis in ("xy" if flat else "xyz") if roles.count(axis) != 1]
     if missing:
         source.fail(
             f"there is not exactly one column for {', '.join(missing)}",
@@ -295,7 +296,7 @@ def _roles(
         )
     if any(roles.count(role) > 1 for role in ("i", "j", "k", "label", "view")):
         source.fail("a column name occurs twice", place, "pass columns= with unique names")
-    if sum(role in "ijk" for role in roles) not in (0, 3):
+    if sum(role in "ijk" for role in roles) not in ((0, 2) if flat else (0, 3)):
         roles = ["ignore" if role in ("i", "j", "k") else role for role in roles]
     return tuple(roles), guessed
 

@@ -43,3 +43,30 @@ def test_values_are_printed_to_their_uncertainty(tmp_path: Path, capsys: pytest.
     assert main(["fit", "cylinder", str(path), "--unit", "mm"]) == 0
     shown = capsys.readouterr().out
     assert "1000000.000" in shown or "999999.99" in shown  # a place known to micrometres is shown to micrometres
+
+
+def test_two_columns_are_points_of_a_plane_and_are_fitted_in_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from metrology_core import fit
+
+    rng = np.random.default_rng(5)
+    t = rng.uniform(0.0, 2.0 * np.pi, 60)
+    xy = (20.0 + rng.normal(0.0, 0.002, 60))[:, None] * np.column_stack((np.cos(t), np.sin(t))) + (3.0, -7.0)
+    path = tmp_path / "profile.txt"
+    np.savetxt(path, xy, fmt="%.17g")
+    words = ["fit", "circle", str(path), "--unit", "mm", "--json"]
+    assert main(words) == 3
+    assert "--columns x,y" in json.loads(capsys.readouterr().out)["error"]["remedy"]
+    assert main([*words, "--columns", "x,y"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    plain = fit(xy, "circle", unit="mm")
+    # the same points to the last digit, and no heights that pretend to be measured
+    assert found["parameters"]["radius"] == plain.parameters["radius"]
+    assert found["standard_uncertainty"]["radius"] == plain.standard_uncertainty["radius"]
+    assert "points_are_unknown" in found["flags"]
+    assert main(["fit", "cylinder", str(path), "--unit", "mm", "--json", "--columns", "x,y"]) == 2
+    capsys.readouterr()
+    balls = ["--points-are", "ball_centre", "--tip-radius", "1 mm", "--material", "inside"]
+    assert main([*words, "--columns", "x,y", *balls]) == 2
+    assert "ball centres without z" in json.loads(capsys.readouterr().out)["error"]["message"]

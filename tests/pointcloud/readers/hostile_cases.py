@@ -55,7 +55,7 @@ TEXT = [
     _t("only comments", "# x y z\n# nothing\n", "line 1", "lines of x y z", "no data line"),
     _t("only a header", "x;y;z\n", "line 1", "separator=", "no line holds three numbers"),
     _t("prose", "Dear Sir,\nplease find\n", "line 2", "separator=", "no line holds three numbers"),
-    _t("two columns", "1 2\n3 4\n", "line 2", "column of zeros", "two numbers"),
+    _t("two columns", "1 2\n3 4\n", "line 2", "columns=", "two numbers"),
     _t("cut in a line", ROWS + "10.5 11.5", "line 4", "cut off", "2 columns"),
     _t("cut in a number", ROWS + "10.5 11.5 1e", "line 4", "repair", "'1e'"),
     _t("a column more", ROWS + "1 2 3 4\n", "line 4", "repair", "4 columns"),

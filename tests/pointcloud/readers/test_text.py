@@ -214,3 +214,14 @@ def test_two_columns_are_no_ambiguous_decimal_sign(tmp_path: Path) -> None:
     path.write_text("1.5,2.5\n2.5,3.5\n")
     with pytest.raises(ReaderError, match="two numbers"):
         read_points(path, unit="mm", points_are="surface")
+
+
+def test_points_of_a_plane_need_their_columns_named(tmp_path: Path) -> None:
+    path = tmp_path / "p.csv"
+    path.write_text("1.5,2.5,0.6,0.8,a\n2.5,3.5,-0.6,0.8,b\n")
+    points = read_points(path, unit="mm", points_are="surface", columns=("x", "y", "i", "j", "label"))
+    np.testing.assert_array_equal(points.xyz, [[1.5, 2.5, 0.0], [2.5, 3.5, 0.0]])
+    np.testing.assert_array_equal(points.normals, [[0.6, 0.8, 0.0], [-0.6, 0.8, 0.0]])
+    assert "z = 0" in points.history[0].words
+    with pytest.raises(ReaderError, match="column for y"):
+        read_points(path, unit="mm", points_are="surface", columns=("x", "ignore", "i", "j", "label"))
