@@ -548,6 +548,14 @@ _ROWS = (
         "See the sites in the table; check the process.",
     ),
     Flag(
+        "rows_share_noise",
+        "warning",
+        "Neighbouring rows of the image vary together: it was resampled or filtered, or the ground has a texture. The "
+        "uncertainties by noise, and what is cleared of noise by them (edge roughness, local uniformity), hold for "
+        "independent rows.",
+        "Measure the image as the instrument stored it, without scaling, filter or compression.",
+    ),
+    Flag(
         "no_lattice",
         "info",
         "The features lie on no lattice, so there is no pitch, no placement and no count of missing ones.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,8 @@ def test_lattice_and_defects() -> None:
 def test_none_is_missing_without_a_lattice(seed: int) -> None:
     """So much noise that a region has no edge: it was not measured, but nothing says that a feature belongs there."""
     result = measured(simulate_contacts(seed=seed, electrons_per_grey=0.02), lattice=False)
-    assert result.details["sites"]["not_measured"] == 1
+    # how many regions the noise makes without an edge hangs on the split to a bin of the histogram (1 to 3 were seen)
+    assert result.details["sites"]["not_measured"] >= 1
     assert result.details["sites"]["missing"] == 0 and result.rates["missing"]["count"] == 0
     assert "missing_contacts" not in result.flags
 
@@ -238,3 +240,48 @@ def test_interval_of_a_spread_is_that_of_chi_square() -> None:
             end = np.var(values, ddof=1) * found.dof / chi2.isf(p, found.dof) - noise
             # 2000 quantiles, the ends between two of them
             assert np.quantile(quantiles, p) == pytest.approx(math.sqrt(max(end, 0.0)), rel=0.01)
+
+
+@pytest.mark.parametrize(("bright", "bloom_length"), [(False, 3.0), (True, 8.0)])
+def test_a_feature_has_one_diameter_at_every_magnification(bright: bool, bloom_length: float) -> None:
+    """The same field seen with other pixels: plateaus reach as far in nanometres, so the threshold is the same. With a
+    reach of 10 pixels the diameter moved by 0.14 to 0.17 nm. 0.05 nm: interpolation of the noise, and a feature in
+    fifty that falls on the other side of the border (0.8 nm / 50)."""
+    from scipy.ndimage import zoom
+
+    drawn = simulate_contacts(seed=3, shape=(420, 420), bright=bright, bloom=0.4, bloom_length=bloom_length, missing=1)
+    found = {}
+    for factor in (1.0, 1.4, 0.7):
+        grey = zoom(drawn.pixels.astype(float), factor, order=3, mode="nearest", grid_mode=True)
+        size = 0.9 * drawn.pixels.shape[0] / grey.shape[0]
+        result = measure_contacts(Image(grey, "nm", (size, size)))
+        found[factor] = result.measurements["sem.contact_diameter"].value
+        assert result.details["sites"]["missing"] == 1 and result.details["sites"]["not_measured"] == 0
+        if factor != 0.7:  # rows between rows are alike; of fewer rows than there were they need not be
+            assert ("rows_share_noise" in result.flags) == (factor == 1.4)
+    assert max(found.values()) - min(found.values()) < 0.05, found
+
+
+def test_a_closing_contact_is_weak_even_if_its_contour_never_rests() -> None:
+    from wafer.contacts.sites import judge
+
+    image = simulate_contacts(seed=5, shape=(200, 200))
+    found = measure_contacts(Image(image.pixels, "nm", (0.9, 0.9)))
+    contour = next(site.contour for site in found.sites if site.state == "found")
+    assert contour is not None
+    restless = replace(contour, state="not_converged")
+    assert judge(contour, contour.contrast) == "found"
+    assert judge(restless, contour.contrast) == "not_measured"
+    assert judge(restless, 3.0 * contour.contrast) == judge(contour, 3.0 * contour.contrast) == "weak"
+    assert judge(restless, 10.0 * contour.contrast) == "missing"
+
+
+def test_an_inverted_or_turned_image_has_the_same_features() -> None:
+    image = simulate_contacts(seed=8, shape=(300, 300), missing=2, merged=1).pixels
+    plain = measure_contacts(Image(image, "nm", (0.9, 0.9)))
+    for other in (255 - image, image[::-1, ::-1], image.T, image.astype(np.uint16) * 100 + 500):
+        found = measure_contacts(Image(np.ascontiguousarray(other), "nm", (0.9, 0.9)))
+        assert found.details["sites"] == plain.details["sites"]
+        # the noise of the grey levels enters through weights alone: 0.02 nm of 26
+        value = found.measurements["sem.contact_diameter"].value
+        assert value == pytest.approx(plain.measurements["sem.contact_diameter"].value, abs=0.02)

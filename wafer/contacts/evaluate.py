@@ -25,6 +25,10 @@ from wafer.visible import refuse_noise
 
 PITCH_CONFLICT = 0.04  # relative: real arrays are up to 2.5 % off in one axis by the scan alone
 CRITERIA = ("threshold", "sigmoid", "model")
+ROWS_ALIKE = 0.1
+"""Correlation of neighbouring rows that is flagged; independent rows measure below 0.03 (real images: none seen)."""
+INSIDE, OUTSIDE = 0.8, 0.85
+"""How far the strips of features on a lattice reach, in radii."""
 
 
 @dataclass(frozen=True)
@@ -177,12 +181,12 @@ def _empty_sites(
 
 
 def _edges(found: Candidates, radius: np.ndarray, lattice: Lattice | None, settings: ContactSettings) -> list[Edge]:
-    """Reach of the strips for each region: inside to the middle of a feature, outside half way to the neighbour, at
-    most 10 px.
+    """Reach of the strips for each region: shares of its own radius, so that the same feature seen at another
+    magnification has the same plateaus and the same threshold; outside at most half way to the neighbour.
 
     On a lattice one reach serves all, from the median of the regions on it. Elsewhere sizes may differ, and each
     feature has its own: a median over all would hang on how many specks the noise makes of the ground, and the level
-    of the threshold with it. Neighbours lie anywhere there (`Edge.crowded`).
+    of the threshold with it. Neighbours lie anywhere there (`Edge.crowded`), so nobody looks further than 10 px.
     """
     if lattice is not None:
         inner = on_lattice(lattice) & ~found.touches
@@ -194,8 +198,10 @@ def _edges(found: Candidates, radius: np.ndarray, lattice: Lattice | None, setti
         free = radius
     out = []
     for r, f in zip(radius, free, strict=True):
-        outside = min(10.0, max(3.0, float(f)))
-        inside = min(10.0, max(3.0, 0.8 * float(r)))
+        if lattice is not None:
+            outside, inside = max(3.0, min(float(f), OUTSIDE * float(r))), max(3.0, INSIDE * float(r))
+        else:
+            outside, inside = min(10.0, max(3.0, float(f))), min(10.0, max(3.0, 0.8 * float(r)))
         plateau = 0.6 * min(inside, outside)
         sign = -1.0 if found.bright else 1.0
         out.append(Edge(Window(inside, outside), plateau, settings.level, sign, crowded=lattice is None))
@@ -217,7 +223,7 @@ def measure_contacts(
     contour fit), sampling (between features), pixel size, edge criterion (``edge_offset_u`` of the instrument, twice
     for a diameter). Flags: those of the image, ``few_contacts``, ``lcdu_not_resolved``, ``missing_contacts``,
     ``merged_contacts``, ``no_lattice``, ``pitch_conflict``,
-    ``repeatability_only``. Raises `ParameterError` for an image without pixel
+    ``repeatability_only``, ``rows_share_noise``. Raises `ParameterError` for an image without pixel
     size, `DataError` where there are no features.
     """
     from wafer.contacts.statistics import statistics
@@ -240,7 +246,8 @@ def measure_contacts(
     px, py = image.pixel_size
     found = find_contacts(image.pixels[rows[0] : rows[1], columns[0] : columns[1]], settings, px / py)
     result = statistics(image, settings, instrument, found)
-    flags = _flags.merge(image.flags, result.flags, _pitch_check(settings, result.measurements))
+    area = image.pixels[rows[0] : rows[1], columns[0] : columns[1]]
+    flags = _flags.merge(image.flags, result.flags, _row_check(area), _pitch_check(settings, result.measurements))
     carried = {name: value.with_flags(*flags) for name, value in result.measurements.items()}
     if not carried:
         raise DataError(
@@ -254,6 +261,13 @@ def measure_contacts(
         result.per_contact, found.noise, (px, py), {**result.details, "origin": (rows[0], columns[0]),
         "polarity": "bright" if found.candidates.bright else "dark", "sites": _counts(found.sites)},
     )  # fmt: skip
+
+
+def _row_check(area: np.ndarray) -> tuple[str, ...]:
+    """``rows_share_noise`` where the noise of neighbouring rows is correlated, which no scan makes; that of neighbours
+    in a row (a slow detector) is measured and propagated."""
+    lags = grey_noise(np.ascontiguousarray(area.T)).lags
+    return ("rows_share_noise",) if lags and lags[0] > ROWS_ALIKE else ()
 
 
 def _pitch_check(settings: ContactSettings, measurements: Mapping[str, Measured]) -> tuple[str, ...]:

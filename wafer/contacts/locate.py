@@ -50,7 +50,9 @@ def locate(image: np.ndarray, polarity: Literal["dark", "bright", "auto"], smoot
             "the image is blank", expected="features darker or brighter than the ground", got="one grey level"
         )
     smooth = smoothed(data, smoothing)
-    cut = float(threshold_otsu(smooth))
+    # Otsu's threshold is the middle of a bin of the histogram; both ends of the bin count, so that an inverted image is
+    # split at the same place
+    cut = 0.5 * (float(threshold_otsu(smooth)) - float(threshold_otsu(-smooth)))
     above = smooth > cut
     if polarity == "auto":
         polarity = "bright" if _pieces(above) >= _pieces(~above) else "dark"

@@ -50,9 +50,9 @@ def judge(contour: Contour, median_contrast: float) -> str:
         return "border"
     if contour.state == "lost" or not contour.contrast > MISSING * median_contrast:
         return "missing"
-    if contour.state != "ok":
-        return "not_measured"
-    return "weak" if contour.contrast < WEAK * median_contrast else "found"
+    if contour.contrast < WEAK * median_contrast:
+        return "weak"  # also where its contour never came to rest: that it is closing is known, and nobody measures it
+    return "found" if contour.state == "ok" else "not_measured"
 
 
 def clopper_pearson(count: int, n: int, p: float = 0.95) -> tuple[float, float]:
