@@ -26,6 +26,17 @@ def smoothed(image: np.ndarray, sigma: float) -> np.ndarray:
     return smooth
 
 
+def refuse_not_finite(pixels: np.ndarray) -> None:
+    """`DataError` where grey values are NaN or infinite: a contour through such a pixel has no place."""
+    if np.issubdtype(pixels.dtype, np.floating) and not (sound := np.isfinite(pixels)).all():
+        raise DataError(
+            "the image holds NaN or infinite grey values",
+            expected="finite grey values",
+            got=f"{np.count_nonzero(~sound)} others",
+            remedy="export the image again",
+        )
+
+
 def refuse_noise(image: np.ndarray, noise: GreyNoise, sigma: float) -> None:
     """`DataError` where the image, smoothed as for the search, varies no more than smoothed noise does.
 

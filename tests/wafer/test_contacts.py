@@ -285,3 +285,12 @@ def test_an_inverted_or_turned_image_has_the_same_features() -> None:
         # the noise of the grey levels enters through weights alone: 0.02 nm of 26
         value = found.measurements["sem.contact_diameter"].value
         assert value == pytest.approx(plain.measurements["sem.contact_diameter"].value, abs=0.02)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_grey_values_that_are_no_numbers_are_refused(bad: float) -> None:
+    pixels = simulate_contacts(seed=8, shape=(200, 200)).pixels.astype(np.float32)
+    pixels[50, 60] = bad
+    with pytest.raises(DataError, match="NaN or infinite") as caught:
+        measure_contacts(Image(pixels, "nm", (0.9, 0.9)))
+    assert caught.value.got == "1 others"

@@ -21,7 +21,7 @@ from wafer.contacts.locate import SMOOTHING, Candidates, locate
 from wafer.contacts.sites import Site, judge, merged_regions, rates, unclaimed
 from wafer.contours import GreyNoise, Window, grey_noise
 from wafer.drawn import refuse_drawn_rows
-from wafer.visible import refuse_noise
+from wafer.visible import refuse_noise, refuse_not_finite
 
 PITCH_CONFLICT = 0.04  # relative: real arrays are up to 2.5 % off in one axis by the scan alone
 CRITERIA = ("threshold", "sigmoid", "model")
@@ -96,6 +96,7 @@ class Found:
 
 def find_contacts(pixels: np.ndarray, settings: ContactSettings, aspect: float = 1.0) -> Found:
     """Locate features, find their lattice, fit the contour of each, judge every site. Lengths in pixels."""
+    refuse_not_finite(pixels)
     refuse_drawn_rows(pixels)
     noise = grey_noise(pixels)
     image = np.ascontiguousarray(pixels, np.float64)
