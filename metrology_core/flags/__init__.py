@@ -550,9 +550,8 @@ _ROWS = (
     Flag(
         "rows_share_noise",
         "warning",
-        "Neighbouring rows of the image vary together: it was resampled or filtered, or the ground has a texture. The "
-        "uncertainties by noise, and what is cleared of noise by them (edge roughness, local uniformity), hold for "
-        "independent rows.",
+        "Neighbouring rows vary together: a resampled or filtered image, or a texture of the ground. Uncertainties by "
+        "noise, and edge roughness and local uniformity cleared of it, hold for independent rows.",
         "Measure the image as the instrument stored it, without scaling, filter or compression.",
     ),
     Flag(

@@ -176,3 +176,27 @@ def test_disturbances() -> None:
     dark = simulate_lines(model, seed=1, charging=0.2).pixels.astype(float)
     # the frame grows brighter from top to bottom by a fifth of the step of 90; four rows at either end nearly show it
     assert dark[-4:].mean() - dark[:4].mean() == pytest.approx(0.2 * 90.0 * 28.0 / 31.0, abs=2.0)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("mark", [",", ";", "\t"])
+@pytest.mark.parametrize("code", ["utf-8", "utf-8-sig", "utf-16"])
+def test_tables_as_other_programs_save_them(tmp_path: Path, end: str, mark: str, code: str) -> None:
+    """Line ends, separators (with a decimal comma where a comma does not separate) and encodings of spreadsheets."""
+    lines = [
+        "WAFER ID,Slot01", "LOT ID,pre", "RESULT TYPE,1st Thickness", "MEAN,11.5", "MIN,11.0", "MAX,12.0",
+        "Site #,Value,X,Y", "1,11.0,0,0", "2,12.0,-34.5,1.5E+01",
+    ]  # fmt: skip
+    swap = [line.replace(",", mark) if mark == "," else line.replace(".", "@").replace(",", mark).replace("@", ",")
+            for line in lines]  # fmt: skip
+    path = tmp_path / "film.csv"
+    path.write_bytes(end.join(swap).encode(code))
+    (found,) = read_film_maps(path, unit="nm")
+    assert found.x.tolist() == [0.0, -34.5] and found.y.tolist() == [0.0, 15.0]
+    assert found.value.tolist() == [11.0, 12.0] and found.differences() == {}
+
+
+def test_a_site_on_the_edge_exclusion_counts_in_spite_of_its_printed_digits() -> None:
+    frame = WaferFrame(edge_exclusion=3.0)
+    assert frame.counts(56.2546, 135.8107) and frame.counts(147.0, 0.0)  # 147.00001 mm of 147
+    assert not frame.counts(147.01, 0.0)

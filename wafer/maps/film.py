@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import math
 import re
 from pathlib import Path
@@ -17,6 +16,7 @@ from wafer.maps.sites import SiteMap
 MAX_BYTES = 2**27
 FIGURES = ("MEAN", "MIN", "MAX", "% STDDEV", "STDDEV", "3 % STDDEV", "3 STDDEV", "RANGE")
 _BRACKETS = re.compile(r"\[([^\[\]]+)\]\s*$")
+_DECIMAL_COMMA = re.compile(r"^([+-]?\d*),(\d+(?:[eE][+-]?\d+)?)$")
 _FAR = 1000.0  # mm; no wafer is that large
 
 
@@ -31,15 +31,19 @@ def read_film_maps(path: str | Path, *, unit: str | None = None) -> tuple[SiteMa
     try:
         if file.stat().st_size > MAX_BYTES:
             raise ReaderError("the file is too large", path=file.name, expected=f"at most {MAX_BYTES} bytes")
-        text = file.read_bytes().decode("utf-8-sig", "strict")
+        raw = file.read_bytes()
+        text = raw.decode("utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig", "strict")
     except OSError as error:
         raise ReaderError(
             "the file cannot be read", path=file.name, got=error.strerror or type(error).__name__,
             remedy="check path and rights",
         ) from error  # fmt: skip
     except UnicodeDecodeError as error:
-        raise ReaderError("the file is no text", path=file.name, place=f"byte {error.start}") from error
-    rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text))]
+        raise ReaderError(
+            "the file is no text", path=file.name, place=f"byte {error.start}", expected="UTF-8 or UTF-16",
+            remedy="save it as CSV UTF-8",
+        ) from error  # fmt: skip
+    rows = _rows(text)
     if not rows:
         raise ReaderError("the file is empty", path=file.name, expected="a film map")
     if [c.upper() for c in rows[0][:2]] == ["X", "Y"] and len(rows[0]) > 2:
@@ -51,6 +55,18 @@ def read_film_maps(path: str | Path, *, unit: str | None = None) -> tuple[SiteMa
             got=",".join(rows[0])[:60],
         )  # fmt: skip
     return tuple(maps)
+
+
+def _rows(text: str) -> list[list[str]]:
+    """Cells of a table whose columns stand behind commas, or, as spreadsheets of many countries save them, behind
+    semicolons (then with decimal commas) or tabs: whichever the header of the sites holds."""
+    lines = text.splitlines()
+    header = next((line for line in lines if line.lstrip('"').startswith("Site #")), lines[0] if lines else "")
+    mark = max(",;\t", key=header.count)
+    rows = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=mark)]
+    if mark == ",":
+        return rows
+    return [[_DECIMAL_COMMA.sub(r"\1.\2", cell) for cell in row] for row in rows]
 
 
 def _table(rows: list[list[str]], name: str, unit: str | None) -> tuple[SiteMap, ...]:

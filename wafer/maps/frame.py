@@ -18,6 +18,9 @@ Notch = Literal["down", "up", "left", "right"]
 _TWO = re.compile(r"([+-]?\d+)\D+?([+-]?\d+)")
 
 
+_PRINTED = 1e-3  # mm: a site planned on the circle is printed to 0.1 um in X and Y, and lies on it all the same
+
+
 @dataclass(frozen=True)
 class WaferFrame:
     """``diameter`` and ``edge_exclusion`` in mm, where the ``notch`` lies, ``field_size`` (x, y) in mm or None."""
@@ -43,11 +46,11 @@ class WaferFrame:
 
     def counts(self, x: float, y: float) -> bool:
         """Whether a place lies inside the edge exclusion's circle."""
-        return math.hypot(x, y) <= self.radius - self.edge_exclusion + 1e-9
+        return math.hypot(x, y) <= self.radius - self.edge_exclusion + _PRINTED
 
     def holds(self, x: float, y: float) -> bool:
         """Whether a place lies on the wafer at all."""
-        return math.hypot(x, y) <= self.radius + 1e-9
+        return math.hypot(x, y) <= self.radius + _PRINTED
 
 
 def place_of(acquisition: Mapping[str, Any], frame: WaferFrame) -> tuple[float, float] | None:
