@@ -22,11 +22,13 @@ def main() -> int:
     from wafer.contours.evaluate import measure_contours
     from wafer.simulate import simulate_lines
     from wafer.simulate.contacts import simulate_contacts
+    from wafer.smoothing import Smoothing
 
     warm_up()
     pixels = simulate_lines(seed=1, shape=(64, 256)).pixels
     for criterion in ("threshold", "max_gradient", "sigmoid", "model"):
         find_edges(pixels, criterion=criterion)
+    find_edges(pixels, smoothing=Smoothing("gaussian", 2.0))
     contacts = simulate_contacts(seed=1, shape=(160, 160))
     image = Image(contacts.pixels, "nm", contacts.model.pixel)
     measure_contacts(image)

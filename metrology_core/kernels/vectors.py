@@ -356,15 +356,15 @@ def build_streams(prepare: Callable[..., Any], name: str, single: bool = False) 
     """A function for kernels: ``name(firsts, count, arrays)`` runs one loop over `count` groups of eight numbers, or of
     sixteen of single precision.
 
-    ``firsts`` is a tuple of indices, ``arrays`` one of flat arrays. prepare(machine, arrays) returns (step, finish):
-    step(at) gets the indices, each of them moved on by the numbers before; finish() stores the results.
+    ``firsts`` is a tuple of indices, ``arrays`` one of arrays, read as flat. prepare(machine, arrays) returns (step,
+    finish): step(at) gets the indices, each of them moved on by the numbers before; finish() stores the results.
     """
     parts = compiler_parts()
     if parts is None:
 
         def plain(firsts: tuple[int, ...], count: int, arrays: tuple[Any, ...]) -> float:
             machine = Plain(single, firsts)
-            step, finish = prepare(machine, arrays)
+            step, finish = prepare(machine, [array.reshape(-1) for array in arrays])
             for k in range(0, count * machine.width, machine.width):
                 step([first + k for first in firsts])
             finish()

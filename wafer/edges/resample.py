@@ -110,8 +110,6 @@ def _lean(z: np.ndarray, noise: NoiseModel) -> np.ndarray:
     told without the grey level of no signal: half is taken, the middle between none and all. Even in z, so that both
     antithetic halves carry it; the mean over the draws is taken off: what is linear in it shifts nothing either.
     """
-    if not noise.gain > 0.0:
-        return np.empty((0, 0))
     lean = 0.5 * noise.gain / 6.0 * (z * z - 1.0)
     return np.asarray(lean - lean.mean(axis=0))
 
@@ -124,11 +122,14 @@ def _quiet_and_noisy(
     opposite sign, so that what is linear in the noise shifts nothing."""
     count = clean.shape[0]
     rows = np.empty((3 * count, clean.shape[1]))
-    lean = _lean(coloured, noise) if strong(noise, float(shape.high[0] - shape.low[0])) else np.empty((0, 0))
     share = 1.0
     if smoothing is not None:
         share = float(np.linalg.norm(np.concatenate([smoothing.taps[1], smoothing.taps[1][1:]])))
-    noisy_rows(clean, coloured, lean, float(noise.offset), float(noise.gain), share, rows)
+    noisy_rows(clean, coloured, float(noise.offset), float(noise.gain), share, rows)
+    if strong(noise, float(shape.high[0] - shape.low[0])) and noise.gain > 0.0:
+        lean = _lean(coloured, noise)
+        rows[count : 2 * count] += lean
+        rows[2 * count :] += lean
     if smoothing is not None:
         rows = smoothing.rows(rows)
     places = _places(rows, code, sign, shape, noise)

@@ -24,25 +24,18 @@ def profile_rows(distance: np.ndarray, start: float, step: float, grey: np.ndarr
 
 
 @kernel
-def noisy_rows(
-    clean: np.ndarray, white: np.ndarray, lean: np.ndarray, offset: float, gain: float, share: float, out: np.ndarray
-) -> int:
+def noisy_rows(clean: np.ndarray, white: np.ndarray, offset: float, gain: float, share: float, out: np.ndarray) -> int:
     """Rows without noise, with noise, and with the opposite noise, to ``out`` (3 n, m).
 
     ``clean``, ``white`` (n, m): grey and normal draws of variance 1; the noise has the variance
-    ``(offset + gain grey) share^2``. ``lean`` (n, m), or empty, is added to both halves.
+    ``(offset + gain grey) share^2``.
     """
     n = clean.shape[0]
     for r in range(n):
         row, draw = clean[r], white[r]
-        first, second, third = out[r], out[n + r], out[2 * n + r]
         for i in range(row.size):
             part = draw[i] * (share * math.sqrt(max(offset + gain * row[i], 0.0)))
-            first[i] = row[i]
-            second[i] = row[i] + part
-            third[i] = row[i] - part
-        if lean.size:
-            for i in range(row.size):
-                second[i] += lean[r, i]
-                third[i] += lean[r, i]
+            out[r, i] = row[i]
+            out[n + r, i] = row[i] + part
+            out[2 * n + r, i] = row[i] - part
     return 0

@@ -8,7 +8,7 @@ import numpy as np
 
 from metrology_core._jit import kernel
 from metrology_core.kernels.vectors import WIDTH
-from wafer.kernels.lanes import PLACE, SPLIT_SIZE, box_size, gather, split_rows, window
+from wafer.kernels.lanes import PLACE, SPLIT_SIZE, box_size, first_pixel, gather, split_rows, window
 
 THRESHOLD, MAX_GRADIENT, SIGMOID, LINEAR, MODEL = 0, 1, 2, 3, 4
 OK, LOST, SPIKE, MERGED, BROKEN, SATURATED = 0, 1, 2, 3, 4, 5
@@ -68,7 +68,7 @@ def locate_edges(
         window(first_row, rows, slope, middle, seed[e], reach_left[e], reach_right[e], nx, ends)
         n = gather(image, first_row, rows, ends, p, threshold, box, lanes)
         split_rows(box, n, high[e] - low[e], lanes)
-        origin = ends[0].min()
+        origin = first_pixel(ends)
         for lane in range(rows):
             y = first_row + lane
             row = image[y]

@@ -41,6 +41,15 @@ def window(
         ends[1, k] = min(int(math.floor(centre + right)), nx - 1)
 
 
+@inner
+def first_pixel(ends: np.ndarray) -> int:
+    """The first pixel of all windows of a group: where its box begins."""
+    a = ends[0, 0]
+    for k in range(1, ends.shape[1]):
+        a = min(a, ends[0, k])
+    return int(a)
+
+
 def _prepare_turn(m: Any, arrays: Any) -> Any:
     """``polarity (I - level)`` of eight pieces of rows, pixel by pixel. ``given``: the eight places in the image, and
     that in the box."""
@@ -87,7 +96,7 @@ def gather(
             at, min(at + step, last), min(at + 2 * step, last), min(at + 3 * step, last), min(at + 4 * step, last),
             min(at + 5 * step, last), min(at + 6 * step, last), min(at + 7 * step, last), 0,
         )  # fmt: skip
-        _turn(places, pieces, (image.reshape(-1), lanes, box))
+        _turn(places, pieces, (image, lanes, box))
         for k in range(WIDTH):
             box[WIDTH * n + k] = 0.0
         return n

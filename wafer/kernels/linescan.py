@@ -21,7 +21,9 @@ def sheared_sum(
     Serves seeds, levels and tilt only; reported edges never come from an interpolated image.
     """
     nx = image.shape[1]
-    change = np.zeros(nx + 1)  # of the weight from each pixel to the next
+    change = np.empty(nx + 1)  # of the weight from each pixel to the next
+    for x in range(nx + 1):
+        change[x] = 0.0
     for y in range(start, stop):
         shift = slope * (y - middle)
         whole = int(math.floor(shift))
@@ -118,7 +120,10 @@ def edge_spread(
     phases = int(fine)
     # Pixels of a row fall `fine` bins apart: bins of one phase side by side are whole pieces of rows.
     length = (total.size + phases - 1) // phases
-    sums, numbers = np.zeros((phases, length)), np.zeros((phases, length))
+    sums, numbers = np.empty((phases, length)), np.empty((phases, length))
+    for k in range(phases):
+        for i in range(length):
+            sums[k, i] = numbers[k, i] = 0.0
     places = np.empty((n_edges, TILE))
     for first in range(start, stop, TILE):
         rows = min(TILE, stop - first)

@@ -19,6 +19,7 @@ from wafer.kernels.lanes import (
     SPLIT_SIZE,
     TOTAL,
     box_size,
+    first_pixel,
     gather,
     split_rows,
     window,
@@ -262,7 +263,7 @@ def fit_logistic(
     n_edges = seed.size
     size = box_size(reach_left, reach_right, slope, nx)
     box, lanes, ends = np.empty(WIDTH * size), np.empty(SPLIT_SIZE), np.empty((2, WIDTH), np.int64)
-    work, shape = np.zeros(_WORK_SIZE), np.empty(WIDTH * (size + 2 * SEARCH))
+    work, shape = np.empty(_WORK_SIZE), np.empty(WIDTH * (size + 2 * SEARCH))
     length = WIDTH * (size + 2 * SEARCH)
     falls = np.empty(2 * length)
     for side in range(2):
@@ -307,7 +308,7 @@ def fit_logistic(
             _noise((at,), n, (table, lanes, work))
         else:
             _noise_masked((at,), n, (table, lanes, work))
-        origin = ends[0].min()
+        origin = first_pixel(ends)
         for k in range(rows):
             y = first_row + k
             if work[_STATE + k] != _DONE or work[_RISE + k] < 0.25 * contrast:

@@ -143,7 +143,7 @@ _crossings, _crossings_masked = (
 def filter_along(
     strip: np.ndarray, stride: int, row: int, nx: int, taps: np.ndarray, reach_x: int, padded: np.ndarray
 ) -> None:
-    """Sixteen rows of ``strip`` (flat, ``stride`` numbers each) from ``row`` filtered across the rows, to ``padded``:
+    """Sixteen rows of ``strip`` (``stride`` numbers each) from ``row`` filtered across the rows, to ``padded``:
     pixel by pixel the sixteen rows, with ``reach_x`` pixels of their mirror image on either side."""
     _along((row * stride, reach_x * ROWS, stride, taps.size - 1), (nx + ROWS - 1) // ROWS, (strip, taps, padded))
     for i in range(reach_x):
@@ -174,9 +174,8 @@ def smooth_rows(
     padded = np.zeros((stride + 2 * rx) * ROWS, dtype=np.float32)
     soft = np.empty(nx * ROWS, dtype=np.float32)
     fill_strip(image, start, ry, zero, strip)
-    flat = strip.reshape(-1)
     for group in range(groups):
-        filter_along(flat, stride, group * ROWS, nx, taps_y, rx, padded)
+        filter_along(strip, stride, group * ROWS, nx, taps_y, rx, padded)
         filter_across(padded, 0, nx, taps_x, soft)
         for k in range(min(ROWS, stop - start - group * ROWS)):
             row = out[start + group * ROWS + k]
@@ -225,12 +224,11 @@ def smoothed_crossings(
     origin, beyond = np.empty(n_edges, np.int64), np.empty(n_edges, np.int64)
     places, errors = np.empty(ROWS), np.empty(ROWS)
     fill_strip(image, start, ry, zero, strip)
-    flat = strip.reshape(-1)
     lost = 0
     for group in range(groups):
         top = start + group * ROWS
         rows = min(ROWS, stop - top)
-        filter_along(flat, stride, group * ROWS, nx, taps_y, rx, padded)
+        filter_along(strip, stride, group * ROWS, nx, taps_y, rx, padded)
         span = done = 0
         for e in range(n_edges):
             window(top, rows, slope, middle, seed[e], reach_left[e], reach_right[e], nx, ends[e])

@@ -9,7 +9,7 @@ import numpy as np
 
 from metrology_core._jit import inner, kernel
 from metrology_core.kernels.vectors import WIDTH, build_streams, plus
-from wafer.kernels.lanes import PLACE, SEARCH, SPLIT_SIZE, box_size, gather, split_rows, window
+from wafer.kernels.lanes import PLACE, SEARCH, SPLIT_SIZE, box_size, first_pixel, gather, split_rows, window
 
 PHASES = 16  # entries of a tabulated shape per pixel
 _T, _CONTRAST, _RHO = range(3)  # what the sums of a row read
@@ -147,8 +147,9 @@ def fit_template(
     box, lanes, ends = np.empty(WIDTH * size), np.empty(SPLIT_SIZE), np.empty((2, WIDTH), np.int64)
     # the rows of a group one after the other, and ones with as many zeros after them: what lies in a window
     space = size + WIDTH
-    values, inside = np.empty(WIDTH * space), np.zeros(2 * space)
-    inside[:space] = 1.0
+    values, inside = np.empty(WIDTH * space), np.empty(2 * space)
+    for i in range(space):
+        inside[i], inside[space + i] = 1.0, 0.0
     state, squares = np.empty(WIDTH), np.empty(2 * SEARCH + 1)
     sums = np.empty(3 * WIDTH)
     c, damp, last = np.empty(WIDTH), np.empty(WIDTH), np.empty(WIDTH)
@@ -169,7 +170,7 @@ def fit_template(
         window(first_row, rows, slope, middle, seed[e], reach_left[e], reach_right[e], nx, ends)
         n = gather(image, first_row, rows, ends, p, level[e], box, lanes)
         split_rows(box, n, contrast, lanes)
-        origin = ends[0].min()
+        origin = first_pixel(ends)
         side = (PHASES + 1) * length if p > 0 else 0
         state[_CONTRAST] = contrast
         # The weights are relative: the noise at the level gives its scale.
