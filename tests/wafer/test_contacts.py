@@ -294,3 +294,12 @@ def test_grey_values_that_are_no_numbers_are_refused(bad: float) -> None:
     with pytest.raises(DataError, match="NaN or infinite") as caught:
         measure_contacts(Image(pixels, "nm", (0.9, 0.9)))
     assert caught.value.got == "1 others"
+
+
+def test_plateaus_that_are_cut_off_are_flagged() -> None:
+    """Twice the contrast, cut at both ends of 8 bits: the 50 % level is no longer that of the image."""
+    pixels = simulate_contacts(seed=8, shape=(200, 200)).pixels
+    hard = np.clip((pixels.astype(float) - 60.0) * 3.0, 0, 255).astype(np.uint8)
+    plain, cut = (measure_contacts(Image(grey, "nm", (0.9, 0.9))) for grey in (pixels, hard))
+    assert "saturated" not in plain.flags and "saturated" in cut.flags
+    assert all("saturated" in m.flags for m in cut.measurements.values())

@@ -21,10 +21,13 @@ from wafer.contacts.locate import SMOOTHING, Candidates, locate
 from wafer.contacts.sites import Site, judge, merged_regions, rates, unclaimed
 from wafer.contours import GreyNoise, Window, grey_noise
 from wafer.drawn import refuse_drawn_rows
+from wafer.edges.checks import saturated_share
 from wafer.visible import refuse_noise, refuse_not_finite
 
 PITCH_CONFLICT = 0.04  # relative: real arrays are up to 2.5 % off in one axis by the scan alone
 CRITERIA = ("threshold", "sigmoid", "model")
+SATURATED = 0.002
+"""Share of pixels at the ends of the grey scale that is flagged, as for lines."""
 ROWS_ALIKE = 0.1
 """Correlation of neighbouring rows that is flagged; independent rows measure below 0.03 (real images: none seen)."""
 INSIDE, OUTSIDE = 0.8, 0.85
@@ -224,7 +227,7 @@ def measure_contacts(
     contour fit), sampling (between features), pixel size, edge criterion (``edge_offset_u`` of the instrument, twice
     for a diameter). Flags: those of the image, ``few_contacts``, ``lcdu_not_resolved``, ``missing_contacts``,
     ``merged_contacts``, ``no_lattice``, ``pitch_conflict``,
-    ``repeatability_only``, ``rows_share_noise``. Raises `ParameterError` for an image without pixel
+    ``repeatability_only``, ``rows_share_noise``, ``saturated``. Raises `ParameterError` for an image without pixel
     size, `DataError` where there are no features.
     """
     from wafer.contacts.statistics import statistics
@@ -248,7 +251,10 @@ def measure_contacts(
     found = find_contacts(image.pixels[rows[0] : rows[1], columns[0] : columns[1]], settings, px / py)
     result = statistics(image, settings, instrument, found)
     area = image.pixels[rows[0] : rows[1], columns[0] : columns[1]]
-    flags = _flags.merge(image.flags, result.flags, _row_check(area), _pitch_check(settings, result.measurements))
+    flags = _flags.merge(
+        image.flags, result.flags, _grey_check(area, image.saturation_level), _row_check(area),
+        _pitch_check(settings, result.measurements),
+    )  # fmt: skip
     carried = {name: value.with_flags(*flags) for name, value in result.measurements.items()}
     if not carried:
         raise DataError(
@@ -262,6 +268,11 @@ def measure_contacts(
         result.per_contact, found.noise, (px, py), {**result.details, "origin": (rows[0], columns[0]),
         "polarity": "bright" if found.candidates.bright else "dark", "sites": _counts(found.sites)},
     )  # fmt: skip
+
+
+def _grey_check(area: np.ndarray, level: float | None) -> tuple[str, ...]:
+    """``saturated`` where plateaus are cut off: the level between them, and with it the edge, is then elsewhere."""
+    return ("saturated",) if saturated_share(area, area, level) > SATURATED else ()
 
 
 def _row_check(area: np.ndarray) -> tuple[str, ...]:
