@@ -59,6 +59,34 @@ def matern(d: np.ndarray, length: float, nu: float) -> np.ndarray:
     return 2.0 ** (1.0 - nu) / gamma(nu) * x**nu * kv(nu, x)
 
 
+def form_covariance(form: object, a: np.ndarray, b: np.ndarray, extents: tuple[float, float]) -> np.ndarray:
+    """Covariance of a form of the grid between places (x, y) over [0, extents], x the longer side; not scaled."""
+    if form.family == "matern":
+        long = np.array([1.0 / form.stretch, 1.0])
+        d = np.linalg.norm((a * long)[:, None] - (b * long)[None], axis=2)
+        return matern(d, form.length, form.nu)
+    lengths = form.length * form.stretch, form.length
+    steep = 8.0 if form.family == "waves" else 2.0
+    parts, waves = [], []
+    for k in (0, 1):
+        if form.family == "waves":
+            numbers = np.arange(60) * 2.0 * np.pi / (3.0 * extents[k])
+            lag = a[:, None, k] - b[None, :, k]
+            parts.append([np.where(w > 0.0, 2.0, 1.0) * np.cos(w * lag) for w in numbers])
+        else:
+            numbers = np.arange(16) * np.pi / extents[k]
+            t = [np.polynomial.legendre.legvander(2.0 * x[:, k] / extents[k] - 1.0, 15) for x in (a, b)]
+            parts.append([(2 * d + 1) * np.outer(t[0][:, d], t[1][:, d]) for d in range(16)])
+        waves.append(numbers)
+    total = np.zeros((len(a), len(b)))
+    for i, w in enumerate(waves[0]):
+        for j, v in enumerate(waves[1]):
+            variance = math.exp(-0.5 * ((w * lengths[0]) ** 2 + (v * lengths[1]) ** 2) ** (steep / 2.0))
+            if variance > 1e-6:
+                total += variance * parts[0][i] * parts[1][j]
+    return total
+
+
 def test_charts_of_a_plane_are_those_of_kriging() -> None:
     rng = np.random.default_rng(7)
     x, y = (v.ravel() for v in np.meshgrid(np.linspace(0.0, 60.0, 9), np.linspace(0.0, 40.0, 7), indexing="ij"))
@@ -73,8 +101,8 @@ def test_charts_of_a_plane_are_those_of_kriging() -> None:
     held = next(one for key, one in drawn_surface._layouts.items() if key[0].kind == "plane" and one.model.n == 63)
     model = held.model
     weighted = model.grid.weighted(heights)
-    logs = weighted.logs[0] + np.log(weighted.sigmas)[None, :]
-    top = math.exp(float(weighted.alone[0] + math.log(len(model.grid.kernels)) - logs.max()))
+    logs = weighted.logs[0] + model.grid.prior[:, None] + np.log(weighted.sigmas)[None, :]
+    top = math.exp(float(weighted.alone[0] + math.log(np.exp(model.grid.prior).sum()) - logs.max()))
     top *= float(np.exp(np.mean(np.log(weighted.sigmas))))
     assert len(weighted.factors) == 1 and top < 1e-9  # one noise, and form stands out: no case without form
     weights = np.exp(logs - logs.max())
@@ -93,15 +121,16 @@ def test_charts_of_a_plane_are_those_of_kriging() -> None:
     influence = np.linalg.solve(there.T @ (area[:, None] * there), there.T * area)
     d = np.linalg.norm(flat[:, None] - flat[None], axis=2)
     errors = (SIGMA**2 - OWN**2) * np.exp(-d / 2.0) + OWN**2 * np.eye(len(flat))
-    mean, square, total = np.zeros(3), np.zeros((3, 3)), 0.0
-    for k, s in zip(*np.nonzero(weights > 1e-4), strict=True):
-        form = model.grid.kernels[k]
-        long = np.array([1.0 / form.stretch, 1.0])  # the longer side of the points runs along x
-        own, away = np.stack([x, y], axis=1) * long, np.stack([gx, gy], axis=1) * long
-        size = float(weighted.sigmas[s]) ** 2
-        c = size * matern(np.linalg.norm(own[:, None] - own[None], axis=2), form.kernel.length, form.kernel.nu)
-        cross = size * matern(np.linalg.norm(away[:, None] - own[None], axis=2), form.kernel.length, form.kernel.nu)
-        prior = size * matern(np.linalg.norm(away[:, None] - away[None], axis=2), form.kernel.length, form.kernel.nu)
+    own, away = np.stack([x, y], axis=1), np.stack([gx, gy], axis=1)
+    q = np.linalg.qr(at)[0]
+    mean, square, total, made = np.zeros(3), np.zeros((3, 3)), 0.0, {}
+    for k, s in zip(*np.nonzero(weights > 1e-3), strict=True):
+        if k not in made:
+            form = model.grid.kernels[k]
+            three = [form_covariance(form, p, r, (60.0, 40.0)) for p, r in ((own, own), (away, own), (away, away))]
+            # sizes are those that the points see beside the plane
+            made[k] = [c / (np.trace(three[0] - q @ (q.T @ three[0])) / (len(x) - 3)) for c in three]
+        c, cross, prior = (float(weighted.sigmas[s]) ** 2 * one for one in made[k])
         inverse = np.linalg.inv(c + errors)
         gls = np.linalg.inv(at.T @ inverse @ at)
         trend = gls @ at.T @ inverse
