@@ -16,9 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metrology_core.propagation import UncertainFeature, gradient
-from metrology_core.provenance import digest_bytes
 from metrology_core.quantity import Influence, Measured
-from pointcloud.evaluate.surface import DRAWS, DrawnChart
+from pointcloud.evaluate.surface import DRAWS, DrawnChart, levels
 
 FloatArray = NDArray[np.float64]
 _TRIED = 25  # draws by which it is seen whether the gradient serves
@@ -124,18 +123,11 @@ def _unfolded(around: _Straight, charts: Mapping[str, FloatArray], middle: Mappi
     return values + moved
 
 
-def _levels(count: int, seed: int, id: str) -> FloatArray:
-    """Equal steps of probability in a random order that belongs to ``id``."""
-    key = int(digest_bytes(f"{seed}/draws/{id}".encode())[:12], 16)
-    order = np.random.Generator(np.random.Philox(np.random.SeedSequence(key))).permutation(count)
-    return np.asarray((order + 0.5) / count)
-
-
 def _standard(count: int, seed: int, influence: Influence) -> FloatArray:
     """Draws of one influence with its distribution, in units of its standard uncertainty."""
     from scipy.special import ndtri, stdtrit
 
-    level = _levels(count, seed, influence.id)
+    level = levels(count, seed, influence.id)
     if influence.distribution == "rectangular":
         return math.sqrt(3.0) * (2.0 * level - 1.0)
     return np.asarray(ndtri(level) if math.isinf(influence.dof) else stdtrit(influence.dof, level))

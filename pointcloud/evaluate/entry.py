@@ -361,14 +361,15 @@ def _of_form(
     values, _ = deviations(feature)
     assert feature.sigma is not None  # usable features have a point error
     drawn = None
-    if feature.surface is not None and feature.request.criterion in ("least_squares", "minimum_zone"):
-        assert feature.uncertain is not None
-        drawn = feature.surface.form(feature.uncertain.feature, feature.request.criterion)
+    if feature.drawn is not None and feature.request.criterion in ("least_squares", "minimum_zone"):
+        assert feature.surface is not None
+        drawn = feature.surface.form(feature.drawn.geometry, feature.request.criterion)
     effect = extremes_of(
         values, feature.points.xyz, feature.sigma, feature.length, both=True, seed=space.keyed(request.name)
     )
     if is_zone(feature.fit):
-        spread = zone_spread(feature.fit, feature.points.xyz, feature.sigma, feature.length, feature.field)
+        on = None if feature.uncertain is None else feature.uncertain.feature
+        spread = zone_spread(feature.fit, feature.points.xyz, feature.sigma, feature.length, feature.field, on)
         effect = replace(effect, spread=spread)
     value = float(values.max() - values.min()) if feature.fit.form is None else float(feature.fit.form)
     if drawn is None:

@@ -15,7 +15,7 @@ from metrology_core.errors import ParameterError
 from metrology_core.instrument import Instrument
 from metrology_core.propagation import UncertainFeature, is_angle
 from pointcloud.evaluate.one_sided import is_one_sided, one_sided_covariance
-from pointcloud.evaluate.surface import CRITERIA, KINDS, DrawnChart, DrawnSurface, Surfaces
+from pointcloud.evaluate.surface import CRITERIA, KINDS, DrawnChart, DrawnSurface, Surfaces, normal_levels
 from pointcloud.evaluate.types import FITTED, EvaluatedFeature, FeatureRequest
 from pointcloud.evaluate.uncertainty import (
     PointErrors,
@@ -27,7 +27,7 @@ from pointcloud.evaluate.uncertainty import (
     offset_into_material,
     point_errors,
 )
-from pointcloud.evaluate.zone import is_zone, zone_covariance, zone_flags
+from pointcloud.evaluate.zone import into_chart, is_zone, zone_covariance, zone_flags
 
 FloatArray = NDArray[np.float64]
 
@@ -100,8 +100,11 @@ def evaluate_feature(
     scatter = _Scatter(dof, residual, form, places)
     uncertain, sigma, more = _uncertain(request, usable, fit, geometry, errors, scope, free, scatter)
     surface, drawn = None, None
-    if surfaces is not None and uncertain is not None and free is None:
-        surface, drawn = _drawn(request, usable, geometry, tip, errors, surfaces)
+    if surfaces is not None and uncertain is not None:
+        if free is None:
+            surface, drawn = _drawn(request, usable, geometry, tip, errors, surfaces)
+        elif fit.feature is not None:
+            surface, drawn = _drawn_circle(request, usable, fit, uncertain, tip, errors, surfaces)
     if drawn is not None and uncertain is not None:
         uncertain = replace(
             uncertain, covariance=drawn.covariance(), dof=math.inf, kind="B", label="noise and form (drawn surfaces)"
@@ -138,8 +141,47 @@ def _drawn(
             base = offset_into_material(base, tip)
         if base is None:
             return None, None
-    surface = surfaces.of(points, base, tip, errors.field)
+    surface = surfaces.of(points.xyz, base, tip, errors.field)
     return surface, None if surface is None else surface.chart(geometry, request.criterion)
+
+
+def _drawn_circle(
+    request: FeatureRequest,
+    points: PointSet,
+    fit: Any,
+    uncertain: UncertainFeature,
+    tip: float,
+    errors: PointErrors,
+    surfaces: Surfaces,
+) -> tuple[DrawnSurface | None, DrawnChart | None]:
+    """As `_drawn`, for a circle of known normal in its plane; its height is the mean of the points."""
+    if errors.field is None or request.criterion not in CRITERIA:
+        return None, None
+    geometry: Any = uncertain.feature
+    outward = -1.0 if geometry.material_side == "outside" else 1.0
+    own = fit.feature.with_material(None)
+    base = own
+    if request.criterion != "least_squares":
+        found, _, _ = _planar_circle(replace(request, criterion="least_squares"), points)
+        if found.feature is None:
+            return None, None
+        base = found.feature
+    # the tip changes the radius only; the sign of heights is that of the material
+    own, base = (
+        (one.offset(-outward * tip) if tip else one).with_material(geometry.material_side) for one in (own, base)
+    )
+    u, v, _ = _plane_axes(request)
+    surface = surfaces.of(np.stack([points.xyz @ u, points.xyz @ v], axis=1), base, tip, errors.field)
+    if surface is None:
+        return None, None
+    flat = surface.chart(own, request.criterion)
+    turn = into_chart(fit, geometry, (u, v))
+    along = list(geometry.chart).index("shift_w")
+    sd = math.sqrt(max(float(uncertain.covariance[along, along]), 0.0))
+    height = np.zeros((len(flat.chart), len(turn)))
+    height[:, along] = sd * normal_levels(len(height), surfaces.seed, f"{request.name}/height")
+    other = None if flat.without_form is None else flat.without_form @ turn.T + height
+    return surface, DrawnChart(flat.chart @ turn.T + height, turn @ flat.middle, other, flat.flags, own)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,9 +1,9 @@
 """The continuous surface behind a declared field of noise: drawn surfaces in place of a budget for form.
 
-Used only where the instrument states how its noise is correlated (`Instrument.correlation_kernel`), for planes and
-cylinders of up to `MOST_POINTS` points; everything else keeps the budget of `evaluate_uncertainty`. One set of drawn
-surfaces serves all associations of the same points, and form, size and place of each: what noise and form do to them
-is counted once and jointly.
+Used only where the instrument states how its noise is correlated (`Instrument.correlation_kernel`), for planes,
+cylinders and circles of a known normal (in their plane) of up to `MOST_POINTS` points; everything else keeps the budget
+of `evaluate_uncertainty`. One set of drawn surfaces serves all associations of the same points, and form, size and
+place of each: what noise and form do to them is counted once and jointly.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metrology_core.data import PointSet
-from metrology_core.features import Cylinder, Plane
+from metrology_core.features import Circle2D, Cylinder, Plane
 from metrology_core.fitting.general.rows import feature_rows
 from metrology_core.provenance import digest_bytes
 from metrology_core.quantity import Influence
@@ -29,7 +28,7 @@ FloatArray = NDArray[np.float64]
 MOST_POINTS = 1000
 PLACES = 400  # of the region
 DRAWS = 399
-KINDS = ("plane", "cylinder")
+KINDS = ("plane", "cylinder", "circle")
 CRITERIA = ("least_squares", "minimum_zone", "maximum_inscribed", "minimum_circumscribed")
 ONE_SIDED = CRITERIA[2:]
 # Positions enter the correlations of form and noise in such steps of the extent and of the turn: parts that one
@@ -43,12 +42,14 @@ class DrawnChart:
     """What a feature can be: ``chart`` (draws, p), changes from the feature that is evaluated to those of the drawn
     surfaces, associated by the same criterion. ``middle`` (p,): that of the mean surface, from which the mean of
     inscribed and circumscribed ones differs. ``without_form`` (draws, p): what they are if there is no form at all;
-    None where form stands out of the noise, or makes no difference."""
+    None where form stands out of the noise, or makes no difference. ``geometry``: the feature that is changed, a circle
+    in its plane where it was associated there."""
 
     chart: FloatArray
     middle: FloatArray
     without_form: FloatArray | None
     flags: tuple[str, ...]
+    geometry: Any = None
 
     def covariance(self) -> FloatArray:
         """(p, p) second moment about the evaluated feature: the value is not corrected (JCGM 100 F.2.4.5)."""
@@ -93,15 +94,15 @@ class DrawnSurface:
         flags = tuple(name for name in self.found.flags if name != "form_not_resolved")
         if criterion == "least_squares":
             chart = about.chart()
-            return DrawnChart(chart, chart.mean(axis=0), None, flags)
+            return DrawnChart(chart, chart.mean(axis=0), None, flags, geometry)
         size, chart = self._zone(geometry, criterion)
         chart = _finite(chart, np.isfinite(size))
         height, middle = _mean(about).zone(criterion)
         middle = middle[0] if np.isfinite(height[0]) else chart.mean(axis=0)
         if criterion in ONE_SIDED and not self.found.resolved:
             # without form the inscribed feature of the surface is the least-squares one
-            return DrawnChart(chart, middle, about.chart(), (*flags, "form_not_resolved"))
-        return DrawnChart(chart, middle, None, flags)
+            return DrawnChart(chart, middle, about.chart(), (*flags, "form_not_resolved"), geometry)
+        return DrawnChart(chart, middle, None, flags, geometry)
 
     def form(self, geometry: Any, criterion: str) -> DrawnForm:
         """Width of the zone, or range about the least-squares element, of each surface."""
@@ -150,22 +151,37 @@ class Surfaces:
         self.seed = seed
         self._made: dict[tuple[str, str], DrawnSurface | None] = {}
 
-    def of(self, points: PointSet, base: Any, tip: float, field: CorrelatedField) -> DrawnSurface | None:
-        """Surfaces through the points of ``base``, their least-squares feature, moved by ``tip`` into the material
-        where ball centres were compensated. None where there are none for such a feature or so many points."""
-        if base.kind not in KINDS or len(points.xyz) > MOST_POINTS:
+    def of(self, xyz: FloatArray, base: Any, tip: float, field: CorrelatedField) -> DrawnSurface | None:
+        """Surfaces through the points (n, 3; of a circle (n, 2) in its plane) of ``base``, their least-squares feature,
+        moved by ``tip`` into the material where ball centres were compensated. None where there are none for such a
+        feature or so many points."""
+        if base.kind not in KINDS or xyz.shape[1] != base.dimension or len(xyz) > MOST_POINTS:
             return None
-        digest = digest_bytes(np.ascontiguousarray(points.xyz).tobytes())
+        digest = digest_bytes(np.ascontiguousarray(xyz).tobytes())
         key = base.kind, digest
         if key not in self._made:
             seed = int(digest_bytes(f"{self.seed}/surface/{base.kind}/{digest}".encode())[:12], 16)
-            self._made[key] = _draw(points.xyz, base, tip, field, seed)
+            self._made[key] = _draw(xyz, base, tip, field, seed)
         return self._made[key]
 
 
 def surface_influence(scope: str, name: str) -> Influence:
     """The cause that drawn surfaces stand for."""
     return Influence(f"surface/{scope}/{name}", f"noise and the surface between the points of {name} (drawn)", "B")
+
+
+def levels(count: int, seed: int, id: str) -> FloatArray:
+    """(count,) equal steps of probability in a random order that belongs to ``id``."""
+    key = int(digest_bytes(f"{seed}/draws/{id}".encode())[:12], 16)
+    order = np.random.Generator(np.random.Philox(np.random.SeedSequence(key))).permutation(count)
+    return np.asarray((order + 0.5) / count)
+
+
+def normal_levels(count: int, seed: int, id: str) -> FloatArray:
+    """The same as values of the standard normal distribution."""
+    from scipy.special import ndtri
+
+    return np.asarray(ndtri(levels(count, seed, id)))
 
 
 def _mean(about: Any) -> Any:
@@ -209,7 +225,7 @@ def _draw(xyz: FloatArray, base: Any, tip: float, field: CorrelatedField, seed: 
 @dataclass(frozen=True)
 class _Layout:
     """Points of a feature in its own coordinates, in whole steps: (angle, height) of a cylinder, two lengths of a
-    plane. ``size``: steps of the coordinates in the unit of the points; ``radius`` of a cylinder."""
+    plane, (angle, 0) of a circle. ``size``: steps of lengths in the unit of the points, of angles in rad."""
 
     kind: str
     steps: bytes
@@ -230,6 +246,9 @@ def _frame(axis: FloatArray) -> tuple[FloatArray, FloatArray]:
 
 def _own(base: Any, xyz: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Coordinates (n,), (n,) of points in the feature's own frame."""
+    if base.kind == "circle":
+        y = xyz - base.center
+        return np.mod(np.arctan2(y[:, 1], y[:, 0]), 2.0 * np.pi), np.zeros(len(xyz))
     y = xyz - base.point
     u, v = _frame(base.normal if base.kind == "plane" else base.axis)
     if base.kind == "plane":
@@ -247,9 +266,13 @@ def _layout(base: Any, xyz: FloatArray) -> _Layout | None:
         columns = [np.rint((x - x.min()) / span * _STEPS) for x, span in zip((a, b), spans, strict=True)]
         return _Layout("plane", np.stack(columns, axis=1).astype(np.int32).tobytes(), (size[0], size[1]), 0.0)
     span = float(np.ptp(b))
+    columns = [np.mod(np.rint(a / (2.0 * np.pi) * _STEPS), _STEPS)]
+    if base.kind == "circle":
+        steps = np.stack([*columns, b], axis=1).astype(np.int32).tobytes()
+        return _Layout("circle", steps, (2.0 * math.pi / _STEPS, 0.0), _rounded(float(base.radius)))
     if not span > 1e-6 * float(base.radius):
         return None
-    columns = [np.mod(np.rint(a / (2.0 * np.pi) * _STEPS), _STEPS), np.rint((b - b.min()) / span * _STEPS)]
+    columns.append(np.rint((b - b.min()) / span * _STEPS))
     size = 2.0 * math.pi / _STEPS, _rounded(span) / _STEPS
     return _Layout("cylinder", np.stack(columns, axis=1).astype(np.int32).tobytes(), size, _rounded(float(base.radius)))
 
@@ -262,6 +285,9 @@ def _rounded(x: float) -> float:
 
 def _placed(base: Any, xyz: FloatArray, coordinates: FloatArray) -> FloatArray:
     """Places (m, 3) on the feature from coordinates (m, 2) in steps of its layout."""
+    if base.kind == "circle":
+        t = coordinates[:, 0] * (2.0 * np.pi / _STEPS)
+        return np.asarray(base.center + base.radius * np.stack([np.cos(t), np.sin(t)], axis=1))
     a, b = _own(base, xyz)
     u, v = _frame(base.normal if base.kind == "plane" else base.axis)
     if base.kind == "plane":
@@ -321,13 +347,19 @@ def _model(layout: _Layout, noise: tuple[Any, ...]) -> _Shared | None:
         return None
     coordinates, weights = found
     origin, up = np.zeros(3), np.array([0.0, 0.0, 1.0])
-    feature: Any = Plane(origin, up) if layout.kind == "plane" else Cylinder(origin, up, layout.radius)
+    feature: Any
+    if layout.kind == "circle":
+        feature = Circle2D(np.zeros(2), layout.radius)
+    else:
+        feature = Plane(origin, up) if layout.kind == "plane" else Cylinder(origin, up, layout.radius)
 
     def placed(x: FloatArray) -> FloatArray:
         x = x * np.asarray(layout.size)
         if layout.kind == "plane":
             return np.stack([x[:, 0], x[:, 1], np.zeros(len(x))], axis=1)
         r = layout.radius
+        if layout.kind == "circle":
+            return np.stack([r * np.cos(x[:, 0]), r * np.sin(x[:, 0])], axis=1)
         return np.stack([r * np.cos(x[:, 0]), r * np.sin(x[:, 0]), x[:, 1] - 0.5 * _STEPS * layout.size[1]], axis=1)
 
     model = SurfaceModel(feature, placed(steps), placed(coordinates), field, weights=weights)
@@ -352,11 +384,15 @@ def _round_region(steps: FloatArray, layout: _Layout) -> tuple[FloatArray, Float
     sector = float(_STEPS if whole else _STEPS - gaps[widest])
     if sector <= 0.0:
         return None
+    first = 0.0 if whole else float(angle[(widest + 1) % len(angle)])
+    if layout.kind == "circle":
+        theta = first + np.linspace(0.0, sector, PLACES // 2, endpoint=not whole)
+        weights = np.ones(len(theta)) if whole else _ends(len(theta))
+        return np.stack([theta, np.zeros(len(theta))], axis=1), weights
     arc, length = sector * layout.size[0] * layout.radius, _STEPS * layout.size[1]
     # lobes have shorter waves than what runs along an axis
     around = min(PLACES // 3, max(12, round(1.5 * math.sqrt(PLACES * arc / length))))
     along = max(6, min(PLACES // 12, PLACES // around))
-    first = 0.0 if whole else float(angle[(widest + 1) % len(angle)])
     theta = first + np.linspace(0.0, sector, around, endpoint=not whole)
     t, g = (x.ravel() for x in np.meshgrid(theta, np.linspace(0.0, _STEPS, along), indexing="ij"))
     weights = np.outer(np.ones(around) if whole else _ends(around), _ends(along)).ravel()

@@ -136,9 +136,13 @@ def zone_spread(
     sigma: float | FloatArray,
     length: float | None,
     field: CorrelatedField | None = None,
+    surface: Any = None,
 ) -> float:
-    """Standard uncertainty of the form of a zone fit from point errors: u^2 = 4 lambda' V lambda for a minimum zone."""
-    noise = _noise(np.asarray(fit.form_points), xyz, sigma, length, field, fit.feature)
+    """Standard uncertainty of the form of a zone fit from point errors: u^2 = 4 lambda' V lambda for a minimum zone.
+
+    ``surface``: the feature that the field runs over, where the points were fitted in a projection."""
+    on = fit.feature if surface is None else surface
+    noise = _noise(np.asarray(fit.form_points), xyz, sigma, length, field, on)
     response = np.asarray(fit.form_sensitivities)
     return math.sqrt(max(float(np.einsum("kd,kl,ld->", response, noise, response)), 0.0))
 
