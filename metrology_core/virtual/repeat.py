@@ -151,11 +151,13 @@ class Repeats:
 
     def at_bound(self, name: str) -> tuple[float, float]:
         """How many times their size errors count because the value lies near a physical bound, and its distance from
-        the bound over the root of the mean square change of its square (infinite where no bound is near).
+        the bound over the root of twice the mean square error (infinite where no bound is near).
 
         A zone is the size of a small vector: errors across it change nothing at first order, and moved the measured
-        value away from the bound all the same. The rule is that of `pointcloud.evaluate.bound`: up to two of these
-        roots the whole of the missing variance counts, from four on none does.
+        value away from the bound all the same. Like `pointcloud.evaluate.bound`: up to two of these roots the whole
+        of the missing variance counts, from four on none does. It is the mean square change of the squared distance
+        less the mean square error, but not more than this: a vector has two components, and the larger of two ends
+        that are equally far grows by first-order errors, which no bound makes.
         """
         i = self.index(name)
         low, top = (rows[i] if rows else None for rows in (self.bounds, self.tops))
@@ -168,11 +170,9 @@ class Repeats:
         distance = abs(here - end)
         e = self.errors[:, i] * (-1.0 if upper else 1.0)
         trace = float(np.mean((2.0 * distance + e) * e))
-        if not trace > 0.0:
-            return 1.0, math.inf
-        near = distance / math.sqrt(trace)
+        near = distance / math.sqrt(2.0 * variance)
         share = min(1.0, max(0.0, (_NONE - near) / (_NONE - _WHOLE)))
-        return math.sqrt(1.0 + share * max(0.0, trace / variance - 1.0)), near
+        return math.sqrt(1.0 + share * min(1.0, max(0.0, trace / variance - 1.0))), near
 
     def samples(self, name: str, value: float | None = None) -> np.ndarray:
         """(2 good trials,) values that the characteristic of the part may have: the reported ``value`` (default: that
