@@ -15,6 +15,8 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import statistics
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -30,6 +32,7 @@ from wafer.smoothing import Smoothing
 
 SAMPLE = 400  # edges given to SciPy
 ALIKE = "abbe same blur, windows and level"
+SCIPY = f"scipy curve_fit, {SAMPLE} edges"
 
 
 def crossings(image: np.ndarray, places: np.ndarray, sign: np.ndarray, level: float, half: int) -> np.ndarray:
@@ -148,12 +151,25 @@ def main() -> None:
             ),
         ),
         "skimage blur 2 px + find_contours": keep("skimage blur 2 px + find_contours", contours),
-        f"scipy curve_fit, {SAMPLE} edges": keep(f"scipy curve_fit, {SAMPLE} edges", scipy_fits),
+        SCIPY: keep(SCIPY, scipy_fits),
     }
+    cpu: dict[str, list[float]] = {}
+
+    def counted(name: str, work: Callable[[], object]) -> Callable[[], None]:
+        def run() -> None:
+            start = time.process_time()
+            work()
+            cpu.setdefault(name, []).append(time.process_time() - start)
+
+        return run
+
     with threads(arguments.threads):
-        timings = interleaved({**ours, **whole, **peers}, rounds=arguments.rounds)
+        timings = interleaved(
+            {k: counted(k, v) for k, v in {**ours, **whole, **peers}.items()}, rounds=arguments.rounds
+        )
+    busy = {name: statistics.median(values[1:]) for name, values in cpu.items()}
     errors = {name: rms(found, truth, sign) for name, found in results.items()}
-    per_edge = timings[f"scipy curve_fit, {SAMPLE} edges"].median / SAMPLE
+    per_edge = timings[SCIPY].median / SAMPLE
     bound = math.sqrt(float(np.mean([profile.crb**2 for profile in reference.profiles.values()])))
     facts = {
         "edges": int(truth.shape[0]),
@@ -165,6 +181,11 @@ def main() -> None:
         "scipy_over_abbe_model": per_edge * truth.size / timings["abbe find_edges model"].median,
         "opencv_over_abbe_alike": timings["cv2 blur 2 px + numpy crossing"].median / timings[ALIKE].median,
         "skimage_over_abbe_alike": timings["skimage blur 2 px + find_contours"].median / timings[ALIKE].median,
+        # of all threads together: what says something on a busy machine
+        "processor_opencv_over_abbe_alike": busy["cv2 blur 2 px + numpy crossing"] / busy[ALIKE],
+        "processor_skimage_over_abbe_alike": busy["skimage blur 2 px + find_contours"] / busy[ALIKE],
+        "processor_scipy_over_abbe_sigmoid": busy[SCIPY] / SAMPLE * truth.size / busy["abbe find_edges sigmoid"],
+        "processor_scipy_over_abbe_model": busy[SCIPY] / SAMPLE * truth.size / busy["abbe find_edges model"],
         "threads": arguments.threads,
     }
     if arguments.json:
