@@ -118,8 +118,15 @@ def average_frames(frames: Sequence[Image]) -> tuple[Image, FrameDrift]:
     for frame, dx, dy in zip(frames, x, y, strict=True):
         total += frame.pixels[top + dy : top + dy + height, left + dx : left + dx + width]
     base = frames[0]
+    area = None
+    if base.area is not None:  # what is picture in every frame
+        (r0, r1), (c0, c1) = base.area
+        area = (
+            (max(0, r0 - top - int(y.min())), min(height, r1 - top - int(y.max()))),
+            (max(0, c0 - left - int(x.min())), min(width, c1 - left - int(x.max()))),
+        )
     image = replace(
-        base, pixels=total / len(frames), flags=_flags.merge(*(f.flags for f in frames)),
+        base, area=area, pixels=total / len(frames), flags=_flags.merge(*(f.flags for f in frames)),
         origin=(base.origin[0] + top, base.origin[1] + left),
         metadata={**base.metadata, "frames": str(len(frames)), "frame_smear_px": "{:.3g}, {:.3g}".format(*drift.smear)},
     )  # fmt: skip
@@ -216,7 +223,7 @@ def cross_roughness(
     from wafer import edges as _edges
     from wafer.lines import places as _lines
     from wafer.lines.budget import scale_of
-    from wafer.lines.evaluate import SemLineSettings, scope_of
+    from wafer.lines.evaluate import SemLineSettings, area_of, scope_of
     from wafer.lines.roughness import edge_gain
     from wafer.roughness import cross_curves, cross_spectra
 
@@ -234,10 +241,11 @@ def cross_roughness(
     turned = settings.orientation == "horizontal"
     px, py = image.pixel_size[::-1] if turned else image.pixel_size
     drift = frame_drift(frames)
+    rows_used, used = area_of(image, settings)
     found = [
         _edges.find_edges(
-            frame.pixels.T if turned else frame.pixels, criterion=settings.criterion, level=settings.level,
-            rows=settings.rows, saturation_level=frame.saturation_level, seed=settings.seed,
+            (frame.pixels.T if turned else frame.pixels)[:, slice(*used)], criterion=settings.criterion,
+            level=settings.level, rows=rows_used, saturation_level=frame.saturation_level, seed=settings.seed,
         )
         for frame in frames
     ]  # fmt: skip
@@ -295,7 +303,7 @@ def cross_roughness(
         if np.isfinite(spectra).all(axis=1).sum() >= 3:
             facts["cross_spectra"][stem] = cross_curves(spectra / gain**2, rows, along_row, scale)
         u = float(products.std(ddof=1)) / math.sqrt(products.size) / (2.0 * seen) / gain
-        stem_id = f"{scope_of(image, settings.rows)}/{stem}/frames"
+        stem_id = f"{scope_of(image, settings.rows, settings.columns)}/{stem}/frames"
         causes = [
             (Influence(f"{stem_id}/sampling", "scatter of the products of frames between lines", "A",
                        float(products.size - 1)), u),

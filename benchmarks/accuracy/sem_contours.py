@@ -56,8 +56,8 @@ def edge_rows(polygon: np.ndarray) -> np.ndarray:
     return np.column_stack((polygon[good], ahead[good], normal))
 
 
-def true_errors(image: ShapeImage, result: ContourResult) -> tuple[np.ndarray, np.ndarray]:
-    """(measured - true, standard uncertainty) of the edge placement errors on design edges."""
+def true_errors(image: ShapeImage, result: ContourResult) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(measured - true, standard uncertainty, true) of the edge placement errors on design edges."""
     v = result.vertices
     mine = np.flatnonzero((v["kind"] == 0) & (v["state"] == 0))
     px = image.model.pixel[0]
@@ -70,11 +70,11 @@ def true_errors(image: ShapeImage, result: ContourResult) -> tuple[np.ndarray, n
     turn, place = reg.transform_of(values, np.zeros(2))
     design = edges_of(Design(image.design, "nm")).mapped(place, turn)
     true = signed_distance((x - middle[0]) * px, (y - middle[1]) * px, v["nx"][mine], v["ny"][mine], design)
-    return v["epe"][mine] - true, v["epe_u"][mine]
+    return v["epe"][mine] - true, v["epe_u"][mine], true
 
 
-def trial(pattern: str, case: str, seed: int) -> tuple[np.ndarray, np.ndarray, ContourResult]:
-    """One image with a place of its own."""
+def drawn(pattern: str, case: str, seed: int) -> tuple[ShapeImage, ContourResult]:
+    """One image with a place and a bias of its own, measured."""
     stream = np.random.Generator(np.random.PCG64(np.random.SeedSequence([7, seed])))
     changes = CASES[case]
     image = simulate_shapes(
@@ -87,27 +87,58 @@ def trial(pattern: str, case: str, seed: int) -> tuple[np.ndarray, np.ndarray, C
         ContourSettings(origin=(0.0, 0.0), free=free, criterion="model"),
         design=Design(image.design, "nm"),
     )
-    return *true_errors(image, result), result
+    return image, result
+
+
+def trial(pattern: str, case: str, seed: int) -> tuple[np.ndarray, np.ndarray, ContourResult]:
+    """Errors and standard uncertainties of one image, and its result."""
+    image, result = drawn(pattern, case, seed)
+    return *true_errors(image, result)[:2], result
+
+
+def judge(pattern: str, case: str, seeds: range) -> dict[str, float]:
+    """Figures of one setting over the images of ``seeds``."""
+    errors, claims, inside, squares, means, spreads, flagged = [], [], [], [], [], [], 0
+    for seed in seeds:
+        image, result = drawn(pattern, case, seed)
+        e, u, true = true_errors(image, result)
+        errors.append(e)
+        claims.append(u)
+        inside.append(float(np.mean(np.abs(e) < 1.96 * u)))
+        squares.append(float(np.mean((true - image.model.bias) ** 2)))
+        low, high = result.measurements["sem.epe_mean"].coverage_interval(0.95)
+        means.append(low <= image.model.bias <= high)
+        spreads.append(result.measurements["sem.epe_1s"].coverage_interval(0.95))
+        flagged += "registration_unmodelled" in result.flags
+    process = math.sqrt(float(np.mean(squares)))
+    e, u = np.concatenate(errors), np.concatenate(claims)
+    return {
+        "vertices": e.size, "bias": float(e.mean()), "rms": math.sqrt(float(np.mean(e**2))), "u": float(u.mean()),
+        "coverage": float(np.mean(inside)), "between": float(np.std(inside)), "mean": float(np.mean(means)),
+        "process": process, "spread": float(np.mean([low <= process <= high for low, high in spreads])),
+        "below": float(np.mean([high < process for _, high in spreads])), "flagged": flagged,
+    }  # fmt: skip
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--trials", type=int, default=20)
-    trials = parser.parse_args().trials
-    print(f"{trials} images each; errors in nm (pixel 0.8 nm)")
-    print("pattern      case               vertices  bias    rms   mean u  coverage 95 %  sd between images")
-    for pattern in PATTERNS:
-        for case in CASES:
-            errors, inside, u = [], [], []
-            for seed in range(trials):
-                e, s, _ = trial(pattern, case, seed)
-                errors.append(e)
-                u.append(s)
-                inside.append(float(np.mean(np.abs(e) < 1.96 * s)))
-            e, s = np.concatenate(errors), np.concatenate(u)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--patterns", default=",".join(PATTERNS))
+    parser.add_argument("--cases", default=";".join(CASES))
+    given = parser.parse_args()
+    print(f"{given.trials} images each; errors in nm (pixel 0.8 nm); coverage of 95 % intervals in %")
+    print(
+        "pattern      case               vertices  bias    rms   mean u  coverage  sd   epe_mean  epe_1s (above) flags"
+    )
+    for pattern in given.patterns.split(","):
+        for case in given.cases.split(";"):
+            r = judge(pattern, case, range(given.seed, given.seed + given.trials))
             print(
-                f"{pattern:12} {case:18} {e.size:8d} {e.mean():7.3f} {np.sqrt(np.mean(e**2)):6.3f} {s.mean():7.3f}"
-                f" {100 * np.mean(inside):9.1f} {100 * np.std(inside):14.1f}"
+                f"{pattern:12} {case:18} {r['vertices']:8.0f} {r['bias']:7.3f} {r['rms']:6.3f} {r['u']:7.3f}"
+                f" {100 * r['coverage']:9.1f} {100 * r['between']:4.1f} {100 * r['mean']:9.1f}"
+                f" {100 * r['spread']:8.1f} ({100 * r['below']:.1f}) {r['flagged']:9.0f}",
+                flush=True,
             )
 
 

@@ -24,7 +24,9 @@ class Image:
     ``pixels`` (ny, nx) in the file's own type (unsigned 8 or 16 bit, or float), read-only, never rescaled. The centre
     of the first pixel is (0, 0), x to the right, y down. ``pixel_size`` is (x, y) in ``unit`` with its standard
     uncertainty ``pixel_size_u``; None where nobody stated it. ``saturation_level`` is the top of the grey scale.
-    ``origin`` is the (row, column) of this image in the file's, when it is a region of it.
+    ``origin`` is the (row, column) of this image in the file's, when it is a region of it. ``area`` is where the
+    picture lies in ``pixels``, ((first row, end), (first column, end)); None for all of them. What lies outside (a
+    frame, a data bar) is not measured; coordinates count from the first of ``pixels``.
     """
 
     pixels: np.ndarray
@@ -38,6 +40,7 @@ class Image:
     flags: tuple[str, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
     origin: tuple[int, int] = (0, 0)
+    area: tuple[tuple[int, int], tuple[int, int]] | None = None
 
     def __post_init__(self) -> None:
         set_ = object.__setattr__
@@ -64,6 +67,14 @@ class Image:
             if not good or min(values) < 0.0 or (name == "pixel_size" and min(values) == 0.0):
                 raise ParameterError(f"{name} must be two positive numbers (x, y)", got=repr(pair))
             set_(self, name, values)
+        if self.area is not None:
+            area = tuple(tuple(int(v) for v in pair) for pair in self.area)
+            inside = len(area) == 2 and all(
+                len(pair) == 2 and 0 <= pair[0] < pair[1] <= size for pair, size in zip(area, pixels.shape, strict=True)
+            )
+            if not inside:
+                raise ParameterError("the area does not lie in the image", got=repr(self.area))
+            set_(self, "area", area)
         set_(self, "metadata", MappingProxyType({str(k): str(v) for k, v in self.metadata.items()}))
         set_(self, "flags", _flags.merge(self.flags))
 
@@ -71,6 +82,25 @@ class Image:
     def shape(self) -> tuple[int, int]:
         """(rows, columns)."""
         return self.pixels.shape[0], self.pixels.shape[1]
+
+    def measured_area(
+        self, rows: tuple[int, int] | None = None, columns: tuple[int, int] | None = None
+    ) -> tuple[tuple[int, int], tuple[int, int]]:
+        """What of ``rows`` and ``columns`` (None: all) belongs to the picture; raises `ParameterError` where they do
+        not lie in the image, or nothing of the picture lies in them."""
+        ny, nx = self.shape
+        wanted = (rows or (0, ny), columns or (0, nx))
+        inside = self.area or ((0, ny), (0, nx))
+        found = tuple((max(a[0], b[0]), min(a[1], b[1])) for a, b in zip(wanted, inside, strict=True))
+        good = all(0 <= a < b <= size for (a, b), size in zip(wanted, (ny, nx), strict=True))
+        if not good or any(a >= b for a, b in found):
+            raise ParameterError(
+                "the image area lies outside the image",
+                expected=f"0 <= first < end, rows {inside[0][0]} to {inside[0][1]}, columns {inside[1][0]} to "
+                f"{inside[1][1]}",
+                got=f"rows {wanted[0]}, columns {wanted[1]}",
+            )
+        return found[0], found[1]
 
     def region(self, rows: tuple[int, int] | None = None, columns: tuple[int, int] | None = None) -> Image:
         """A part of the image, ends exclusive; raises `ParameterError` where it does not lie in the image."""
@@ -84,7 +114,13 @@ class Image:
                 got=f"rows [{r0}, {r1}), columns [{c0}, {c1})",
                 remedy="correct rows or columns in the recipe",
             )
-        return replace(self, pixels=self.pixels[r0:r1, c0:c1], origin=(self.origin[0] + r0, self.origin[1] + c0))
+        area = None
+        if self.area is not None:
+            (top, bottom), (left, right) = self.measured_area((r0, r1), (c0, c1))
+            area = (top - r0, bottom - r0), (left - c0, right - c0)
+        return replace(
+            self, pixels=self.pixels[r0:r1, c0:c1], origin=(self.origin[0] + r0, self.origin[1] + c0), area=area
+        )
 
     def with_flags(self, *names: str) -> Image:
         return replace(self, flags=_flags.merge(self.flags, names))

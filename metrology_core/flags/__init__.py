@@ -309,6 +309,12 @@ _ROWS = (
         "The pixel size was taken from the metadata of the file; no calibration was stated.",
         "State the calibrated pixel size and its uncertainty.",
     ),
+    Flag(
+        "coloured_border_cropped",
+        "info",
+        "A coloured frame or bar was drawn around a grey image: it is not measured, coordinates are those of the file.",
+        "None needed; choose rows and columns where something else was to be measured.",
+    ),
     Flag("grey_from_colour", "info", "A colour image with equal channels was read as grey.", "None needed."),
     Flag("multi_page", "info", "The file holds several images; the first was used.", "Name the page."),
     Flag(

@@ -32,6 +32,7 @@ sem.add_command(contours)
 )
 @click.option("--pixel-u", metavar="RATIO", help="Relative standard uncertainty of the pixel size, e.g. '0.5 %'.")
 @click.option("--rows", metavar="A:B", help="Rows to measure, end exclusive.")
+@click.option("--columns", metavar="A:B", help="Columns to measure, end exclusive.")
 @click.option(
     "--criterion",
     type=click.Choice(["threshold", "max_gradient", "sigmoid", "linear_approximation", "model"]),
@@ -74,6 +75,7 @@ def lines(
     pixel: str,
     pixel_u: str | None,
     rows: str | None,
+    columns: str | None,
     criterion: str,
     level: str,
     lines: str,
@@ -95,6 +97,7 @@ def lines(
         criterion=criterion,  # type: ignore[arg-type]
         level=quantity(level, "ratio").to("1"),
         rows=row_range(rows),
+        columns=row_range(columns, "columns"),
         lines=lines,  # type: ignore[arg-type]
         detrend=detrend,  # type: ignore[arg-type]
         orientation=orientation,  # type: ignore[arg-type]

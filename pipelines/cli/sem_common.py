@@ -34,15 +34,15 @@ def pixel_uncertainty(text: str | None, size: tuple[float, float] | None) -> tup
     return size[0] * relative, size[1] * relative
 
 
-def row_range(text: str | None) -> tuple[int, int] | None:
-    """``A:B``, end exclusive."""
+def row_range(text: str | None, what: str = "rows") -> tuple[int, int] | None:
+    """``A:B``, end exclusive, of ``rows`` or ``columns``."""
     from metrology_core.errors import ParameterError
 
     if text is None:
         return None
     match = re.fullmatch(r"(\d{1,9}):(\d{1,9})", text)
     if match is None or int(match[1]) >= int(match[2]):
-        raise ParameterError("rows are FIRST:END with FIRST < END", got=text, expected="for example 0:889")
+        raise ParameterError(f"{what} are FIRST:END with FIRST < END", got=text, expected="for example 0:889")
     return int(match[1]), int(match[2])
 
 

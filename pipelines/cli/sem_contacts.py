@@ -30,6 +30,7 @@ _PLACEMENT = ("sem.contact_pitch", "sem.placement")
 @click.option("--pixel", metavar="SIZE[,SIZE]", help="Pixel size, e.g. 0.9nm, or x,y; default: what the file says.")
 @click.option("--pixel-u", metavar="RATIO", help="Relative standard uncertainty of the pixel size, e.g. '0.5 %'.")
 @click.option("--rows", metavar="A:B", help="Rows to measure, end exclusive.")
+@click.option("--columns", metavar="A:B", help="Columns to measure, end exclusive.")
 @click.option(
     "--criterion", type=click.Choice(["threshold", "sigmoid", "model"]), default="threshold", show_default=True
 )
@@ -48,6 +49,7 @@ def contacts(
     pixel: str | None,
     pixel_u: str | None,
     rows: str | None,
+    columns: str | None,
     criterion: str,
     level: str,
     polarity: str,
@@ -69,8 +71,10 @@ def contacts(
         level=quantity(level, "ratio").to("1"),
         polarity=polarity,  # type: ignore[arg-type]
         lattice=not no_lattice,
+        rows=row_range(rows),
+        columns=row_range(columns, "columns"),
     )
-    data = read_image(image, pixel=size, pixel_u=spread, unit=unit, rows=row_range(rows))
+    data = read_image(image, pixel=size, pixel_u=spread, unit=unit, measured_rows=settings.rows)
     with compile_notice(session.remark):
         result = measure_contacts(data, settings)
     if contours is not None:
@@ -102,14 +106,15 @@ def _document(result: ContactResult) -> dict[str, Any]:
 
 
 def _table(result: ContactResult) -> str:
-    """One line for each vertex of each contour; u is along the ray, in pixels."""
+    """One line for each vertex of each contour, in pixels of the file; u is along the ray, in pixels."""
     lines = ["feature,state,x,y,u"]
+    top, left = result.details["origin"]
     for number, site in enumerate(result.sites):
         contour = site.contour
         if contour is None or contour.state != "ok":
             continue
         for (x, y), u in zip(contour.vertices(), contour.edge_u, strict=True):
-            lines.append(f"{number},{site.state},{x:.4f},{y:.4f},{u:.4f}")
+            lines.append(f"{number},{site.state},{x + left:.4f},{y + top:.4f},{u:.4f}")
     return "\n".join(lines) + "\n"
 
 

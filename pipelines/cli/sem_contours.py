@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 @click.option("--pixel", metavar="SIZE[,SIZE]", help="Pixel size, e.g. 0.8nm, or x,y; default: what the file says.")
 @click.option("--pixel-u", metavar="RATIO", help="Relative standard uncertainty of the pixel size, e.g. '0.5 %'.")
 @click.option("--rows", metavar="A:B", help="Rows to measure, end exclusive.")
+@click.option("--columns", metavar="A:B", help="Columns to measure, end exclusive.")
 @click.option("--design", type=click.Path(path_type=Path), help="Polygons as text, or GDSII or OASIS (extra gds).")
 @click.option("--design-unit", metavar="UNIT", help="Unit of a text design that does not state its own.")
 @click.option("--cell", help="Cell of a layout; default: its only top cell.")
@@ -63,6 +64,8 @@ def contours(session: Session, /, image: Path, **given: Any) -> int:
         level=quantity(given["level"], "ratio").to("1"),
         spacing=given["spacing"],
         polarity=given["polarity"],
+        rows=row_range(given["rows"]),
+        columns=row_range(given["columns"], "columns"),
         origin=None if given["origin"] is None else _pair(given["origin"], unit),
         search=length("search"),
         limit=length("limit"),
@@ -72,9 +75,8 @@ def contours(session: Session, /, image: Path, **given: Any) -> int:
     design = None
     if given["design"] is not None:
         design = read_design(given["design"], unit=given["design_unit"], cell=given["cell"], layer=given["layer"])
-    data = read_image(
-        image, pixel=size, pixel_u=pixel_uncertainty(given["pixel_u"], size), unit=unit, rows=row_range(given["rows"])
-    )
+    spread = pixel_uncertainty(given["pixel_u"], size)
+    data = read_image(image, pixel=size, pixel_u=spread, unit=unit, measured_rows=settings.rows)
     with compile_notice(session.remark):
         result = measure_contours(data, settings, design=design)
     out: Path | None = given["out"]

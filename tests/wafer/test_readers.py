@@ -87,6 +87,53 @@ def test_colour_with_equal_channels_becomes_grey(tmp_path: Path) -> None:
     assert read_image(path, pixel=1.0, rows=(0, 15)).flags == ("grey_from_colour",)  # the mark lies outside the area
 
 
+@pytest.fixture
+def framed() -> np.ndarray:
+    """A grey image of 90 x 120 in a green frame with a black line inside it, and a data bar of 8 rows below."""
+    grey = np.random.default_rng(4).integers(10, 240, (100, 122), dtype=np.uint8)
+    colour = np.repeat(grey[:, :, None], 3, axis=2)
+    colour[1] = colour[90] = 0
+    colour[92:] = 0
+    colour[94:97, 10:60] = 255
+    for side in (np.s_[0, :], np.s_[91, :], np.s_[:92, 0], np.s_[:92, -1]):
+        colour[side] = (0, 255, 0)
+    return colour
+
+
+def test_a_coloured_frame_is_not_part_of_a_grey_image(tmp_path: Path, framed: np.ndarray) -> None:
+    path = write_tiff(tmp_path / "f.tif", framed, photometric="rgb")
+    image = read_image(path, pixel=1.0)
+    assert image.area == ((2, 90), (1, 121)) and image.shape == (100, 122)  # places stay those of the file
+    assert image.flags == ("coloured_border_cropped", "grey_from_colour")
+    np.testing.assert_array_equal(image.pixels[2:90, 1:121], framed[2:90, 1:121, 0])
+    assert read_image(path, pixel=1.0, rows=(2, 90), columns=(1, 121)).area is None  # chosen by hand: as before
+    assert image.measured_area((0, 50)) == ((2, 50), (1, 121))
+    assert image.region((1, 60), (5, 122)).area == ((1, 59), (0, 116))
+    with pytest.raises(ParameterError, match="outside"):
+        image.measured_area((91, 99))  # the data bar
+
+
+@pytest.mark.parametrize("what", ["mark", "half", "thick", "all"])
+def test_colour_elsewhere_is_refused(tmp_path: Path, framed: np.ndarray, what: str) -> None:
+    if what == "mark":  # within the frame
+        framed[40, 60] = (255, 0, 0)
+    elif what == "half":  # a frame on one side, colour on the other side of it
+        framed[:40, 20:100, 1] = 255
+    elif what == "thick":  # less than four fifths are left
+        framed[70:92] = (0, 0, 255)
+    else:
+        framed[:, :, 0] = 7
+    with pytest.raises(ReaderError, match="in colour"):
+        read_image(write_tiff(tmp_path / "c.tif", framed, photometric="rgb"), pixel=1.0)
+
+
+def test_a_coloured_bar_is_cut_off(tmp_path: Path, framed: np.ndarray) -> None:
+    colour = np.repeat(framed[2:90, 1:121, :1], 3, axis=2)
+    colour[80:] = (0, 0, 128)
+    image = read_image(write_tiff(tmp_path / "b.tif", colour, photometric="rgb"), pixel=1.0)
+    assert image.area == ((0, 80), (0, 120))
+
+
 def test_pages(tmp_path: Path) -> None:
     stack = np.stack([PIXELS, 250 - PIXELS])
     path = write_tiff(tmp_path / "a.tif", stack, photometric="minisblack")
@@ -261,7 +308,7 @@ def test_coloured_marks_outside_the_measured_rows_do_not_matter(tmp_path: Path) 
     from PIL import Image as Pillow
 
     colour = np.repeat(PIXELS[:, :, None], 3, axis=2).copy()
-    colour[-2:, :, 0] ^= 1  # a mark in the last two rows
+    colour[-2:, :5, 0] ^= 1  # a mark in the last two rows; a bar across all columns would be a border
     Pillow.fromarray(colour).save(tmp_path / "c.png")
     with pytest.raises(ReaderError, match="in colour"):
         read_image(tmp_path / "c.png", pixel=1.0)

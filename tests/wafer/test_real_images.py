@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from metrology_core.errors import DataError, ReaderError
+from metrology_core.errors import DataError
 from wafer import SemLineResult, SemLineSettings, measure_sem_lines, read_image
+from wafer.contacts import ContactSettings, measure_contacts
 
 pytestmark = pytest.mark.real_data
 AREA = (0, 889)  # below it lies the data bar
@@ -110,8 +112,17 @@ def test_contacts_are_not_taken_for_lines(data_root: Path) -> None:
 
 def test_images_of_another_maker_are_read(data_root: Path) -> None:
     path = data_root / "wafer" / "kriss_sem" / "Data" / "time" / "high" / "30us_001.tif"
-    with pytest.raises(ReaderError, match="colour"):
-        read_image(path)  # a green frame was drawn around the image
+    framed = read_image(path)  # a green frame was drawn around the image, a data bar lies below
+    assert framed.area is not None and set(framed.flags) == {
+        "coloured_border_cropped", "grey_from_colour", "pixel_size_from_file",
+    }  # fmt: skip
+    assert framed.area == ((2, 441), (2, 511))  # looked up in the file: green line, black line inside it
+    settings = ContactSettings(lattice=False)
+    whole = measure_contacts(framed, settings)
+    by_hand = measure_contacts(framed, replace(settings, rows=framed.area[0], columns=framed.area[1]))
+    assert whole.measurements["sem.contact_diameter"].value == by_hand.measurements["sem.contact_diameter"].value
+    # places are those of the file: the spheres of both lie at the same pixels
+    assert [row["x"] for row in whole.per_contact] == [row["x"] for row in by_hand.per_contact]
     image = read_image(path, rows=(2, 440), columns=(2, 510))
     assert image.pixel_size == pytest.approx((5.82813, 5.82813), rel=3e-6)  # the last digit differs between files
     assert set(image.flags) == {"grey_from_colour", "pixel_size_from_file"}

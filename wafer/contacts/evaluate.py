@@ -239,17 +239,12 @@ def measure_contacts(
             expected="pixel sizes in x and y with a unit",
             remedy="state pixel in the recipe, for example 0.9 nm",
         )
-    rows, columns = settings.rows or (0, image.pixels.shape[0]), settings.columns or (0, image.pixels.shape[1])
-    ny, nx = image.pixels.shape
-    if not (0 <= rows[0] < rows[1] <= ny and 0 <= columns[0] < columns[1] <= nx):
-        raise ParameterError(
-            "the image area lies outside the image",
-            expected=f"0 <= first < end, rows up to {ny}, columns up to {nx}",
-            got=f"rows {rows}, columns {columns}",
-        )
+    rows, columns = image.measured_area(settings.rows, settings.columns)
     px, py = image.pixel_size
     found = find_contacts(image.pixels[rows[0] : rows[1], columns[0] : columns[1]], settings, px / py)
     result = statistics(image, settings, instrument, found)
+    for row in result.per_contact:  # places count from the first pixel of the image
+        row.update(x=row["x"] + columns[0], y=row["y"] + rows[0])
     area = image.pixels[rows[0] : rows[1], columns[0] : columns[1]]
     flags = _flags.merge(
         image.flags, result.flags, _grey_check(area, image.saturation_level), _row_check(area),

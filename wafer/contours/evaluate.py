@@ -128,14 +128,7 @@ def measure_contours(
             expected="pixel sizes in x and y with a unit",
             remedy="state pixel in the recipe, for example 0.8 nm",
         )
-    ny, nx = image.pixels.shape
-    rows, columns = settings.rows or (0, ny), settings.columns or (0, nx)
-    if not (0 <= rows[0] < rows[1] <= ny and 0 <= columns[0] < columns[1] <= nx):
-        raise ParameterError(
-            "the image area lies outside the image",
-            expected=f"0 <= first < end, rows up to {ny}, columns up to {nx}",
-            got=f"rows {rows}, columns {columns}",
-        )
+    rows, columns = image.measured_area(settings.rows, settings.columns)
     area = image.pixels[rows[0] : rows[1], columns[0] : columns[1]]
     if min(area.shape) < 32:
         raise DataError("the image area is too small for contours", expected="32 x 32 pixels", got=f"{area.shape}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -27,17 +27,18 @@ SCALE_VARIATION = 0.005  # range of the local pitch over the field that flags pi
 class SemLineSettings:
     """How lines and spaces are measured; see `wafer.edges.find_edges` for ``criterion`` and ``level`` (0 to 1).
 
-    ``rows``: image area, end exclusive. ``lines``: which stripe is the line. ``detrend``: what is taken off an edge
-    before its roughness: ``linear`` or ``mean``. ``orientation``: ``vertical`` lines, or ``horizontal`` (the image is
-    transposed, pixel sizes with it). ``nominal_pitch`` and ``nominal_cd`` (unit of the image) only serve checks:
-    ``pitch_conflict`` and ``inverted_contrast``. ``seed`` drives the resampling of the edge noise.
-    ``smoothing``: a named filter before the edges are found (``gaussian 2 px``, see `wafer.smoothing`), None for none;
-    results say so, and roughness is refused.
+    ``rows``, ``columns``: image area, end exclusive, of the image as it is looked at. ``lines``: which stripe is the
+    line. ``detrend``: what is taken off an edge before its roughness: ``linear`` or ``mean``. ``orientation``:
+    ``vertical`` lines, or ``horizontal`` (the image is transposed, pixel sizes with it). ``nominal_pitch`` and
+    ``nominal_cd`` (unit of the image) only serve checks: ``pitch_conflict`` and ``inverted_contrast``. ``seed`` drives
+    the resampling of the edge noise. ``smoothing``: a named filter before the edges are found (``gaussian 2 px``, see
+    `wafer.smoothing`), None for none; results say so, and roughness is refused.
     """
 
     criterion: Literal["threshold", "max_gradient", "sigmoid", "linear_approximation", "model"] = "threshold"
     level: float = 0.5
     rows: tuple[int, int] | None = None
+    columns: tuple[int, int] | None = None
     lines: Literal["bright", "dark"] = "bright"
     detrend: Literal["linear", "mean"] = "linear"
     orientation: Literal["vertical", "horizontal"] = "vertical"
@@ -137,11 +138,13 @@ def measure_sem_lines(
     if settings.orientation == "horizontal":
         pixels, px, py, axis = pixels.T, py, px, "y"
         pixel_u = (pixel_u[1], pixel_u[0]) if pixel_u is not None else None
+    rows_used, (first, end) = area_of(image, settings)
+    pixels = pixels[:, first:end]
     found = _edges.find_edges(
         pixels,
         criterion=settings.criterion,
         level=settings.level,
-        rows=settings.rows,
+        rows=rows_used,
         saturation_level=image.saturation_level,
         smoothing=parse_smoothing(settings.smoothing),
         seed=settings.seed,
@@ -153,7 +156,7 @@ def measure_sem_lines(
     spaces = _lines.table(found, -line_polarity, settings.detrend)
     budget = Budget(
         image.unit, scale, px, scale_of(image, instrument, axis, px, pixel_u), instrument, found.criterion,
-        scope_of(image, settings.rows),
+        scope_of(image, settings.rows, settings.columns),
     )  # fmt: skip
 
     measurements: dict[str, Measured] = {}
@@ -178,7 +181,7 @@ def measure_sem_lines(
         varied, varied_u = _pitch.scale_variation(fit.residual, fit)
         facts["scale_variation"], facts["scale_variation_u"] = varied, varied_u
         facts["local_pitch"] = [
-            {"x": float(x), "pitch": float(p) * scale, "u": float(s) * scale}
+            {"x": float(x) + first, "pitch": float(p) * scale, "u": float(s) * scale}
             for x, p, s in _pitch.local_pitch(found, fit, line_polarity)
         ]
         if varied > SCALE_VARIATION + 3.0 * varied_u:
@@ -296,20 +299,31 @@ def measure_sem_lines(
     all_flags = _flags.merge(flags)
     carried = {name: value.with_flags(*_own_flags(name, all_flags)) for name, value in measurements.items()}
     per_line = line_rows(found, lines, scale, image.unit)
-    view, arrays = edge_view(image, found, lines.left, per_line, px, py, settings)
+    view, arrays = edge_view(image, replace(found, x=found.x + first), lines.left, per_line, px, py, settings)
     arrays |= rough_report.arrays
     return SemLineResult(
         image.unit, carried, methods, missing, all_flags, per_line, view, arrays, facts, tuple(rough_report.views)
     )
 
 
-def scope_of(image: Image, rows: tuple[int, int] | None) -> str:
-    """Prefix of the influences that belong to this image alone: its digest, and the rows that were used."""
+def area_of(image: Image, settings: SemLineSettings) -> tuple[tuple[int, int] | None, tuple[int, int]]:
+    """Rows (None: all) and columns to measure, of the image as it is looked at: transposed for horizontal lines."""
+    across = settings.orientation == "horizontal"
+    if image.area is None and settings.columns is None:
+        return settings.rows, (0, image.shape[0 if across else 1])
+    seen = (settings.rows, settings.columns)
+    found = image.measured_area(*(seen[::-1] if across else seen))
+    return found[::-1] if across else found
+
+
+def scope_of(image: Image, rows: tuple[int, int] | None, columns: tuple[int, int] | None = None) -> str:
+    """Prefix of the influences that belong to this image alone: its digest, and the rows and columns that were used."""
     if image.source is not None and image.source.sha256:
         digest = image.source.sha256
     else:
         digest = digest_bytes(f"{image.pixels.dtype.str}{image.pixels.shape}".encode() + image.pixels.tobytes())
-    return f"image/{digest[:16]}" + ("" if rows is None else f"/rows-{rows[0]}-{rows[1]}")
+    area = "" if rows is None else f"/rows-{rows[0]}-{rows[1]}"
+    return f"image/{digest[:16]}" + area + ("" if columns is None else f"/columns-{columns[0]}-{columns[1]}")
 
 
 def _checks(settings: SemLineSettings, measurements: Mapping[str, Measured]) -> set[str]:

@@ -11,6 +11,7 @@ from metrology_core.data import Acquisition, Image
 from metrology_core.errors import MissingDependencyError, ParameterError, ReaderError
 from metrology_core.provenance import Source, digest_bytes
 from metrology_core.units import convert
+from wafer.readers.border import Area, grey_area
 from wafer.readers.hdf5 import MAGIC, read_hdf5
 from wafer.readers.metadata import Found, side_file
 from wafer.readers.tiff import MAX_PIXELS, Decoded, read_tiff
@@ -47,7 +48,9 @@ def read_image(
     is relative to it, else the bare name.
 
     Colour images with equal channels (in the region, or in its ``measured_rows`` where only these will be measured) are
-    read as grey with flag ``grey_from_colour``; others raise.
+    read as grey with flag ``grey_from_colour``. Where colour is confined to a frame or bar drawn around or beside a
+    grey image, the image keeps its pixels and their coordinates, and ``area`` says where it lies (flag
+    ``coloured_border_cropped``; `wafer.readers.border`). Others raise.
     Raises `ReaderError` with path and place for unreadable files, `ParameterError` for wrong arguments.
     """
     stated = _pair(pixel, "pixel", positive=True)
@@ -62,7 +65,7 @@ def read_image(
     else:
         decoded, reader = _decode(data, name, page)
     pixels = _region(decoded.pixels, rows, columns, name)
-    pixels, colour_flags = _grey(pixels, name, measured_rows)
+    pixels, colour_flags, area = _grey(pixels, name, measured_rows)
     ny, nx = pixels.shape
     if min(ny, nx) < 2:
         raise ReaderError(
@@ -105,6 +108,7 @@ def read_image(
         flags=_flags.merge(flags),
         metadata=facts,
         origin=origin,
+        area=area,
     )
 
 
@@ -253,23 +257,27 @@ def _region(pixels: np.ndarray, rows: tuple[int, int] | None, columns: tuple[int
     return pixels[r0:r1, c0:c1]
 
 
-def _grey(pixels: np.ndarray, name: str, measured: tuple[int, int] | None) -> tuple[np.ndarray, list[str]]:
+def _grey(pixels: np.ndarray, name: str, measured: tuple[int, int] | None) -> tuple[np.ndarray, list[str], Area | None]:
     if pixels.ndim == 2:
-        return pixels, []
+        return pixels, [], None
     if pixels.shape[2] == 1:
-        return pixels[:, :, 0], []
+        return pixels[:, :, 0], [], None
     colour = pixels[:, :, :3] if pixels.shape[2] >= 3 else pixels[:, :, :1]
     first = colour[:, :, :1]
+    grey = np.ascontiguousarray(colour[:, :, 0])
     start, end = measured or (0, len(colour))
-    if not np.array_equal(colour[start:end], np.broadcast_to(first, colour.shape)[start:end]):
-        differing = np.any(colour[start:end] != first[start:end], axis=2)
-        y, x = (int(v) for v in np.argwhere(differing)[0] + (start, 0))
-        raise ReaderError(
-            "the image is in colour",
-            path=name,
-            place=f"row {y}, column {x}",
-            expected="grey, or equal channels",
-            got=f"{int(np.count_nonzero(differing))} pixels with different channels",
-            remedy="export in grey, or choose rows without coloured marks",
-        )
-    return np.ascontiguousarray(colour[:, :, 0]), ["grey_from_colour"]
+    if np.array_equal(colour[start:end], np.broadcast_to(first, colour.shape)[start:end]):
+        return grey, ["grey_from_colour"], None
+    area = grey_area(colour)
+    if area is not None:
+        return grey, ["grey_from_colour", "coloured_border_cropped"], area
+    differing = np.any(colour[start:end] != first[start:end], axis=2)
+    y, x = (int(v) for v in np.argwhere(differing)[0] + (start, 0))
+    raise ReaderError(
+        "the image is in colour",
+        path=name,
+        place=f"row {y}, column {x}",
+        expected="grey, equal channels, or colour in nothing but a frame or bar at the border",
+        got=f"{int(np.count_nonzero(differing))} pixels with different channels",
+        remedy="export in grey, or choose rows and columns without coloured marks",
+    )
