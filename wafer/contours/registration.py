@@ -29,6 +29,7 @@ _LEAST_PART = 0.02  # share of the vertices that must hold a direction
 _TUKEY = 5.0  # in robust standard deviations
 _PIECE = 32.0  # px of an edge, at least, that count as one in the scatter of residuals
 _PIECES = 4.0  # ... and this many decay lengths of the residuals, so that pieces are independent
+_LEAST_REST = 0.05  # of a residual that a piece leaves to itself: one that holds a direction alone says nothing of it
 _MOST_DECAY = 256.0  # px, longest decay that is looked for
 
 
@@ -259,7 +260,8 @@ def register(
                 remedy="check design, pixel size and origin; allow larger errors (limit)",
             )  # fmt: skip
         weight = _weights(matches.epe, j, used, columns)
-        inverse, undetermined = _inverse(j, weight, columns, unit)
+        root, undetermined = _inverse_root(j, weight, columns, unit)
+        inverse = root @ root.T
         residual = np.where(used, matches.epe, 0.0)
         # the distances that are there are what the design's own motion would make: e + J dp + offset = 0
         solve = inverse @ (j * weight[:, None]).T
@@ -272,7 +274,9 @@ def register(
     matches, rows = match(trace, edges, place, normal, values, origin, limit)
     j = sensitivities(rows, matches, place, values[:2], edges.line_end)
     left = np.where(used & (weight > 0.0), np.nan_to_num(matches.epe) - j[:, 4:] @ values[4:], 0.0)
-    sampling, dof = _scatter(solve, left, weight, matches, len(columns), pixel[0])
+    sampling, dof = _scatter(root, j, left, weight, matches, pixel[0])
+    turned = np.array((-1.0, -1.0, -1.0, -1.0, 1.0, 1.0))
+    sampling = sampling * np.outer(turned, turned)
     if by_ends:
         flags.add("registration_by_line_ends")
     if undetermined:
@@ -305,17 +309,17 @@ def _weights(epe: np.ndarray, j: np.ndarray, used: np.ndarray, columns: list[int
     return weight
 
 
-def _inverse(j: np.ndarray, weight: np.ndarray, columns: list[int], unit: np.ndarray) -> tuple[np.ndarray, bool]:
-    """(6, 6) inverse of the normal matrix on the free columns; directions that nothing holds stay where they are."""
+def _inverse_root(j: np.ndarray, weight: np.ndarray, columns: list[int], unit: np.ndarray) -> tuple[np.ndarray, bool]:
+    """(6, k) root R of the inverse R R' of the normal matrix on the free columns; directions that nothing holds stay
+    where they are."""
     u = unit[columns]
     a = j[:, columns] * u
     normal = (a * weight[:, None]).T @ a
     value, vector = np.linalg.eigh(normal)
     held = value > 0.003 * float(weight.sum())
-    part = (vector[:, held] / value[held]) @ vector[:, held].T
-    inverse = np.zeros((6, 6))
-    inverse[np.ix_(columns, columns)] = part * np.outer(u, u)
-    return inverse, not bool(held.all())
+    root = np.zeros((6, int(held.sum())))
+    root[columns] = u[:, None] * vector[:, held] / np.sqrt(value[held])
+    return root, not bool(held.all())
 
 
 def one_step(
@@ -327,28 +331,40 @@ def one_step(
     radius = 0.5 * math.hypot(shape[1] * pixel[0], shape[0] * pixel[1])
     unit = np.array((1.0, 1.0, 1.0 / radius, 1.0 / radius, 1.0, 1.0))
     weight = _weights(matches.epe, j, used, columns)
-    inverse, _ = _inverse(j, weight, columns, unit)
-    solve = inverse @ (j * weight[:, None]).T
+    root, _ = _inverse_root(j, weight, columns, unit)
+    solve = root @ (root.T @ (j * weight[:, None]).T)
     epe = np.where(used, np.nan_to_num(matches.epe), 0.0)
     values = solve @ epe
     left = np.where(weight > 0.0, epe - j @ values, 0.0)
-    covariance, dof = _scatter(solve, left, weight, matches, len(columns), pixel[0])
+    covariance, dof = _scatter(root, j, left, weight, matches, pixel[0])
     return values, covariance, dof, radius
 
 
 def _scatter(
-    solve: np.ndarray, residual: np.ndarray, weight: np.ndarray, matches: Matches, p: int, px: float
+    root: np.ndarray, j: np.ndarray, residual: np.ndarray, weight: np.ndarray, matches: Matches, px: float
 ) -> tuple[np.ndarray, int]:
-    """Covariance of the values by the scatter of pieces of edges (cluster-robust: Liang and Zeger, Biometrika 73
-    (1986) 13): residuals within a piece may be alike, pieces are independent. Contains the noise."""
+    """Covariance of the values ``root root' j' weight distance`` by the scatter of pieces of edges (cluster-robust:
+    Liang and Zeger, Biometrika 73 (1986) 13): residuals within a piece may be alike, pieces are independent. Contains
+    the noise.
+
+    A piece draws the fit to itself, so that its residual is too small, and most where it holds much of a direction (the
+    outer ones of a rotation). Each is undone by (1 - H)^(-1/2) of its share H of the fit, which makes the covariance
+    unbiased for residuals that are alike everywhere (Bell and McCaffrey, Survey Methodology 28 (2002) 169).
+    """
     index = np.flatnonzero(weight > 0.0)
     cluster = pieces(matches.edge[index], matches.along[index], residual[index], px)
     count = int(cluster.max()) + 1
-    sums = np.zeros((count, 6))
-    np.add.at(sums, cluster, (solve[:, index] * residual[index]).T)
-    dof = max(count - p, 1)
-    covariance: np.ndarray = sums.T @ sums * (count / dof)
-    return covariance, dof
+    rows = j[index] @ root
+    k = root.shape[1]
+    scores = np.zeros((count, k))
+    np.add.at(scores, cluster, rows * (weight[index] * residual[index])[:, None])
+    shares = np.zeros((count, k, k))
+    np.add.at(shares, cluster, rows[:, :, None] * (rows * weight[index][:, None])[:, None, :])
+    value, vector = np.linalg.eigh(shares)
+    factor = 1.0 / np.sqrt(np.maximum(1.0 - value, _LEAST_REST))
+    scores = np.einsum("gab,gb,gcb,gc->ga", vector, factor, vector, scores)
+    whole: np.ndarray = root @ (scores.T @ scores) @ root.T
+    return whole, max(count - k, 1)
 
 
 def pieces(edge: np.ndarray, along: np.ndarray, residual: np.ndarray, px: float) -> np.ndarray:
@@ -407,7 +423,8 @@ def summary(found: Registration, covariance: np.ndarray, unit: str) -> dict[str,
 
     ``x_u``, ``y_u`` are None where nothing holds the direction.
     """
-    u = np.sqrt(np.maximum(np.diag(covariance), 0.0))
+    held = np.any(found.solve != 0.0, axis=1)  # rounding is no uncertainty of what nothing holds
+    u = np.where(held, np.sqrt(np.maximum(np.diag(covariance), 0.0)), 0.0)
     v = found.values
     return {
         "unit": unit, "x": float(v[0]), "x_u": float(u[0]) or None, "y": float(-v[1]),
