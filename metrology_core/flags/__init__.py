@@ -247,12 +247,7 @@ _ROWS = (
         "The points do not determine the feature (all equal, collinear, coplanar, ...).",
         "Measure points that span the feature.",
     ),
-    Flag(
-        "insufficient",
-        "invalid",
-        "Fewer points than the feature has parameters.",
-        "Measure more points.",
-    ),
+    Flag("insufficient", "invalid", "Fewer points than the feature has parameters.", "Measure more points."),
     Flag("non_unique", "warning", "Several different features fit these points equally well.", "Measure more points."),
     Flag(
         "other_minima",
@@ -309,12 +304,7 @@ _ROWS = (
         "The pixel size was taken from the metadata of the file; no calibration was stated.",
         "State the calibrated pixel size and its uncertainty.",
     ),
-    Flag(
-        "coloured_border_cropped",
-        "info",
-        "A coloured frame or bar was drawn around a grey image: it is not measured, coordinates are those of the file.",
-        "None needed; choose rows and columns where something else was to be measured.",
-    ),
+    Flag("coloured_border_cropped", "info", "A coloured frame or bar of a grey image was left out.", "None needed."),
     Flag("grey_from_colour", "info", "A colour image with equal channels was read as grey.", "None needed."),
     Flag("multi_page", "info", "The file holds several images; the first was used.", "Name the page."),
     Flag(
