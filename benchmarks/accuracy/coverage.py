@@ -275,7 +275,8 @@ WORDS = {
 
 MEANING = {
     "as_is": "At 100 what hangs on the tilt of a bore is held too often: to know that there is nothing between five "
-    "rows takes more than five rows. A form that is not resolved has an interval from 0.",
+    "rows takes more than five rows. At 10 zones of bores are held a little too rarely, by any kind of truth: form is "
+    "then seen, but not how rough it is between the points. A form that is not resolved has an interval from 0.",
     "independent": "What is averaged over the surface (sizes, angles) is then claimed too well; how much depends on "
     "how far the errors reach beside the distance of the points.",
     "half": "What is beyond the declared noise may be rough form. With the flag `noise_larger_than_declared` intervals "
