@@ -280,6 +280,42 @@ def test_bad_images_and_designs(tmp_path: Path) -> None:
             ContourSettings(**settings)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_grey_values_that_are_no_numbers_are_refused(bad: float) -> None:
+    pixels = simulate_shapes([disc(24.0)], seed=2, shape=(128, 128)).pixels.astype(np.float32)
+    pixels[50, 60] = bad
+    with pytest.raises(DataError, match="NaN or infinite") as caught:
+        measure_contours(Image(pixels, "nm", (0.8, 0.8)))
+    assert caught.value.got == "1 others"
+
+
+def test_a_drawn_data_bar_is_refused_and_its_rows_can_be_left_out() -> None:
+    pixels = simulate_shapes([disc(24.0)], seed=2, shape=(160, 160)).pixels.copy()
+    pixels[128:] = 0
+    pixels[138:150, 20:60] = 255
+    with pytest.raises(DataError, match="drawn data bar") as caught:
+        measure_contours(Image(pixels, "nm", (0.8, 0.8)))
+    assert caught.value.remedy == "choose rows 0:128"
+    found = measure_contours(Image(pixels, "nm", (0.8, 0.8)), ContourSettings(rows=(0, 128)))
+    # 0.3 nm: over four standard uncertainties of a single disc; the beam takes 1.6^2 / 24
+    assert found.measurements["sem.contour_diameter_area"].value == pytest.approx(48.0 - 1.6**2 / 24.0, abs=0.3)
+
+
+def test_grey_values_that_were_changed_are_flagged() -> None:
+    """Resampled: rows between rows are alike. Three times the contrast, cut at both ends of 8 bits: the level between
+    the plateaus is no longer that of the image."""
+    from scipy.ndimage import zoom
+
+    pixels = simulate_shapes([disc(24.0)], seed=2, shape=(160, 160)).pixels
+    larger = zoom(pixels.astype(float), 1.4, order=3, mode="nearest", grid_mode=True)
+    hard = np.clip((pixels.astype(float) - 60.0) * 3.0, 0, 255).astype(np.uint8)
+    wanted = ("rows_share_noise", "saturated")
+    for grey, size, expected in ((pixels, 0.8, ()), (larger, 0.8 / 1.4, wanted[:1]), (hard, 0.8, wanted[1:])):
+        found = measure_contours(Image(grey, "nm", (size, size)))
+        assert tuple(f for f in wanted if f in found.flags) == expected
+        assert all(f in m.flags for m in found.measurements.values() for f in expected)
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

@@ -21,15 +21,11 @@ from wafer.contacts.locate import SMOOTHING, Candidates, locate
 from wafer.contacts.sites import Site, judge, merged_regions, rates, unclaimed
 from wafer.contours import GreyNoise, Window, grey_noise
 from wafer.drawn import refuse_drawn_rows
-from wafer.edges.checks import saturated_share
+from wafer.grey_flags import grey_flags
 from wafer.visible import refuse_noise, refuse_not_finite
 
 PITCH_CONFLICT = 0.04  # relative: real arrays are up to 2.5 % off in one axis by the scan alone
 CRITERIA = ("threshold", "sigmoid", "model")
-SATURATED = 0.002
-"""Share of pixels at the ends of the grey scale that is flagged, as for lines."""
-ROWS_ALIKE = 0.1
-"""Correlation of neighbouring rows that is flagged; independent rows measure below 0.03 (real images: none seen)."""
 INSIDE, OUTSIDE = 0.8, 0.85
 """How far the strips of features on a lattice reach, in radii."""
 
@@ -247,7 +243,7 @@ def measure_contacts(
         row.update(x=row["x"] + columns[0], y=row["y"] + rows[0])
     area = image.pixels[rows[0] : rows[1], columns[0] : columns[1]]
     flags = _flags.merge(
-        image.flags, result.flags, _grey_check(area, image.saturation_level), _row_check(area),
+        image.flags, result.flags, grey_flags(area, image.saturation_level),
         _pitch_check(settings, result.measurements),
     )  # fmt: skip
     carried = {name: value.with_flags(*flags) for name, value in result.measurements.items()}
@@ -263,18 +259,6 @@ def measure_contacts(
         result.per_contact, found.noise, (px, py), {**result.details, "origin": (rows[0], columns[0]),
         "polarity": "bright" if found.candidates.bright else "dark", "sites": _counts(found.sites)},
     )  # fmt: skip
-
-
-def _grey_check(area: np.ndarray, level: float | None) -> tuple[str, ...]:
-    """``saturated`` where plateaus are cut off: the level between them, and with it the edge, is then elsewhere."""
-    return ("saturated",) if saturated_share(area, area, level) > SATURATED else ()
-
-
-def _row_check(area: np.ndarray) -> tuple[str, ...]:
-    """``rows_share_noise`` where the noise of neighbouring rows is correlated, which no scan makes; that of neighbours
-    in a row (a slow detector) is measured and propagated."""
-    lags = grey_noise(np.ascontiguousarray(area.T)).lags
-    return ("rows_share_noise",) if lags and lags[0] > ROWS_ALIKE else ()
 
 
 def _pitch_check(settings: ContactSettings, measurements: Mapping[str, Measured]) -> tuple[str, ...]:

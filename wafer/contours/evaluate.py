@@ -19,7 +19,9 @@ from wafer.contours.design import Design
 from wafer.contours.grey import GreyNoise, grey_noise
 from wafer.contours.seeds import SMOOTH, find_seeds, split_grey
 from wafer.contours.trace import Trace, trace
-from wafer.visible import refuse_noise
+from wafer.drawn import refuse_drawn_rows
+from wafer.grey_flags import grey_flags
+from wafer.visible import refuse_noise, refuse_not_finite
 
 SPACING = 2.0  # px of contour for each vertex ...
 MOST_SPACING = 6.0  # ... up to this where the noise asks for it
@@ -118,8 +120,9 @@ def measure_contours(
     size, edge criterion. Flags: those of the image, ``repeatability_only``, ``contours_lost``, ``edge_noise_high``,
     ``registration_ambiguous``, ``registration_undetermined``, ``registration_by_line_ends``,
     ``registration_unmodelled``, ``missing_shapes``, ``broken_shapes``, ``bridged_shapes``, ``extra_shapes``,
-    ``unmatched_contours``, ``few_line_ends``. Raises `ParameterError` for an image without pixel size, `DataError`
-    where there is nothing but noise, no contour, or the design does not fit.
+    ``unmatched_contours``, ``few_line_ends``, ``rows_share_noise``, ``saturated``. Raises `ParameterError` for an image
+    without pixel size, `DataError` where there is nothing but noise, no contour, a drawn data bar, grey values that are
+    no numbers, or the design does not fit.
     """
     settings = settings or ContourSettings()
     if image.pixel_size is None:
@@ -132,12 +135,14 @@ def measure_contours(
     area = image.pixels[rows[0] : rows[1], columns[0] : columns[1]]
     if min(area.shape) < 32:
         raise DataError("the image area is too small for contours", expected="32 x 32 pixels", got=f"{area.shape}")
+    refuse_not_finite(area)
+    refuse_drawn_rows(area)
     pixels = np.ascontiguousarray(area, np.float64)
     noise = grey_noise(area)
     split = split_grey(pixels)
     refuse_noise(pixels, noise, SMOOTH)
     budget = ContourBudget(image, settings, instrument)
-    flags: set[str] = set(image.flags)
+    flags: set[str] = {*image.flags, *grey_flags(area, image.saturation_level)}
     if budget.relative is None:
         flags.add("repeatability_only")
     polarity = settings.polarity
