@@ -22,6 +22,11 @@ Criterion = Literal["threshold", "model"]
 Feet = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # x, y, ux, uy
 REACH = 10.0  # px, most that a strip reaches to either side
 _LEAST_REACH = 3.0
+_FARTHEST = 20.0  # px, most that a plateau lies from its edge: mind the depth that `seeds` looks for
+_PLATEAU = (1.5, 2.5)  # widths of the edge from the contour between which its plateaus lie ...
+_INNERMOST = 0.8  # ... where the depth of feature or gap leaves room; else from this share of the depth on: of the two
+# the width is known worse (rough contours widen the mean profile), so it limits wide features alone
+_DEEP = 0.9  # of the usual depth that a vertex needs to count for the mean profile
 _PASSES = 12
 _STILL = 0.01  # px
 _MOST = 1.5  # px a pass may move a vertex
@@ -48,7 +53,7 @@ class Trace:
     """Found contours. ``edge`` (n,) pixels along the normals of the seeds (NaN: lost), ``u`` (n,) its standard
     uncertainty by noise; ``state`` (n,) 0 ok, 1 lost, 2 border. ``ray`` (n, m) weight of the samples of a vertex's mean
     strip; ``group`` (n,) number of the mean profile that sets the zero of a vertex, ``zero`` (n, m) its weights for the
-    vertices ``pooled`` (n,)."""
+    vertices ``pooled`` (n,), whose samples begin at ``zero_first`` px (those of ``ray`` at ``first``)."""
 
     seeds: Seeds
     parallel: int
@@ -63,6 +68,7 @@ class Trace:
     zero: np.ndarray
     pooled: np.ndarray
     first: float
+    zero_first: float
     spacing: float
 
     @property
@@ -111,12 +117,15 @@ def trace(
     state = np.where(border, 2, np.where(good, 0, 1)).astype(np.int64)
     edge = np.where(good, moved + shift, np.nan)
     soft = _along(np.where(good, edge, moved), seeds, good)
-    soft_grey = _mean_strips(image, seeds, soft, parallel, spacing, window)
-    group, zero, pooled, edge = _zeros(distance, soft_grey, use, good, seeds, criterion, level, edge, soft)
+    width = _slope_width(profile)
+    farthest = max(_room(seeds.inside[good], width)[1], _room(seeds.outside[good], width)[1]) if good.any() else REACH
+    wide = Window(farthest, farthest)
+    soft_grey = _mean_strips(image, seeds, soft, parallel, spacing, wide)
+    group, zero, pooled, edge = _zeros(wide.distances(), soft_grey, width, good, seeds, criterion, level, edge, soft)
     u = _vertex_u(image, seeds, moved, parallel, spacing, distance, ray, noise)
     return Trace(
         seeds, parallel, edge, np.where(good, u, np.nan), state, profile, moved, soft, ray, group, zero, pooled,
-        float(distance[0]), spacing,
+        float(distance[0]), float(wide.distances()[0]), spacing,
     )  # fmt: skip
 
 
@@ -211,50 +220,91 @@ def _along(values: np.ndarray, seeds: Seeds, alive: np.ndarray) -> np.ndarray:
     return out
 
 
+def _slope_width(profile: Profile) -> float:
+    """Width of the edge in pixels, 10 % to 90 %, from the half-maximum width of its slope (a Gaussian's): local, so
+    that it does not hang on where the plateaus are taken."""
+    steep = np.abs(profile.slope)
+    middle = np.abs(profile.distance) <= _LEAST_REACH
+    top = int(np.flatnonzero(middle)[np.argmax(steep[middle])])
+    sides = []
+    for values in (steep[top::-1], steep[top:]):
+        under = np.flatnonzero(values < 0.5 * steep[top])
+        if not under.size:
+            sides.append(float(values.size - 1))
+            continue
+        k = int(under[0])
+        sides.append(k - (0.5 * steep[top] - values[k]) / (values[k - 1] - values[k]))
+    return STEP * float(sum(sides)) * 2.563103 / 2.354820  # quantiles 0.1 to 0.9, full width at half maximum
+
+
+def _room(depth: np.ndarray, width: float) -> tuple[float, float]:
+    """From where to where the plateau lies on one side, in pixels from the contour.
+
+    Both ends are lengths of the pattern, the width of the edge and the mean depth of features (or gaps): the same
+    pattern seen with other pixels has the same plateaus, and its threshold lies at the same place.
+    """
+    usual = float(depth.mean()) + 0.5  # whole steps were counted
+    end = min(usual, max(_PLATEAU[1] * width, _LEAST_REACH), _FARTHEST)
+    return min(_PLATEAU[0] * width, _INNERMOST * end), end
+
+
+def _share(distance: np.ndarray, start: float, end: float) -> np.ndarray:
+    """Weights, sum 1, of samples at ``distance`` for the mean from ``start`` to ``end``: each stands for its step."""
+    overlap = np.minimum(distance + 0.5 * STEP, end) - np.maximum(distance - 0.5 * STEP, start)
+    weights: np.ndarray = np.maximum(overlap, 0.0)
+    return weights / weights.sum()
+
+
 def _zeros(
-    distance: np.ndarray, grey: np.ndarray, use: np.ndarray, good: np.ndarray, seeds: Seeds, criterion: Criterion,
+    distance: np.ndarray, grey: np.ndarray, width: float, good: np.ndarray, seeds: Seeds, criterion: Criterion,
     level: float, edge: np.ndarray, soft: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
     """The zero of the edges by the criterion on mean profiles: of all contours together, or of each long enough."""
-    full = good & use.all(axis=1)
-    if full.sum() < _FEW:
-        full = good.copy()
+
+    def deep(chosen: np.ndarray) -> tuple[np.ndarray, tuple[float, float], tuple[float, float]]:
+        inner, outer = _room(seeds.inside[chosen], width), _room(seeds.outside[chosen], width)
+        far = (seeds.inside + 0.5 >= _DEEP * inner[1]) & (seeds.outside + 0.5 >= _DEEP * outer[1])
+        return chosen[far[chosen]], inner, outer
+
     n = edge.size
     group = np.zeros(n, np.int64)
-    members = [np.flatnonzero(full)]
+    everywhere = np.flatnonzero(good)
+    groups = []
+    if everywhere.size:
+        first = deep(everywhere)
+        groups.append(first if first[0].size >= _FEW else (everywhere, *first[1:]))
     if criterion == "threshold":
         for c in range(len(seeds.closed)):
-            mine = np.flatnonzero(full & (seeds.contour == c))
-            if mine.size >= _FEW:
-                group[seeds.contour == c] = len(members)
-                members.append(mine)
+            mine = np.flatnonzero(good & (seeds.contour == c))
+            if mine.size >= _FEW and (own := deep(mine))[0].size >= _FEW:
+                group[seeds.contour == c] = len(groups)
+                groups.append(own)
     zero = np.zeros((n, distance.size))
     pooled = np.zeros(n, bool)
     edge = edge.copy()
-    for g, mine in enumerate(members):
-        if not mine.size:
-            continue
-        mean = np.where(use[mine], grey[mine], 0.0).sum(axis=0) / np.maximum(use[mine].sum(axis=0), 1)
-        seen = np.flatnonzero(use[mine].sum(axis=0) > 0.05 * mine.size)
+    for g, (mine, inner, outer) in enumerate(groups):
+        # nobody looks far past the middle of a feature or gap of its own
+        use = (distance >= -np.maximum(seeds.inside[mine] + 0.5, _LEAST_REACH)[:, None] / _DEEP - STEP) & (
+            distance <= np.maximum(seeds.outside[mine] + 0.5, _LEAST_REACH)[:, None] / _DEEP + STEP
+        )
+        use &= np.isfinite(grey[mine])
+        mean = np.where(use, grey[mine], 0.0).sum(axis=0) / np.maximum(use.sum(axis=0), 1)
+        seen = np.flatnonzero(use.sum(axis=0) > 0.05 * mine.size)
         mean[: seen[0]], mean[seen[-1] + 1 :] = mean[seen[0]], mean[seen[-1]]
-        low, high = _plateaus(distance, mean)
+        low_ends, high_ends = _share(-distance, *inner), _share(distance, *outer)
+        low, high = float(low_ends @ mean), float(high_ends @ mean)
         at = _crossing(distance, mean, low + level * (high - low))
         k = min(max(int(math.floor((at - distance[0]) / STEP)), 0), distance.size - 2)
         t = (at - distance[k]) / STEP
         steep = (mean[k + 1] - mean[k]) / STEP
         if not abs(steep) > 0.0:
             continue
-        ends = np.zeros(distance.size)
-        far = 0.6 * REACH
-        inner, outer = distance <= -far, distance >= far
-        ends[inner] += (1.0 - level) / inner.sum()
-        ends[outer] += level / outer.sum()
-        weights = ends / steep
+        weights = ((1.0 - level) * low_ends + level * high_ends) / steep
         weights[k] -= (1.0 - t) / steep
         weights[k + 1] -= t / steep
         edge[group == g] += at - float(np.mean(edge[mine] - soft[mine]))
-        own = mine[group[mine] == g]
-        zero[own], pooled[own] = weights, True
+        own_zero = mine[group[mine] == g]
+        zero[own_zero], pooled[own_zero] = weights, True
     return group, zero, pooled, edge
 
 
@@ -302,26 +352,32 @@ def functionals(image: np.ndarray, found: Trace, noise: GreyNoise, coefficients:
     parts = (
         (
             found.moved,
+            found.first,
             np.repeat(found.ray / parallel, parallel, axis=0),
             np.repeat(wanted - of_group, parallel, axis=1),
         ),
-        (found.soft, np.repeat(found.zero / parallel, parallel, axis=0), np.repeat(of_group, parallel, axis=1)),
+        (
+            found.soft,
+            found.zero_first,
+            np.repeat(found.zero / parallel, parallel, axis=0),
+            np.repeat(of_group, parallel, axis=1),
+        ),
     )
     ny, nx = image.shape
     deviation = np.sqrt(noise.variance(smoothed_grey(image)))
     covariance = np.zeros((k, k))
-    tile, reach = 192, REACH + parallel + 3.0
-    feet = [side_by_side(seeds, moved, parallel, found.spacing) for moved, _, _ in parts]
+    tile, reach = 192, max(REACH, -found.zero_first) + parallel + 3.0
+    feet = [side_by_side(seeds, moved, parallel, found.spacing) for moved, *_ in parts]
     for top in range(0, ny, tile):
         rows = min(tile, ny - top)
         weights, total = np.empty((k, rows + 8, nx)), np.zeros((k, rows, nx))
-        for (x, y, ux, uy), (_, along, across) in zip(feet, parts, strict=True):
+        for (x, y, ux, uy), (_, first, along, across) in zip(feet, parts, strict=True):
             near = np.flatnonzero((y > top - reach) & (y < top + rows + reach))
             if not near.size:
                 continue
             # a margin of four rows: samples at its border are left out, and their other pixels lie in the next tile
             combine_noise(
-                x[near], y[near], ux[near], uy[near], found.first, STEP, np.ascontiguousarray(along[near]),
+                x[near], y[near], ux[near], uy[near], first, STEP, np.ascontiguousarray(along[near]),
                 np.ascontiguousarray(across[:, near]), 0, top - 4, weights,
             )  # fmt: skip
             total += weights[:, 4 : 4 + rows]
