@@ -15,20 +15,24 @@ SMOOTH = 2.0  # px, standard deviation of the copy that is cut
 LEAST_LENGTH = 12.0  # px: shorter level lines are specks
 LEAST_AREA = 20.0  # px^2
 _NORMAL = 4.0  # px along the contour over which its direction is averaged
+_MOST_BEND = 0.2  # 1/px: no sharper bend can be told from directions so averaged
+_SLOW = 8.0  # px along the contour over which its bend is averaged: noise must not bend a stretch
 _STEEP = 0.35  # share of the step that must be crossed within 6 px about a level line, else it runs in noise
 
 
 @dataclass(frozen=True, eq=False)
 class Seeds:
     """Vertices of all contours one after another: ``x``, ``y`` (n,) pixels, unit normals ``ux``, ``uy`` (n,) out of the
-    features, ``contour`` (n,) number; ``closed`` and ``first`` (c + 1,) per contour; ``spacing`` (c,) between vertices;
-    ``inside``, ``outside`` (n,) pixels from the contour to the middle of the feature, of the gap; ``mask``
-    (ny, nx) features; ``bright``; ``low``, ``high`` grey classes."""
+    features, ``bend`` (n,) curvature in 1/px, positive where a feature is convex, ``contour`` (n,) number; ``closed``
+    and ``first`` (c + 1,) per contour; ``spacing`` (c,) between vertices; ``inside``, ``outside`` (n,) pixels from the
+    contour to the middle of the feature, of the gap; ``mask`` (ny, nx) features; ``bright``; ``low``, ``high`` grey
+    classes."""
 
     x: np.ndarray
     y: np.ndarray
     ux: np.ndarray
     uy: np.ndarray
+    bend: np.ndarray
     contour: np.ndarray
     closed: np.ndarray
     first: np.ndarray
@@ -91,6 +95,7 @@ def find_seeds(image: np.ndarray, spacing: float, polarity: Literal["auto", "dar
     sign = 1.0 if bright else -1.0
     step = split.high - split.low
     rows: list[tuple[np.ndarray, np.ndarray, bool, float]] = []
+    bends: list[np.ndarray] = []
     for line in find_contours(split.flat, split.cut):
         points = line[:, ::-1]
         closed = bool(np.all(points[0] == points[-1])) and len(points) > 3
@@ -116,7 +121,9 @@ def find_seeds(image: np.ndarray, spacing: float, polarity: Literal["auto", "dar
         fall = float(np.mean(behind - ahead)) * sign
         if abs(fall) < _STEEP * step:
             continue
-        rows.append((soft, normal if fall > 0.0 else -normal, closed, gap))
+        out = 1.0 if fall > 0.0 else -1.0
+        rows.append((soft, out * normal, closed, gap))
+        bends.append(out * _bend(normal, closed, gap))
     if not rows:
         raise DataError(
             "no contour was found in the image",
@@ -130,9 +137,21 @@ def find_seeds(image: np.ndarray, spacing: float, polarity: Literal["auto", "dar
     depth_in, depth_out = distance_transform_edt(mask), distance_transform_edt(~mask)
     reach = [_reach(depth, x, y, s * ux, s * uy) for depth, s in ((depth_in, -1.0), (depth_out, 1.0))]
     return Seeds(
-        x, y, ux, uy, contour, np.array([r[2] for r in rows]), first, np.array([r[3] for r in rows]), reach[0],
-        reach[1], mask, bright, split.low, split.high,
+        x, y, ux, uy, np.concatenate(bends), contour, np.array([r[2] for r in rows]), first,
+        np.array([r[3] for r in rows]), reach[0], reach[1], mask, bright, split.low, split.high,
     )  # fmt: skip
+
+
+def _bend(normal: np.ndarray, closed: bool, gap: float) -> np.ndarray:
+    """(n,) curvature in 1/px of a contour whose normals (n, 2), ``gap`` px apart, lie a quarter turn before its
+    direction: how fast they turn, positive where they spread."""
+    from scipy.ndimage import gaussian_filter1d
+
+    turn = np.roll(normal, -1, axis=0) - np.roll(normal, 1, axis=0) if closed else 2.0 * np.gradient(normal, axis=0)
+    along = turn[:, 1] * normal[:, 0] - turn[:, 0] * normal[:, 1]
+    mean = gaussian_filter1d(along / (2.0 * gap), _SLOW / gap, mode="wrap" if closed else "nearest")
+    bend: np.ndarray = np.clip(mean, -_MOST_BEND, _MOST_BEND)
+    return bend
 
 
 def _area(points: np.ndarray) -> float:

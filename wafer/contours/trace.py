@@ -132,8 +132,11 @@ def trace(
 def side_by_side(seeds: Seeds, moved: np.ndarray, parallel: int, spacing: float) -> Feet:
     """Feet and normals of the strips of all vertices, ``parallel`` each, one vertex after another."""
     offset = ((np.arange(parallel) + 0.5) / parallel - 0.5) * spacing
-    x = (seeds.x + moved * seeds.ux)[:, None] - offset * seeds.uy[:, None]
-    y = (seeds.y + moved * seeds.uy)[:, None] + offset * seeds.ux[:, None]
+    # feet follow the bend of the contour: along its tangent, a mean over s px would make a circle of radius r too small
+    # by s^2 / (24 r)
+    across = moved[:, None] - 0.5 * seeds.bend[:, None] * offset * offset
+    x = seeds.x[:, None] + across * seeds.ux[:, None] - offset * seeds.uy[:, None]
+    y = seeds.y[:, None] + across * seeds.uy[:, None] + offset * seeds.ux[:, None]
     return x.ravel(), y.ravel(), np.repeat(seeds.ux, parallel), np.repeat(seeds.uy, parallel)
 
 
