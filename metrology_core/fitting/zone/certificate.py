@@ -6,11 +6,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from metrology_core.fitting.zone.exchange import ZoneAnswer
 from metrology_core.fitting.zone.problem import ZoneProblem
+
+if TYPE_CHECKING:
+    from metrology_core.fitting.zone.exchange import ZoneAnswer
 
 _EPS = 2.220446049250313e-16
 # Residual of the optimality condition, relative, up to which a fit counts as converged.
@@ -54,7 +57,7 @@ def certify(
     if k == 0:
         return Certificate(0.0, None, True, np.zeros((nf + 1, 0, 3)))
     touch, signs, lam = answer.touch, answer.signs, answer.multipliers
-    rows = _rows(problem, touch, answer.pose)
+    rows = derivatives(problem, touch, answer.pose)
     gradient = np.abs((rows * (lam * signs)) @ np.ones(k)).max(initial=0.0)
     stationarity = float(gradient / max(float(np.abs(rows).max(initial=0.0)), 1e-300))
     if problem.law == 1:  # the direction from the axis to a contact is known to rounding over its length
@@ -65,17 +68,13 @@ def certify(
     zone = max(abs(answer.high - answer.low), abs(answer.h), 1e-300)
     scatter = max(scatter - 8.0 * _EPS * answer.reference, 0.0) / zone
     negative = max(-float(lam.min()), 0.0)
-    hess = np.empty((nf, nf))
-    kernels.lagrangian_hessian(
-        problem.row.kind, problem.law, touch, k, signs, lam, answer.pose, centroid, problem.columns, nf,
-        max(abs(answer.h), 1e-12), hess,
-    )  # fmt: skip
-    curvature, unique, free = _second_order(rows, hess)
+    hess = hessian(problem, touch, signs, lam, answer.pose, answer.h, centroid)
+    curvature, unique, free = second_order(rows, hess)
     if not unique:
         points, sides = touching()
         if len(points) > k:
             # points that touch without pressing may block every direction that the contacts leave free
-            pressing = _rows(problem, points, answer.pose) * sides
+            pressing = derivatives(problem, points, answer.pose) * sides
             unique = bool(kernels.least_push(np.ascontiguousarray(pressing.T @ free.T)) > 1e-9)
             unique = unique or _curved_by_all(problem, answer, centroid, points, sides, pressing)
     response = _response(problem, answer, rows, hess, normals, vertex=curvature is None)
@@ -83,7 +82,7 @@ def certify(
     return Certificate(float(np.max((stationarity, scatter, negative))), curvature, unique, response)
 
 
-def _rows(problem: ZoneProblem, touch: np.ndarray, pose: np.ndarray) -> np.ndarray:
+def derivatives(problem: ZoneProblem, touch: np.ndarray, pose: np.ndarray) -> np.ndarray:
     """(nf, k) derivatives of the contacts' distances."""
     from metrology_core.kernels import minimax as kernels
 
@@ -93,7 +92,28 @@ def _rows(problem: ZoneProblem, touch: np.ndarray, pose: np.ndarray) -> np.ndarr
     return at
 
 
-def _second_order(rows: np.ndarray, hess: np.ndarray) -> tuple[float | None, bool, np.ndarray]:
+def hessian(
+    problem: ZoneProblem,
+    touch: np.ndarray,
+    signs: np.ndarray,
+    multipliers: np.ndarray,
+    pose: np.ndarray,
+    h: float,
+    centroid: np.ndarray,
+) -> np.ndarray:
+    """(nf, nf) second derivatives of the Lagrangian of points that touch."""
+    from metrology_core.kernels import minimax as kernels
+
+    nf = len(problem.columns)
+    hess = np.empty((nf, nf))
+    kernels.lagrangian_hessian(
+        problem.row.kind, problem.law, touch, len(touch), signs, multipliers, pose, centroid, problem.columns, nf,
+        max(abs(h), 1e-12), hess,
+    )  # fmt: skip
+    return hess
+
+
+def second_order(rows: np.ndarray, hess: np.ndarray) -> tuple[float | None, bool, np.ndarray]:
     """Smallest curvature in the null space of the contacts' derivatives, whether it is positive, and that space (q,
     nf).
     """
@@ -124,19 +144,13 @@ def _curved_by_all(
     With more touching points than unknowns the multipliers are not unique; any valid ones may serve as proof. Those
     of least norm spread the load evenly.
     """
-    from metrology_core.kernels import minimax as kernels
-
     nf, m = pressing.shape
     system = np.vstack((pressing, np.ones(m)))
     lam = np.linalg.pinv(system, rcond=RANK) @ np.append(np.zeros(nf), 1.0)
     if not (lam.min() >= -1e-12 and np.abs(system @ lam - np.append(np.zeros(nf), 1.0)).max() <= RANK):
         return False
-    hess = np.empty((nf, nf))
-    kernels.lagrangian_hessian(
-        problem.row.kind, problem.law, points, m, sides, np.maximum(lam, 0.0), answer.pose, centroid, problem.columns,
-        nf, max(abs(answer.h), 1e-12), hess,
-    )  # fmt: skip
-    return _second_order(pressing[:, lam > 1e-9], hess)[1]
+    hess = hessian(problem, points, sides, np.maximum(lam, 0.0), answer.pose, answer.h, centroid)
+    return second_order(pressing[:, lam > 1e-9], hess)[1]
 
 
 def _response(
@@ -165,9 +179,9 @@ def _response(
             for axis in range(3):
                 moved = answer.touch.copy()
                 moved[i, axis] += step
-                up = _rows(problem, moved, answer.pose)[:, i]
+                up = derivatives(problem, moved, answer.pose)[:, i]
                 moved[i, axis] -= 2.0 * step
-                down = _rows(problem, moved, answer.pose)[:, i]
+                down = derivatives(problem, moved, answer.pose)[:, i]
                 right[:nf, 3 * i + axis] = lam[i] * signs[i] * (up - down) / (2.0 * step)
     try:
         solved = -np.linalg.solve(matrix, right)

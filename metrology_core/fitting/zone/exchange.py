@@ -111,6 +111,29 @@ def _minimise(problem: ZoneProblem, local: np.ndarray, pose: np.ndarray, centroi
     return out
 
 
+# Where less than this is left of the contacts' derivatives (relative), an answer stays as the search found it.
+_GOOD = 1e-11
+
+
+def _held(problem: ZoneProblem, local: np.ndarray, best: _Local, centroid: np.ndarray) -> _Local:
+    """The solution; where it is none yet, the narrower one at an end of its face, or the one that curvature holds."""
+    from metrology_core.fitting.zone.face import corners_of_the_face, settled, stationarity
+
+    code, count = int(best.info[1]), int(best.info[3])
+    if code not in (0, 2) or not 0 < count <= len(problem.columns):
+        return best
+    h, ids, signs, lam = float(best.info[0]), best.ids[:count], best.signs[:count], best.multipliers[:count]
+    corners = corners_of_the_face(problem, local, best.pose, h, ids, signs, lam, centroid)
+    found = min(corners, key=lambda one: one.h, default=None)
+    if found is None and (code == 2 or stationarity(problem, local, best.pose, ids, signs, lam) > _GOOD):
+        found = settled(problem, local, best.pose, h, ids, signs, lam, centroid)
+    if found is None or abs(found.h - h) > 1e-6 * abs(h):
+        return best
+    info = best.info.copy()
+    info[0], info[1], info[3] = found.h, 0.0, len(found.contacts)
+    return _Local(found.pose, info, found.contacts, found.signs, found.multipliers)
+
+
 def size_of(problem: ZoneProblem, pose: np.ndarray) -> float:
     """Length that a zone is compared with: the radius (of curvature) or half the extent of the data."""
     kind = problem.row.kind
@@ -204,6 +227,7 @@ def solve(
             found.append(_minimise(problem, local, pose, centroid, trust))
         starts = len(found)
         best, ties = _choose(found, start, spread)
+    best = _held(problem, local, best, centroid)
     pose = best.pose
     contacts, signs, multipliers, ends = none, np.empty(0), np.empty(0), np.empty(4)
     iterations, rounds = 0, 1
@@ -231,7 +255,7 @@ def solve(
         rounds += 1
         rows = np.concatenate((rows, np.setdiff1d(outside, rows)))
         local = np.ascontiguousarray((xyz[rows] - centre) * scale)
-        best = _minimise(problem, local, pose, centroid, trust)
+        best = _held(problem, local, _minimise(problem, local, pose, centroid, trust), centroid)
     touch = np.ascontiguousarray((xyz[contacts] - centre) * scale)
     return _answer(
         problem, status, pose, h, contacts, signs, multipliers, touch, ends, starts, ties, rounds, iterations
