@@ -102,7 +102,7 @@ def find_contacts(pixels: np.ndarray, settings: ContactSettings, aspect: float =
     found = locate(image, settings.polarity)
     refuse_noise(image, noise, SMOOTHING)
     refuse_open_pattern(found)
-    lattice = find_lattice(found.centres) if settings.lattice else None
+    lattice = find_lattice(found.centres, aspect) if settings.lattice else None
     edges = _edges(found, found.radius, lattice, settings)
     merged = merged_regions(found, lattice)
     plain = [i for i in range(len(found.radius)) if not found.touches[i] and not merged[i]]

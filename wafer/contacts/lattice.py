@@ -47,11 +47,12 @@ class Lattice:
         return found[order]
 
 
-def find_lattice(centres: np.ndarray) -> Lattice | None:
+def find_lattice(centres: np.ndarray, aspect: float = 1.0) -> Lattice | None:
     """The lattice of centres (k, 2), or None where they do not lie on one (fewer than six, or scattered).
 
     Differences to the nearest neighbours are grouped; the two shortest groups that are not parallel span the lattice;
-    indices spread from the most central feature; vectors and origin follow by least squares.
+    indices spread from the most central feature; vectors and origin follow by least squares. Which vectors are named a
+    and b is settled by `named_basis`, with ``aspect`` the pixel size in x over that in y.
     """
     from scipy.spatial import cKDTree
 
@@ -88,7 +89,7 @@ def find_lattice(centres: np.ndarray) -> Lattice | None:
     fit = _affine(centres[used], index[used])
     if fit is None:
         return None
-    origin, a, b = _upright(fit, index, used)
+    origin, a, b = _upright(fit, index, used, aspect)
     residual = np.full((n, 2), math.nan)
     residual[used] = centres[used] - (origin + index[used, :1] * a + index[used, 1:] * b)
     design = np.column_stack((np.ones(used.sum()), index[used]))
@@ -181,17 +182,65 @@ def _once(index: np.ndarray, off: np.ndarray) -> np.ndarray:
 
 
 def _upright(
-    fit: tuple[np.ndarray, np.ndarray, np.ndarray], index: np.ndarray, used: np.ndarray
+    fit: tuple[np.ndarray, np.ndarray, np.ndarray], index: np.ndarray, used: np.ndarray, aspect: float = 1.0
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Name the vectors by rule: a is the one nearer to the x axis and points to +x, b points to +y. Changes index."""
+    """Name the vectors by the rule of `named_basis`. Changes index to belong to them."""
     origin, a, b = fit
-    if abs(a[1]) / np.hypot(*a) > abs(b[1]) / np.hypot(*b):
-        a, b = b, a
-        index[used] = index[used][:, ::-1]
-    if a[0] < 0.0:
-        a = -a
-        index[used, 0] *= -1
-    if b[1] < 0.0:
-        b = -b
-        index[used, 1] *= -1
+    turn = named_basis(a, b, aspect)
+    a, b = turn @ np.array([a, b])
+    # i a + j b = i' a' + j' b' for rows (a', b') = turn (a, b): (i', j') = (i, j) turn^-1, whole numbers as well
+    index[used] = np.rint(index[used] @ np.linalg.inv(turn)).astype(np.int64)
     return origin, a, b
+
+
+_HALF_TIE = 0.25  # of a . b / |a|^2 of the reduced pair: 0 in a rectangle, 0.5 where its two diagonals are equal
+_ALIKE = 1.2  # ratio of lengths between that of a hexagonal lattice (1) and that of a square and its diagonal (1.41)
+_LEAN = 5.0  # degrees towards +y: arrays that are symmetric about the axes have two vectors at one angle from x
+
+
+def named_basis(a: np.ndarray, b: np.ndarray, aspect: float = 1.0) -> np.ndarray:
+    """Whole-number (2, 2) matrix whose rows give the vectors named a and b in any two vectors that span a lattice.
+
+    ``aspect`` is the pixel size in x over that in y. The names hang on the lattice alone, not on which of nearly equal
+    vectors noise made the shorter one: the candidates are the two shortest vectors v, w; where the diagonal is about as
+    short as w (v . w above a quarter of v^2: staggered rows), the diagonal in place of w; and where all three are
+    about alike (hexagonal), any two of the three. a is the candidate nearest to the x axis, or rather to a direction
+    5 degrees from it towards +y: of two vectors at the same angle on both sides of the axis that is the one with +y.
+    b is the candidate that follows first when one turns from a towards +y.
+    """
+    metric = np.array([1.0, 1.0 / aspect])
+    rows, vectors = np.eye(2, dtype=np.int64), np.array([a, b]) * metric
+    for _ in range(64):  # Gauss's reduction: each round shortens the longer vector, or ends
+        if vectors[1] @ vectors[1] < vectors[0] @ vectors[0]:
+            rows, vectors = rows[::-1].copy(), vectors[::-1].copy()
+        times = round(float(vectors[0] @ vectors[1] / (vectors[0] @ vectors[0])))
+        if times == 0:
+            break
+        rows[1] -= times * rows[0]
+        vectors[1] -= times * vectors[0]
+    v, w = vectors
+    third = rows[1] - (1 if v @ w >= 0.0 else -1) * rows[0]
+    each = [rows[0], rows[1], third]
+    size = [float(np.hypot(*(r @ (np.array([a, b]) * metric)))) for r in each]
+    pairs = [(0, 1)]
+    if abs(float(v @ w)) > _HALF_TIE * float(v @ v):
+        pairs.append((0, 2))
+        if size[2] < _ALIKE * size[0]:
+            pairs.append((1, 2))
+    angle = [math.degrees(math.atan2(y, x)) for x, y in (r @ (np.array([a, b]) * metric) for r in each)]
+
+    def off_axis(k: int) -> float:
+        """Degrees within -90 to 90 from the leaning axis."""
+        return (angle[k] - _LEAN + 90.0) % 180.0 - 90.0
+
+    first = min({k for pair in pairs for k in pair}, key=lambda k: abs(off_axis(k)))
+    others = [k for pair in pairs for k in pair if first in pair and k != first]
+    second = min(others, key=lambda k: (angle[k] - angle[first]) % 180.0)
+    result = np.array([each[first], each[second]])
+    (ax, _), (_, _) = result @ np.array([a, b])
+    if ax < 0.0:
+        result[0] *= -1
+    (ax, ay), (bx, by) = result @ np.array([a, b])
+    if ax * by - ay * bx < 0.0:
+        result[1] *= -1
+    return result
