@@ -18,7 +18,7 @@ from pipelines.execute.protocol import Executor, Job, Stop, StopNow
 from pipelines.exit_codes import ExitCode, combine, of_part
 from pipelines.plan import build_plan
 from pipelines.recipe import LoadedRecipe, load_recipe
-from pipelines.store import LOCK, TaskOutcome, count_outcomes, count_verdicts
+from pipelines.store import LOCK, TaskOutcome, count_expired, count_outcomes, count_provisional, count_verdicts
 
 STEP = "pipelines.steps:measure_task"
 
@@ -53,6 +53,8 @@ class RunSummary:
     queued: dict[str, int] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
     not_measured: tuple[TaskOutcome, ...] = ()
+    provisional: dict[str, int] = field(default_factory=dict)
+    calibration_expired: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -60,6 +62,8 @@ class RunSummary:
             "tasks": self.tasks,
             "outcomes": self.counts,
             "verdicts": self.verdicts,
+            "provisional": self.provisional,
+            "calibration_expired": self.calibration_expired,
             "measured_now": self.measured_now,
             "queued": self.queued,
             "interrupted": self.interrupted,
@@ -187,6 +191,8 @@ def run_recipe(
         reasons,
         tuple(problems),
         tuple(row for row in rows if row.outcome not in ("measured", "measured_with_flags")),
+        count_provisional(rows),
+        count_expired(rows),
     )
 
 

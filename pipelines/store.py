@@ -203,6 +203,16 @@ def count_verdicts(rows: list[TaskOutcome]) -> dict[str, int]:
     return {name: counts[name] for name in ("nonconforming", "indeterminate", "conforming", "none") if counts[name]}
 
 
+def count_provisional(rows: list[TaskOutcome]) -> dict[str, int]:
+    """Number of measured parts by verdict of which some verdict is provisional, worst first, zeros left out."""
+    return count_verdicts([row for row in rows if "provisional_verdict" in row.flags])
+
+
+def count_expired(rows: list[TaskOutcome]) -> int:
+    """Number of measured parts whose instrument was past its calibration."""
+    return sum(count_verdicts([row for row in rows if "calibration_expired" in row.flags]).values())
+
+
 def report_digest(folder: Path) -> str | None:
     """Digest over all files of the report folder (relative path and content); None without a report."""
     if not folder.is_dir():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pipelines.cli.session import Session, json_option, reason_words
+from pipelines.cli.session import Session, expired_words, json_option, provisional_words, reason_words
 
 RUN = click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
 
@@ -60,7 +60,15 @@ def status(session: Session, run_folder: Path) -> int:
     """
     from pipelines.exit_codes import ExitCode, combine, of_part
     from pipelines.lock import is_locked
-    from pipelines.store import LOCK, RunFolder, count_outcomes, count_verdicts, is_closed
+    from pipelines.store import (
+        LOCK,
+        RunFolder,
+        count_expired,
+        count_outcomes,
+        count_provisional,
+        count_verdicts,
+        is_closed,
+    )
 
     run = RunFolder(run_folder)
     journal = run.journal()
@@ -78,6 +86,7 @@ def status(session: Session, run_folder: Path) -> int:
     code = combine(codes)
     missed = [row for row in rows if row.outcome not in ("measured", "measured_with_flags")]
     outcomes, verdicts = count_outcomes(rows), count_verdicts(rows)
+    provisional, expired = count_provisional(rows), count_expired(rows)
     session.answer(
         {
             "run": str(run.path),
@@ -85,6 +94,8 @@ def status(session: Session, run_folder: Path) -> int:
             "tasks": len(rows),
             "outcomes": outcomes,
             "verdicts": verdicts,
+            "provisional": provisional,
+            "calibration_expired": expired,
             "complete": closed and not gaps,
             "working": working,
             "fault": journal.fault,
@@ -98,7 +109,12 @@ def status(session: Session, run_folder: Path) -> int:
     state = "somebody works on it" if working else "complete" if closed and not gaps else "not complete"
     lines = [f"{run.plan().recipe_name}: {len(rows)} parts, {state}"]
     lines += [f"  {name.replace('_', ' ')}: {count}" for name, count in outcomes.items()]
-    lines += [f"  {name if name != 'none' else 'without verdict'}: {count}" for name, count in verdicts.items()]
+    lines += [
+        f"  {name if name != 'none' else 'without verdict'}: {count}{provisional_words(provisional.get(name, 0))}"
+        for name, count in verdicts.items()
+    ]
+    if expired:
+        lines.append(f"  {expired_words(expired)}")
     for row in missed:
         why = reason_words(row.outcome, row.reason)
         lines.append(f"  {row.part}: {row.outcome.replace('_', ' ')}: {why}")

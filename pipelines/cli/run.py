@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipelines.cli.session import Session, json_option, reason_words
+from pipelines.cli.session import Session, expired_words, json_option, provisional_words, reason_words
 
 if TYPE_CHECKING:
     from pipelines.run import RunSummary
@@ -99,8 +99,11 @@ def show_summary(session: Session, summary: RunSummary) -> None:
     for name, count in summary.counts.items():
         table.add_row(name.replace("_", " "), str(count))
     for name, count in summary.verdicts.items():
-        table.add_row(f"  {name if name != 'none' else 'without verdict'}", str(count))
+        words = f"  {name if name != 'none' else 'without verdict'}"
+        table.add_row(words + provisional_words(summary.provisional.get(name, 0)), str(count))
     console.print(table)
+    if summary.calibration_expired:
+        console.print(expired_words(summary.calibration_expired), soft_wrap=True)
     for row in summary.not_measured[:20]:
         words = reason_words(row.outcome, row.reason)
         console.print(f"{escape(row.part)}: {row.outcome.replace('_', ' ')}: {escape(words)}", soft_wrap=True)

@@ -120,6 +120,15 @@ def reason_words(outcome: str, reason: Mapping[str, Any] | None) -> str:
     return f"{reason.get('code')}: {message}" if outcome == "algorithm_failed" else message
 
 
+def provisional_words(count: int) -> str:
+    """Behind the count of a verdict: of how many parts it rests on an incomplete uncertainty; nothing for none."""
+    return f" ({count} provisional)" if count else ""
+
+
+def expired_words(count: int) -> str:
+    return f"instrument past its calibration: {count} {'part' if count == 1 else 'parts'}"
+
+
 def render_error(error: Any) -> str:
     """A typed error as lines: what, then where, expected, got, remedy."""
     if hasattr(error, "render"):

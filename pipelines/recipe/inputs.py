@@ -146,7 +146,7 @@ class TextSpec(Strict):
     """What overrules the detection in text clouds."""
 
     columns: list[Literal["x", "y", "z", "i", "j", "k", "label", "view", "index", "ignore"]] | None = Field(
-        default=None, description="The role of every column, in order."
+        default=None, description="The role of every column, in order. Without z: points of a plane, z = 0."
     )
     separator: Literal["space", "comma", "semicolon", "tab", "bar"] | None = None
     decimal: Literal["point", "comma"] | None = None

@@ -15,6 +15,7 @@ from pipelines.recipe.convert import calibration_flags, decision_rule, instrumen
 from pipelines.record import StepResult
 from pipelines.steps.common import acquisition_of, digests, result_unit, single_input, under_calibration
 from pipelines.steps.feature_uncertainty import assessed, simulated, with_risks
+from pipelines.steps.reader_remedies import recipe_remedies
 
 if TYPE_CHECKING:
     from pipelines.plan import Task
@@ -75,19 +76,24 @@ def measure_features(recipe: Recipe, task: Task, root: Path) -> StepResult:
 
 def read_input(recipe: Recipe, task: Task, root: Path) -> PointSet:
     """The point set of a task as the recipe declares it; raises `ReaderError` and usage errors."""
-    from pointcloud.readers.api import read_points
-
     spec = recipe.inputs
     if spec.unit is None:
         raise RecipeError("point clouds need their unit", remedy="add 'unit: mm' to the inputs")
+    with recipe_remedies():
+        return _read_points(spec, spec.unit, task, root)
+
+
+def _read_points(spec: InputsSpec, unit: str, task: Task, root: Path) -> PointSet:
+    from pointcloud.readers.api import read_points
+
     return read_points(
         single_input(task, root),
-        unit=spec.unit,
+        unit=unit,
         points_are=spec.points_are,
         frame=spec.frame,
         format=spec.format,
         dataset=spec.dataset,
-        tip=tip_of(spec, spec.unit),
+        tip=tip_of(spec, unit),
         root=root,
         acquisition=acquisition_of(task),
         thermal=thermal_state(spec.thermal),

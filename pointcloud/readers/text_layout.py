@@ -178,6 +178,17 @@ def _explain_no_numbers(source: FileBytes, lines: list[tuple[int, str]], options
             expected="x, y and z of a point",
             got=repr(text.strip()[:60]),
         )
+    plane = _points_of_a_plane(lines, options)
+    if plane is not None:
+        place, line, roles = plane
+        listed = "".join(f', "{role}"' for role in roles[1:])
+        source.fail(
+            "a line holds x and y of a point, its z is missing",
+            f"line {place}",
+            f'add z; or pass columns=("{roles[0]}"{listed}) for points of a plane, their z is then 0',
+            expected="x, y and z of a point",
+            got=repr(line.strip()[:60]),
+        )
     if re.search(r"\d\.\d+,\d|\d,\d+\.\d", text):
         source.fail(
             "a number holds both a point and a comma",
@@ -193,6 +204,34 @@ def _explain_no_numbers(source: FileBytes, lines: list[tuple[int, str]], options
         expected="lines of x y z, separated by blanks, tabs, ',' or ';'",
         got=repr(text.strip()[:60]),
     )
+
+
+def _points_of_a_plane(
+    lines: list[tuple[int, str]], options: TextOptions
+) -> tuple[int, str, tuple[str, ...]] | None:
+    """The first line of two numbers and words, as ``x,y,label`` has them: number, text, roles; None where none is.
+
+    The numbers come first, or a header names them x and y: three coordinates torn apart by a wrong separator leave
+    their numbers elsewhere.
+    """
+    for separator, decimal in _CANDIDATES:
+        if options.separator not in (None, separator) or options.decimal not in (None, decimal):
+            continue
+        pattern = NUMBER[decimal]
+        named: tuple[str, ...] = ()
+        for n, text in lines:
+            parts = fields_of(text, separator)
+            at = [k for k, part in enumerate(parts) if pattern.fullmatch(part)]
+            if not at:
+                names = [_plain(part) for part in parts]
+                named = tuple(_ROLE_OF.get(name, "label" if name in _LABEL_NAMES else "ignore") for name in names)
+            if len(at) != 2 or len(parts) < 3:
+                continue
+            if len(named) == len(parts) and {named[k] for k in at} == {"x", "y"}:
+                return n, text, named
+            if at == [0, 1] and not any(re.search(r"\d[.,;]\d", part) for part in parts[2:]):
+                return n, text, ("x", "y", "label", *("ignore" for _ in parts[3:]))
+    return None
 
 
 def _said_unit(comments: list[tuple[int, str]]) -> str | None:
@@ -259,7 +298,7 @@ def _roles(
     if options.columns is not None:
         if len(options.columns) != len(signature):
             source.fail(
-                f"columns= names {len(options.columns)} columns, the data have {len(signature)}",
+                f"'columns' names {len(options.columns)} columns, the data have {len(signature)}",
                 place,
                 "name every column of the file, 'ignore' for those not wanted",
             )
@@ -288,10 +327,14 @@ def _roles(
     flat = options.columns is not None and "z" not in roles and "k" not in roles  # said so: points of a plane
     missing = [axis for axis in ("xy" if flat else "xyz") if roles.count(axis) != 1]
     if missing:
+        remedy = 'pass columns=("x", "y", "z", "ignore", ...)'
+        if missing == ["z"] and "z" not in roles and "k" not in roles:
+            listed = ", ".join(f'"{role}"' for role in roles)
+            remedy = f"name the column of z; or pass columns=({listed}) for points of a plane, their z is then 0"
         source.fail(
             f"there is not exactly one column for {', '.join(missing)}",
             place,
-            'pass columns=("x", "y", "z", "ignore", ...)',
+            remedy,
             got=repr(", ".join(names or roles)[:80]),
         )
     if any(roles.count(role) > 1 for role in ("i", "j", "k", "label", "view")):

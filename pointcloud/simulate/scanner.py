@@ -21,7 +21,7 @@ from metrology_core.data import Rigid
 from metrology_core.errors import ParameterError, UnitError
 from metrology_core.units import unit as _unit
 from metrology_core.virtual.cmm import correlated, length_lines
-from metrology_core.virtual.modes import Builder, Modes, read_points
+from metrology_core.virtual.modes import EDGE, Builder, Modes, read_points
 from metrology_core.virtual.protocol import Cause
 from metrology_core.virtual.thermal import AT_REFERENCE, PartTemperature
 
@@ -176,7 +176,7 @@ class VirtualScanner:
     def modes(self, points: Any, normals: Any = None, *, scope: str = "", view: Any = None) -> Modes:
         """The errors at points (n, 3) of the part's frame with normals out of the material. ``view`` (n,) says which
         view measured each point (default the one that sees it most squarely). Raises `ParameterError` for points that
-        are not seen or lie outside the field."""
+        are not seen or lie outside the field by more than `EDGE` of it."""
         xyz, along = read_points(points, normals)
         if view is None:
             number, cosine = self.seen_by(xyz, along)
@@ -206,12 +206,13 @@ class VirtualScanner:
         for j, one in enumerate(self.views):
             mine = number == j
             local = one.sensor_from_part.apply(xyz)
-            slack = 1e-9 * float(np.max(high - low))
+            slack = EDGE * (high - low)
             if mine.any() and ((local[mine] < low - slack) | (local[mine] > high + slack)).any():
                 raise ParameterError(
                     f"points of view {one.name or j} lie outside the field of {self.id}",
                     expected=f"{low.tolist()} to {high.tolist()} {self.unit} in the sensor frame",
                     got=f"{local[mine].min(axis=0).tolist()} to {local[mine].max(axis=0).tolist()}",
+                    remedy="check the pose of the view and the corners of the field, or leave these points out",
                 )
             back = one.sensor_from_part.rotation  # rows are the sensor's axes in the part
             turned = self.distortion * self._fields(local) @ back * mine[None, :, None]

@@ -147,6 +147,28 @@ def test_noise_of_samples_blocks_threads_and_masks() -> None:
     assert [c.key for c in m.causes] == ["z_scale", "flatness", "noise"] and isinstance(m, VirtualInstrument)
 
 
+def test_points_that_fill_their_field_may_lie_outside_it_by_a_thousandth() -> None:
+    """A map that fills its field: the feet of its points on a tilted plane lie outside by the tilt times the residual."""
+    field = ((0.0, 0.0), (600.0, 400.0))
+    known: dict[str, Any] = {"flatness_u": 3.0, "z_scale_u": 0.01, "field": field}
+    up = np.tile([0.0, 0.0, 1.0], (2, 1))
+    within = np.array([[0.0, 200.0, 0.0], [600.0, 400.0, 500.0]])
+    near = within + [[-0.5, 0.0, 0.0], [0.5, 0.3, 0.9]]
+    a, b = profiler(**known).modes(within, up).fields, profiler(**known).modes(near, up).fields
+    # the slope of a Legendre polynomial of degree 3 (norm 7**0.5) at the border is 6 * 7**0.5; over a half field
+    assert np.abs(b - a).max() < 1.05 * 3.0 * (6.0 * 7.0**0.5 * 0.5 / 300.0 + 3.0 * 5.0**0.5 * 0.3 / 200.0)
+    for far in ([-0.7, 200.0, 0.0], [300.0, 400.5, 0.0]):
+        with pytest.raises(ParameterError, match="outside the field") as caught:
+            profiler(**known).modes(np.array([far]), up[:1])
+        assert "corners" in str(caught.value.remedy)
+    with pytest.raises(ParameterError, match="beyond the range"):
+        profiler(**known).modes(np.array([[300.0, 200.0, 501.1]]), up[:1])
+    image = VirtualMicroscope("SEM-1", "nm", (2000.0, 1500.0), distortion_u=1.0, noise=0.1)
+    image.modes(np.array([[-1.9, 0.0], [2000.0, 1501.4]]), np.array([[1.0, 0.0], [0.0, 1.0]]))
+    with pytest.raises(ParameterError, match="outside the image"):
+        image.modes(np.array([[-2.1, 0.0]]), np.array([[1.0, 0.0]]))
+
+
 def test_wrong_heights_are_refused() -> None:
     with pytest.raises(ParameterError, match="beyond the range"):
         profiler(noise=0.1).simulate(step(900.0), stop=1)

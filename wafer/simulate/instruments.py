@@ -19,7 +19,7 @@ from metrology_core.data import HeightMap
 from metrology_core.errors import ParameterError, UnitError
 from metrology_core.instrument import Instrument
 from metrology_core.units import unit as _unit
-from metrology_core.virtual.modes import Builder, Modes, read_points
+from metrology_core.virtual.modes import EDGE, Builder, Modes, read_points
 from metrology_core.virtual.protocol import Cause, chosen, trial_range
 from metrology_core.virtual.thermal import AT_REFERENCE, PartTemperature
 
@@ -136,7 +136,7 @@ class VirtualMicroscope:
                 cause = Cause(f"scale_{letter}", f"{name}/scale/{letter}", f"pixel size in {letter}")
                 made.add(cause, spatial(row[None]), [cause.id])
         if self.distortion_u:
-            slack = 1e-9 * max(self.field)
+            slack = EDGE * np.asarray(self.field)
             low, high = np.asarray(self.origin), np.asarray(self.origin) + self.field
             if ((xy < low - slack) | (xy > high + slack)).any():
                 raise ParameterError(
@@ -231,10 +231,10 @@ class VirtualProfiler:
 
     def modes(self, points: Any, normals: Any = None, *, scope: str = "") -> Modes:
         """The errors at surface points (n, 3): x and y in the field, z the height, all in ``unit``. Heights err along
-        z, lateral scales along x and y. Raises `ParameterError` for points beyond range or field."""
+        z, lateral scales along x and y. Raises `ParameterError` for points beyond range or field by more than `EDGE`."""
         xyz, _ = read_points(points, normals, need_normals=False)
         low, high = self.z_range
-        slack = 1e-9 * (high - low)
+        slack = EDGE * (high - low)
         heights = xyz[:, 2]
         if len(xyz) and (heights.min() < low - slack or heights.max() > high + slack):
             raise ParameterError(
@@ -274,10 +274,11 @@ class VirtualProfiler:
             raise ParameterError(f"instrument {self.id}: flatness acts over a field", remedy="state the field")
         low, high = np.asarray(self.field[0]), np.asarray(self.field[1])
         place = 2.0 * (xyz[:, :2] - low) / (high - low) - 1.0
-        if (np.abs(place) > 1.0 + 1e-9).any():
+        if (np.abs(place) > 1.0 + 2.0 * EDGE).any():
             raise ParameterError(
                 f"points lie outside the field of {self.id}", expected=f"{low.tolist()} to {high.tolist()} {self.unit}",
                 got=f"{xyz[:, :2].min(axis=0).tolist()} to {xyz[:, :2].max(axis=0).tolist()}",
+                remedy="state the field's two corners in the frame of the points",
             )  # fmt: skip
         return place[:, 0], place[:, 1]
 

@@ -216,6 +216,35 @@ def test_two_columns_are_no_ambiguous_decimal_sign(tmp_path: Path) -> None:
         read_points(path, unit="mm", points_are="surface")
 
 
+@pytest.mark.parametrize(
+    ("text", "columns", "line"),
+    [
+        ("x,y,label\n599.6192,700.0000,A\n599.7132,705.2257,A\n", ("x", "y", "label"), 2),
+        ("599.6192,700.0000,A\n599.7132,705.2257,A\n", ("x", "y", "label"), 1),
+        ("feature;x;y\nA;1,5;2,5\nB;2,5;1,5\n", ("label", "x", "y"), 2),
+        ("x,y,i,j,label\n1.5,2.5,0.6,0.8,a\n", ("x", "y", "i", "j", "label"), 2),
+    ],
+)
+def test_a_missing_z_is_named_and_the_remedy_reads_the_file(
+    text: str, columns: tuple[str, ...], line: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "p.csv"
+    path.write_text(text)
+    with pytest.raises(ReaderError, match=r"z is missing|one column for z") as caught:
+        read_points(path, unit="mm", points_are="surface")
+    assert f"line {line}" in str(caught.value.where)
+    assert f"columns=({', '.join(repr(name) for name in columns)})".replace("'", '"') in str(caught.value.remedy)
+    points = read_points(path, unit="mm", points_are="surface", columns=columns)
+    assert points.n_points == text.count("\n") - line + 1 and not points.xyz[:, 2].any()
+
+
+def test_coordinates_torn_apart_by_thousands_separators_are_not_points_of_a_plane(tmp_path: Path) -> None:
+    path = tmp_path / "p.csv"
+    path.write_text("1.234,5;2.345,6;3.456,7\n")
+    with pytest.raises(ReaderError, match="both a point and a comma"):
+        read_points(path, unit="mm", points_are="surface")
+
+
 def test_points_of_a_plane_need_their_columns_named(tmp_path: Path) -> None:
     path = tmp_path / "p.csv"
     path.write_text("1.5,2.5,0.6,0.8,a\n2.5,3.5,-0.6,0.8,b\n")

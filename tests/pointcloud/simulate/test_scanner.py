@@ -125,6 +125,9 @@ def test_what_cannot_be_seen_is_refused() -> None:
         scanner().simulate(np.zeros((1, 3)), side, stop=1)
     with pytest.raises(ParameterError, match="outside the field"):
         scanner().simulate(np.array([[0.0, 0.0, 90.0]]), UP, stop=1)
+    scanner().simulate(np.array([[100.19, 0.0, 75.14]]), UP, stop=1)  # a thousandth of the field: points on its border
+    with pytest.raises(ParameterError, match="outside the field"):
+        scanner().simulate(np.array([[100.21, 0.0, 0.0]]), UP, stop=1)
     with pytest.raises(ParameterError, match="inside its field"):
         scanner(standoff=10.0)
     with pytest.raises(ParameterError, match=r"\(6, 6\)"):
