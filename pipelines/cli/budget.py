@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipelines.cli.session import Session, json_option
+from pipelines.cli.tables import show_flags
 
 if TYPE_CHECKING:
     from pipelines.budget.evaluate import BudgetResult
@@ -159,8 +160,7 @@ def _show(session: Session, result: BudgetResult) -> None:
         console.print(f"\nGUM: {result.gum_failure}", markup=False)
     if len(spec.model) > 1:
         _vector(console, result)
-    if result.drawn.flags:
-        console.print(f"flags: {', '.join(result.drawn.flags)}", markup=False)
+    show_flags(session, result.drawn.flags)
 
 
 def _lines(console: Any, row: Any) -> None:

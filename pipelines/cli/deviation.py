@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from pipelines.cli.session import Session, json_option
+from pipelines.cli.tables import show_flags, value_table
 
 _METHODS = ("best-fit", "minimum-maximum", "tolerance-fit", "rps", "none")
 
@@ -277,8 +278,6 @@ def _answer(scan: Path, nominal: Path, row: Any, document: Mapping[str, Any], re
 
 
 def _show(session: Session, answer: Mapping[str, Any]) -> None:
-    from rich.table import Table
-
     console = session.console
     if answer["reason"]:
         console.print(f"{answer['outcome'].replace('_', ' ')}: {answer['reason'].get('message', '')}", markup=False)
@@ -292,15 +291,10 @@ def _show(session: Session, answer: Mapping[str, Any]) -> None:
         console.print(words, markup=False)
         if found["obstacle"] and any(m["tolerance"] for m in answer["measurements"]):
             console.print(f"no verdict: {found['obstacle']}", markup=False)
-    table = Table(box=None, pad_edge=False)
-    for title in ("characteristic", "value", "U (k=2)", "verdict"):
-        table.add_column(title)
-    for m in answer["measurements"]:
-        verdict = (m.get("decision") or {}).get("verdict", "-")
-        expanded = "-" if m["U"] is None else f"{m['U']:.2g} {m['unit']}"
-        table.add_row(m["name"], m["text"] or "-", expanded, verdict)
-    if answer["measurements"]:
-        console.print(table)
+    rows = answer["measurements"]
+    if rows:
+        verdicts = [str((m.get("decision") or {}).get("verdict", "-")) for m in rows]
+        console.print(value_table(rows, further={"verdict": verdicts}))
     for place in (answer["places"] or ())[:5]:
         at = ", ".join(f"{c:.3f}" for c in place["position"])
         console.print(
@@ -315,7 +309,6 @@ def _show(session: Session, answer: Mapping[str, Any]) -> None:
                 f"no part is called conforming with less than {100 * least:.0f} % of it measured (--least-coverage)",
                 markup=False,
             )
-    if answer["flags"]:
-        console.print(f"flags: {', '.join(answer['flags'])}", markup=False)
+    show_flags(session, answer["flags"])
     if answer["report"]:
         console.print(f"report: {answer['report']}", markup=False)

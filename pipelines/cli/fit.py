@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipelines.cli.session import Session, json_option
+from pipelines.cli.tables import show_flags
 
 if TYPE_CHECKING:
     from metrology_core.data import PointSet
@@ -278,8 +279,7 @@ def _show(session: Session, document: dict[str, Any]) -> None:
         console.print(f"form (peak to valley about the element): {form['value']:.6g} {unit}", markup=False)
     if document.get("rms") is not None:
         console.print(f"rms: {document['rms']:.6g} {unit}", markup=False)
-    if document["flags"]:
-        console.print(f"flags: {', '.join(document['flags'])}", markup=False)
+    show_flags(session, document["flags"])
 
 
 def _with_spread(value: Any, u: Any) -> tuple[str, str]:

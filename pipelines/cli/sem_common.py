@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipelines.cli.session import Session
+from pipelines.cli.tables import show_flags, value_table
 
 if TYPE_CHECKING:
     from metrology_core.quantity import Measured
@@ -80,18 +81,10 @@ def finite(value: Any) -> Any:
 
 def show_values(session: Session, measurements: Mapping[str, Measured], methods: Mapping[str, str]) -> None:
     """The numbers as a table, then how each was found; words that several share are said once."""
-    from rich.table import Table
-
-    from metrology_core.quantity import round_pair
     from pipelines.footnotes import footnotes
 
-    table = Table(box=None, pad_edge=False)
-    for title in ("characteristic", "value", "U (k=2)"):
-        table.add_column(title, overflow="fold")
-    for name, m in measurements.items():
-        _, wide = round_pair(m.value, m.stated_expanded()[0])
-        table.add_row(name, m.short(), f"{wide or 0} {m.unit}".removesuffix(" 1"))
-    session.console.print(table)
+    shown = values_document(measurements, methods)
+    session.console.print(value_table([{"name": name, **row} for name, row in shown.items()]))
     words, notes = footnotes({name: methods[name] for name in measurements if methods.get(name)})
     for line in (
         ["how:", *(f"  {name}: {text}{_marks(found)}" for name, (text, found) in words.items())] if words else []
@@ -109,5 +102,4 @@ def show_gaps(session: Session, missing: Mapping[str, str], flags: tuple[str, ..
     """What could not be measured, with the reason, and the flags: after the table."""
     for name, why in missing.items():
         session.console.print(f"{name}: not measured: {why}", markup=False)
-    if flags:
-        session.console.print(f"flags: {', '.join(flags)}", markup=False)
+    show_flags(session, flags)
