@@ -6,7 +6,7 @@ import datetime
 import re
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from pipelines.recipe.amounts import (
@@ -272,6 +272,39 @@ class InstrumentSpec(Strict):
                     {"key": key, "type": self.type},
                 )  # fmt: skip
         return self
+
+    # what the instrument itself refuses (`metrology_core.instrument`), told before any part is measured; a key that is
+    # faulty itself is absent in ``info.data`` and passed over
+    @field_validator("correlation_kernel")
+    @classmethod
+    def _has_length(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and "correlation_length" in info.data:
+            length = info.data["correlation_length"]
+            if length is None or not length.base > 0:
+                raise PydanticCustomError(
+                    "contradiction",
+                    "a correlation_kernel needs a correlation_length greater than zero, e.g. 'correlation_length: 2 mm'",
+                )
+        return value
+
+    @field_validator("noise_independent")
+    @classmethod
+    def _is_part(cls, value: Any, info: ValidationInfo) -> Any:
+        if value is None:
+            return value
+        if "correlation_kernel" in info.data and info.data["correlation_kernel"] is None:
+            raise PydanticCustomError(
+                "contradiction", "noise_independent is a part of correlated noise: it needs a correlation_kernel"
+            )
+        if "noise" in info.data:
+            noise = info.data["noise"]
+            if noise is None:
+                raise PydanticCustomError("contradiction", "noise_independent is a part of noise: it needs noise")
+            if value.base > noise.base:
+                raise PydanticCustomError(
+                    "out_of_range", "noise_independent is a part of noise: at most {noise}", {"noise": str(noise)}
+                )
+        return value
 
     @field_validator("valid_until")
     @classmethod

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.recipe import Problem, RecipeProblems, load_recipe, parse_recipe
+from pipelines.recipe import Problem, RecipeProblems, instrument, load_recipe, parse_recipe
 from pipelines.recipe.problems import CODES
 from pipelines.recipe.source import MAX_BYTES
 
@@ -125,6 +125,27 @@ CASES: list[tuple[str, str, str, str, str]] = [
     ("valid_until: 2027-06-30", "valid_until: 2027-06-31", "recipe/bad-value", "2027-06-31", "calendar"),
     ("valid_until: 2027-06-30", "valid_until: 30.06.2027", "recipe/bad-value", "30.06.2027", "2027-06-30"),
     ("10:20:30+02:00", "10:20:30", "recipe/bad-value", '"2026-05-04T10:20:30"', "zone"),
+    *(
+        ("noise: 0.4 um", f"noise: 0.4 um\n  {more}", code, at, word)
+        for more, code, at, word in (
+            ("correlation_kernel: gaussian", "recipe/contradiction", "gaussian", "needs a correlation_length"),
+            ("correlation_kernel: gaussian\n  correlation_length: 0 mm", "recipe/contradiction", "gaussian", "zero"),
+            ("noise_independent: 0.2 um", "recipe/contradiction", "0.2 um", "needs a correlation_kernel"),
+            (
+                "correlation_kernel: matern52\n  correlation_length: 2 mm\n  noise_independent: 400.1 nm",
+                "recipe/out-of-range",
+                "400.1 nm",
+                "at most 0.4 um",
+            ),
+        )
+    ),
+    (
+        "noise: 0.4 um",
+        "correlation_kernel: gaussian\n  correlation_length: 2 mm\n  noise_independent: 0.2 um",
+        "recipe/contradiction",
+        "0.2 um",
+        "it needs noise",
+    ),
     ("expansion: 11.5e-6 1/K}", "}", "recipe/contradiction", "raw", "expansion"),
     ("rule: iso14253-1", "rule: simple_acceptance", "recipe/contradiction", "simple_acceptance", "simple_acceptance"),
     ("points_are: ball_centre", "points_are: surface", "recipe/contradiction", "tip_radius:", "ball_centre"),
@@ -322,6 +343,26 @@ def test_faults_of_an_instrument_file_stand_in_that_file(tmp_path: Path) -> None
         ("cmm.yaml", 2, "recipe/needs-unit"),
         ("cmm.yaml", 3, "recipe/unknown-key"),
     ]
+
+
+def test_impossible_noise_of_an_instrument_file_is_told_in_that_file_all_at_once(tmp_path: Path) -> None:
+    """What `Instrument` refuses is a fault of the check; the whole noise as independent part is allowed by both."""
+    lines = BASE.splitlines(keepends=True)
+    start, end = lines.index("instrument:\n"), next(i for i, line in enumerate(lines) if line.startswith("decision"))
+    (tmp_path / "r.yaml").write_text("".join([*lines[:start], "instrument: {file: cmm.yaml}\n", *lines[end:]]))
+    head = "id: CMM-07\nmpe: {constant: 1.5 um}\nnoise: 0.4 um\n"
+    (tmp_path / "cmm.yaml").write_text(head + "correlation_kernel: exponential\nnoise_independent: 0.5 um\n")
+    with pytest.raises(RecipeProblems) as caught:
+        load_recipe(tmp_path / "r.yaml")
+    assert [(Path(f.file).name, f.line, f.code) for f in caught.value.problems] == [
+        ("cmm.yaml", 4, "recipe/contradiction"),
+        ("cmm.yaml", 5, "recipe/out-of-range"),
+    ]
+    right = "correlation_kernel: exponential\ncorrelation_length: 2 mm\nnoise_independent: 400 nm\n"
+    (tmp_path / "cmm.yaml").write_text(head + right)
+    recipe = load_recipe(tmp_path / "r.yaml").recipe
+    made = instrument(recipe.instrument, "mm")
+    assert made is not None and made.noise_independent == made.noise
 
 
 @pytest.mark.parametrize("name", ["../cmm.yaml", "gone.yaml", "link.yaml"])
