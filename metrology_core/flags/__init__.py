@@ -13,6 +13,7 @@ from metrology_core.errors import UsageError
 from metrology_core.flags.alignment import ALIGNMENT_FLAGS
 from metrology_core.flags.row import Flag, Severity
 from metrology_core.flags.shapes import SHAPE_FLAGS
+from metrology_core.flags.spread import SPREAD_FLAGS
 
 __all__ = ["FLAGS", "Flag", "Severity", "merge", "require_flag", "worst"]
 
@@ -61,43 +62,6 @@ _ROWS = (
         "The calibrated workpiece differs from the part by more than ISO 15530-3 allows: 25 mm up to 250 mm, 10 % "
         "beyond, 5 degrees of an angle. Its experiment says nothing certain of this part.",
         "Calibrate a workpiece of the size of the part, or take the uncertainty from a simulation.",
-    ),
-    Flag(
-        "tip_taken_as_exact",
-        "info",
-        "The simulated instrument states no uncertainty of its tip radius: sizes count the tip as exact.",
-        "State tip with its u in the instrument; for a scanner there is none.",
-    ),
-    Flag(
-        "simulated_repeats_lost",
-        "warning",
-        "Some simulated repeats of the measurement found no feature; its distribution rests on the others.",
-        "Use more points on the feature: it is near the edge of what its points determine.",
-    ),
-    Flag(
-        "form_not_resolved",
-        "warning",
-        "The form deviation is not larger than what noise alone would show.",
-        "Use more averaging or a better probe; read the value as an upper bound.",
-    ),
-    Flag(
-        "noise_larger_than_declared",
-        "warning",
-        "Neighbouring points differ by more than the declared noise and a smooth form explain: the noise is larger, or "
-        "the form is rough between the points. The interval covers both.",
-        "Correct the noise of the instrument; where it is right, measure closer points, or filter.",
-    ),
-    Flag(
-        "independent_noise_assumed",
-        "warning",
-        "No correlation length was declared: point errors count as independent, which is optimistic for dense scans.",
-        "State correlation_length in the instrument.",
-    ),
-    Flag(
-        "correlation_subsampled",
-        "info",
-        "The effect of correlated errors was evaluated on a regular subset of the points.",
-        "None needed; the subset is stated in the method.",
     ),
     Flag(
         "correlation_not_determined",
@@ -564,6 +528,7 @@ _ROWS = (
     ),
     *ALIGNMENT_FLAGS,
     *SHAPE_FLAGS,
+    *SPREAD_FLAGS,
 )
 
 FLAGS = MappingProxyType({row.name: row for row in _ROWS})

@@ -115,7 +115,7 @@ def assessed(recipe: Recipe, measurements: Sequence[Measurement]) -> tuple[Measu
         if made is None or m.measured is None:
             out.append(m)
             continue
-        from pointcloud.evaluate.entry import PROVISIONAL
+        from pointcloud.evaluate.verdict import PROVISIONAL
 
         # the experiment is the whole uncertainty: no declared instrument is missing any more
         kept = [name for name in m.flags if name not in ("repeatability_only", "provisional_verdict")]

@@ -19,7 +19,7 @@ from metrology_core import flags as _flags
 from metrology_core.characteristics import Characteristic, Context
 from metrology_core.characteristics import get as get_characteristic
 from metrology_core.characteristics.rows import location
-from metrology_core.conformity import DecisionRule, decide
+from metrology_core.conformity import DecisionRule
 from metrology_core.data import DatumSystem, PointSet, Rigid
 from metrology_core.errors import DataError, FrameError, ParameterError
 from metrology_core.instrument import Instrument
@@ -44,13 +44,13 @@ from pointcloud.evaluate.types import (
     FeatureRequest,
 )
 from pointcloud.evaluate.uncertainty import extremes_of
+from pointcloud.evaluate.verdict import decided
 from pointcloud.evaluate.workspace import Workspace, feature_words
 from pointcloud.evaluate.zone import by_criterion, is_zone, zone_spread
 from pointcloud.prepare import to_reference_temperature
 
 FloatArray = NDArray[np.float64]
 ONE_SIDED = ("maximum_inscribed", "minimum_circumscribed")
-PROVISIONAL = ("repeatability_only", "thermal_raw", "points_are_unknown", "ball_centre_uncompensated", "non_unique")
 
 
 def evaluate(
@@ -169,12 +169,7 @@ def _measure(
     details = _details(details, space.points.unit, unit if row.dimension == "length" else space.points.unit)
     measured = measured.to(unit)
     flags = _flags.merge(flags, measured.flags)
-    decision = None
-    if request.tolerance is not None:
-        provisional = any(name in flags for name in PROVISIONAL)
-        decision = decide(measured, request.tolerance, rule, provisional=provisional)
-        if provisional:
-            flags = _flags.merge(flags, ["provisional_verdict"])
+    decision, flags = decided(measured, request.tolerance, rule, flags)
     return Measurement(
         request.name,
         row.id,

@@ -206,9 +206,7 @@ def _explain_no_numbers(source: FileBytes, lines: list[tuple[int, str]], options
     )
 
 
-def _points_of_a_plane(
-    lines: list[tuple[int, str]], options: TextOptions
-) -> tuple[int, str, tuple[str, ...]] | None:
+def _points_of_a_plane(lines: list[tuple[int, str]], options: TextOptions) -> tuple[int, str, tuple[str, ...]] | None:
     """The first line of two numbers and words, as ``x,y,label`` has them: number, text, roles; None where none is.
 
     The numbers come first, or a header names them x and y: three coordinates torn apart by a wrong separator leave

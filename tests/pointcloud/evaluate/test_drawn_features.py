@@ -280,8 +280,27 @@ def test_the_value_stays_the_fit_and_the_verdict_comes_from_the_draws() -> None:
     low, high = m.coverage_interval(0.95)
     assert low < true < high < m.value and "does not hold the fit of the points" in found.method
     assert m.u == pytest.approx(math.sqrt(float(np.mean((m.samples - m.value) ** 2))), rel=0.02)
-    # the fit lies outside the limits, the surface within
-    assert found.decision.verdict == "conforming"
+    # the fit lies outside the limits, the surface within: nobody should sign that unseen
+    assert found.decision.verdict == "conforming" and found.decision.provisional
+    assert {"value_beside_interval", "provisional_verdict"} <= set(found.flags)
+
+
+def test_a_value_beside_its_interval_says_so() -> None:
+    """Waves along the axis whose crests lie on rows of points: the points take the bore for larger than it is."""
+    a, z = grid()
+    beside = []
+    for height in (0.0, 0.05):
+        heights = height * np.cos(2.0 * np.pi * z / (z.max() - z.min()) * 2.0) + SIGMA * np.random.default_rng(
+            8
+        ).standard_normal(len(a))
+        found, measured = one(bore(heights), "cylinder", "iso14405.GG", material="outside")
+        low, high = measured["iso14405.GG"].coverage_interval()
+        inside = low <= measured["iso14405.GG"].value <= high
+        beside.append(not inside)
+        assert ("value_beside_interval" in found.measurements[0].flags) is not inside
+        # U is said to reach over the interval
+        assert measured["iso14405.GG"].value + measured["iso14405.GG"].stated_expanded()[0] >= high - 1e-12
+    assert beside == [False, True]
 
 
 def test_sizes_held_by_ridges_reach_the_true_one() -> None:
