@@ -20,7 +20,7 @@ BLOCK = 256
 """Trials per block: draws and sums of a block stay in the second-level cache."""
 EDGE = 1e-3
 """Share of its field by which a point may lie outside: the points of a map that fills the field lie on the fitted
-feature, so beyond the field by their residual or by rounding. Errors are smooth there: they differ by the same order."""
+feature, so beyond the field by their residual or by rounding. Errors are smooth there: they differ as little."""
 
 
 @dataclass(frozen=True, eq=False)

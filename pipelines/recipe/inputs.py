@@ -283,7 +283,7 @@ class InstrumentSpec(Strict):
             if length is None or not length.base > 0:
                 raise PydanticCustomError(
                     "contradiction",
-                    "a correlation_kernel needs a correlation_length greater than zero, e.g. 'correlation_length: 2 mm'",
+                    "a correlation_kernel needs a correlation_length above zero, e.g. 'correlation_length: 2 mm'",
                 )
         return value
 

@@ -148,12 +148,12 @@ def test_noise_of_samples_blocks_threads_and_masks() -> None:
 
 
 def test_points_that_fill_their_field_may_lie_outside_it_by_a_thousandth() -> None:
-    """A map that fills its field: the feet of its points on a tilted plane lie outside by the tilt times the residual."""
+    """A map that fills its field: the feet of its points on a tilted plane lie outside, by tilt times residual."""
     field = ((0.0, 0.0), (600.0, 400.0))
     known: dict[str, Any] = {"flatness_u": 3.0, "z_scale_u": 0.01, "field": field}
     up = np.tile([0.0, 0.0, 1.0], (2, 1))
     within = np.array([[0.0, 200.0, 0.0], [600.0, 400.0, 500.0]])
-    near = within + [[-0.5, 0.0, 0.0], [0.5, 0.3, 0.9]]
+    near = within + np.array([[-0.5, 0.0, 0.0], [0.5, 0.3, 0.9]])
     a, b = profiler(**known).modes(within, up).fields, profiler(**known).modes(near, up).fields
     # the slope of a Legendre polynomial of degree 3 (norm 7**0.5) at the border is 6 * 7**0.5; over a half field
     assert np.abs(b - a).max() < 1.05 * 3.0 * (6.0 * 7.0**0.5 * 0.5 / 300.0 + 3.0 * 5.0**0.5 * 0.3 / 200.0)

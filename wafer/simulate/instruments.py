@@ -231,7 +231,7 @@ class VirtualProfiler:
 
     def modes(self, points: Any, normals: Any = None, *, scope: str = "") -> Modes:
         """The errors at surface points (n, 3): x and y in the field, z the height, all in ``unit``. Heights err along
-        z, lateral scales along x and y. Raises `ParameterError` for points beyond range or field by more than `EDGE`."""
+        z, lateral scales along x and y. Raises `ParameterError` for points that lie beyond range or field (`EDGE`)."""
         xyz, _ = read_points(points, normals, need_normals=False)
         low, high = self.z_range
         slack = EDGE * (high - low)

@@ -1,4 +1,4 @@
-"""Edge points without z through `abbe run`: what is said where nobody named the columns, and the same numbers with them.
+"""Edge points without z through `abbe run`: what is said where nobody named the columns, the same numbers with them.
 
 And what the command line says of verdicts that are provisional because the calibration of the instrument has expired.
 """
