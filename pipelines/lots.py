@@ -15,13 +15,15 @@ if TYPE_CHECKING:
 
 LEVELS = ("lot", "wafer", "field")
 BOTTOM = "image"
+_OF_OTHERS = frozenset({"partial_result", "not_evaluated"})  # of a part: another of its characteristics has no value
 LEAST = 4  # values that a decomposition is worth
 
 
 @dataclass(frozen=True)
 class PlacedValue:
     """A value of one image: its task, part, page order, acquisition, place in mm or None, value, noise variance (its
-    type A contributions squared, in the unit of the value), verdict."""
+    type A contributions squared, in the unit of the value), verdict; `flags` of the value and its image, and whether
+    the verdict is `provisional`."""
 
     task: str
     part: str
@@ -30,6 +32,8 @@ class PlacedValue:
     value: float | None
     noise_variance: float
     verdict: str
+    flags: tuple[str, ...] = ()
+    provisional: bool = False
 
 
 def frame_of(recipe: Mapping[str, Any]) -> WaferFrame | None:
@@ -55,9 +59,14 @@ def frame_of(recipe: Mapping[str, Any]) -> WaferFrame | None:
 
 
 def placed(
-    task: str, part: str, acquisition: Mapping[str, Any], measurement: Mapping[str, Any], frame: WaferFrame | None
+    task: str,
+    part: str,
+    acquisition: Mapping[str, Any],
+    measurement: Mapping[str, Any],
+    frame: WaferFrame | None,
+    flags: Sequence[str] = (),
 ) -> PlacedValue:
-    """One recorded measurement with its place."""
+    """One recorded measurement with its place; ``flags`` are those of its part, which hold for every value of it."""
     from metrology_core.errors import AbbeError
     from wafer.maps.frame import WaferFrame, place_of
 
@@ -71,7 +80,36 @@ def placed(
     return PlacedValue(
         task, part, acquisition, place, None if value is None else float(value), noise,
         str(decision["verdict"]) if decision else "none",
+        tuple(sorted({*map(str, measurement.get("flags") or ()), *(set(map(str, flags)) - _OF_OTHERS)})),
+        bool(decision and decision.get("provisional")),
     )  # fmt: skip
+
+
+def doubts(values: Sequence[PlacedValue]) -> dict[str, Any]:
+    """How many of the known values a reader should look at before he reads their spread: ``flagged`` carry a flag of
+    severity warning or invalid (``flags``: name -> count), ``provisional`` have a verdict that is only that."""
+    from collections import Counter
+
+    from metrology_core.flags import FLAGS
+
+    known = [row for row in values if row.value is not None]
+    each = [[f for f in row.flags if f not in FLAGS or FLAGS[f].severity != "info"] for row in known]
+    counts = Counter(f for flags in each for f in flags)
+    return {
+        "flagged": sum(bool(flags) for flags in each),
+        "provisional": sum(row.provisional for row in known),
+        "flags": dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))),
+    }
+
+
+def why_no_components(values: Sequence[PlacedValue]) -> str:
+    """The reason where `decompose` gives None."""
+    known = [row for row in values if row.value is not None]
+    if len(known) < LEAST:
+        return f"fewer than {LEAST} values"
+    if not any(row.acquisition.get(name) for row in known for name in LEVELS):
+        return "the acquisitions name no lot, wafer or field"
+    return "all values are of one lot, wafer and field"
 
 
 def decompose(values: Sequence[PlacedValue], *, seed: int = 0) -> NestedComponents | None:
@@ -110,7 +148,7 @@ def by_characteristic(run: Any) -> dict[tuple[str, str, str], list[PlacedValue]]
         acquisition = dict(document.get("acquisition") or {})
         for m in document.get("measurements", ()):
             key = (str(m.get("name")), str(m.get("characteristic")), str(m.get("unit")))
-            row = placed(outcome.task_id, str(outcome.part), acquisition, m, frame)
+            row = placed(outcome.task_id, str(outcome.part), acquisition, m, frame, tuple(outcome.flags))
             found.setdefault(key, []).append(row)
     return found
 

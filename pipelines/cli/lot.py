@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from pipelines.cli.session import Session, json_option
+from pipelines.cli.tables import show_flags
 
 
 @click.command()
@@ -17,7 +18,7 @@ from pipelines.cli.session import Session, json_option
 def lot(session: Session, run_folder: Path) -> int:
     """Spread of every characteristic of RUN by lot, wafer, field and image, with intervals."""
     from pipelines.exit_codes import ExitCode
-    from pipelines.lots import by_characteristic, components_document, decompose
+    from pipelines.lots import by_characteristic, components_document, decompose, doubts, why_no_components
     from pipelines.store import RunFolder
 
     run = RunFolder(run_folder)
@@ -31,6 +32,8 @@ def lot(session: Session, run_folder: Path) -> int:
                 "characteristic": characteristic,
                 "values": sum(v.value is not None for v in values),
                 "components": components_document(found, unit),
+                "why_none": None if found is not None else why_no_components(values),
+                "doubts": doubts(values),
             }
         )
     session.answer({"run": str(run.path), "characteristics": rows})
@@ -45,8 +48,10 @@ def _show(session: Session, rows: list[dict[str, Any]]) -> None:
     for row in rows:
         found = row["components"]
         session.console.print(f"{row['name']} ({row['characteristic']}): {row['values']} values", markup=False)
+        for line in _doubtful(row["doubts"], row["values"]):
+            session.console.print(f"  {line}", markup=False)
         if found is None:
-            session.console.print("  no levels: the acquisitions name no lot, wafer or field", markup=False)
+            session.console.print(f"  no levels: {row['why_none']}", markup=False)
             continue
         table = Table(box=None, pad_edge=False)
         for title in ("level", "groups", f"s / {found['unit']}", "95 % interval", "share of variance"):
@@ -60,6 +65,18 @@ def _show(session: Session, rows: list[dict[str, Any]]) -> None:
         total = found["total"]
         table.add_row("total", "", f"{total['sd']:.3g}", f"{total['low']:.3g} to {total['high']:.3g}", "")
         session.console.print(table)
+    show_flags(session, sorted({name for row in rows for name in row["doubts"]["flags"]}))
+
+
+def _doubtful(found: dict[str, Any], of: int) -> list[str]:
+    """The values that stand in the spread as all others do, though a flag says to look at them first."""
+    lines = []
+    if found["flagged"]:
+        each = ", ".join(f"{name} {n}" for name, n in found["flags"].items())
+        lines.append(f"{found['flagged']} of the {of} values carry flags of warning, and count all the same: {each}")
+    if found["provisional"]:
+        lines.append(f"{found['provisional']} of the {of} values have a provisional verdict")
+    return lines
 
 
 @click.command("map")
@@ -112,6 +129,13 @@ def film_map(
                 f"3 s {f['3 STDDEV']:.3g}, range {f['RANGE']:.3g}"
                 + (f"; {said}" if row["reported"] else "")
                 + (f"; {row['off_wafer']} of the sites off the wafer, counted, not drawn" if row["off_wafer"] else ""),
+                markup=False,
+            )
+        off, sites = sum(row["off_wafer"] for row in rows), sum(row["n"] for row in rows)
+        if off:
+            session.console.print(
+                f"warning: {off} of {sites} values lie farther from the middle than a wafer of {diameter} reaches: "
+                "--diameter is wrong, or the places in the file are not in mm from the middle of the wafer",
                 markup=False,
             )
     bad = any(row["differences"] for row in rows)

@@ -86,8 +86,14 @@ measure:
     - {name: LWR, characteristic: sem.lwr_biased_3s, tolerance: {max: 4 nm}}
 """
 
+
+def _head(subject: str) -> str:
+    """What the recipes of images share, above ``measure``, under a heading of their own."""
+    return SEM_LINES[: SEM_LINES.index("measure:\n")].replace("lines and spaces in SEM images", subject, 1)
+
+
 SEM_CONTACTS = (
-    SEM_LINES[: SEM_LINES.index("measure:\n")]
+    _head("contacts or pillars in SEM images")
     + """measure:
   kind: sem_contacts
   pixel: {x: 0.9 nm, y: 0.9 nm, u_relative: 0.5 %}
@@ -105,7 +111,7 @@ SEM_CONTACTS = (
 )
 
 SEM_CONTOURS = (
-    SEM_LINES[: SEM_LINES.index("measure:\n")]
+    _head("contours in SEM images, against their design")
     + """measure:
   kind: sem_contours
   pixel: {x: 0.8 nm, y: 0.8 nm, u_relative: 0.5 %}

@@ -17,6 +17,7 @@ MAX_BYTES = 2**27
 FIGURES = ("MEAN", "MIN", "MAX", "% STDDEV", "STDDEV", "3 % STDDEV", "3 STDDEV", "RANGE")
 _BRACKETS = re.compile(r"\[([^\[\]]+)\]\s*$")
 _DECIMAL_COMMA = re.compile(r"^([+-]?\d*),(\d+(?:[eE][+-]?\d+)?)$")
+_ANGSTROM = ("angstrom", "angstroms", "\u00e5")  # of film tools; no unit of drawings
 _FAR = 1000.0  # mm; no wafer is that large
 
 
@@ -25,8 +26,10 @@ def read_film_maps(path: str | Path, *, unit: str | None = None) -> tuple[SiteMa
 
     A unit in brackets behind the name of a column (``slot1 [nm]``) is the file's own and goes before ``unit``. Columns
     that are no length (goodness of fit ``GOF``) come with an empty unit. Raises `ReaderError` with file and line,
-    `ParameterError` where neither the file nor ``unit`` says what the values are in.
+    `ParameterError` where neither the file nor ``unit`` says what the values are in, or ``unit`` is none that is known.
     """
+    if unit is not None:
+        _known(unit)
     file = Path(path)
     try:
         if file.stat().st_size > MAX_BYTES:
@@ -83,6 +86,25 @@ def _table(rows: list[list[str]], name: str, unit: str | None) -> tuple[SiteMap,
         for k in range(2, len(head))
         if head[k]
     )
+
+
+def _known(unit: str) -> None:
+    """Refuses what is no unit; the values stay in the unit as it was written."""
+    from metrology_core.errors import UnitError
+    from metrology_core.units import UNITS
+    from metrology_core.units import unit as find_unit
+
+    if unit.strip().lower() in _ANGSTROM:
+        return
+    try:
+        find_unit(unit)
+    except UnitError:
+        lengths = ", ".join(["angstrom", *(row.name for row in UNITS.values() if row.dimension == "length")])
+        others = ", ".join(row.name for row in UNITS.values() if row.dimension not in ("length", "angle", "time"))
+        raise ParameterError(
+            "the values of a map have a unit that is not known", expected=f"{lengths}; of other quantities: {others}",
+            got=unit, remedy="state one of these",
+        ) from None  # fmt: skip
 
 
 def _unit(title: str, name: str, unit: str | None) -> str:

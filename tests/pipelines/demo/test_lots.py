@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from metrology_core.flags import FLAGS
 from metrology_core.statistics import nested_components
 from pipelines.cli import main
-from pipelines.lots import by_characteristic, decompose, frame_of
+from pipelines.lots import PlacedValue, by_characteristic, decompose, doubts, frame_of, placed, why_no_components
 from pipelines.store import RunFolder
 from wafer.simulate.lot import write_tiff
 from wafer.simulate.sem import SemModel, simulate_blank, threshold_offset
@@ -148,3 +149,72 @@ def test_map_says_what_lies_off_the_wafer(tmp_path: Path, capsys: pytest.Capture
     assert "2 values lie off the wafer" in out.read_text()
     assert main(["map", str(path)]) == 0
     assert " ".join(capsys.readouterr().out.split()).count("1 of the sites off the wafer") == 2
+    assert main(["map", str(path)]) == 0
+    words = " ".join(capsys.readouterr().out.split())
+    assert "warning: 2 of 6 values lie farther from the middle than a wafer of 300mm reaches" in words
+    assert "--diameter" in words
+
+
+def test_map_refuses_what_is_no_unit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "f.csv"
+    path.write_text("X,Y,slot1\n0,0,10.0\n100,0,12.0\n0,-140,14.0\n")
+    assert main(["map", str(path), "--unit", "furlong"]) == 2
+    said = capsys.readouterr().err
+    assert "furlong" in said and "angstrom" in said and "nm" in said and "ohm" in said
+    for unit in ("angstrom", "\u00c5", "\u00b5m", "ohm"):
+        assert main(["map", str(path), "--unit", unit]) == 0
+
+
+def value(number: float | None, *flags: str, provisional: bool = False, **acquisition: str) -> PlacedValue:
+    return PlacedValue("t", "p", acquisition, None, number, 0.0, "none", flags, provisional)
+
+
+def test_doubts_count_values_not_flags() -> None:
+    """Three values with a warning, one with two; flags of information and values without a number do not count."""
+    rows = [
+        value(1.0, "saturated", "pixel_size_conflict"), value(2.0, "saturated", provisional=True), value(3.0),
+        value(4.0, "coloured_border_cropped"), value(None, "saturated", provisional=True), value(5.0, "saturated"),
+    ]  # fmt: skip
+    assert FLAGS["coloured_border_cropped"].severity == "info"
+    assert doubts(rows) == {"flagged": 3, "provisional": 1, "flags": {"saturated": 3, "pixel_size_conflict": 1}}
+
+
+def test_flags_of_a_part_hold_for_its_values_unless_they_speak_of_others() -> None:
+    row = placed("t", "p", {}, {"value": 1.0, "flags": ["few_lines"]}, None, ("saturated", "partial_result"))
+    assert row.flags == ("few_lines", "saturated")
+    own = {"value": None, "flags": ["not_evaluated"], "decision": {"verdict": "none", "provisional": True}}
+    row = placed("t", "p", {}, own, None, ("not_evaluated",))
+    assert row.flags == ("not_evaluated",) and row.provisional
+
+
+def test_why_there_are_no_components() -> None:
+    assert "fewer" in why_no_components([value(1.0, lot="A")])
+    assert "name no lot" in why_no_components([value(1.0)] * 4)
+    one = [value(1.0, lot="A", wafer="1")] * 4
+    assert decompose(one) is None and "one lot" in why_no_components(one)
+
+
+def test_lot_says_how_many_values_are_doubtful(
+    run: tuple[RunFolder, list[dict[str, object]]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The counts of the command are those of the records, read here once more and by hand."""
+    from collections import Counter
+
+    folder, _ = run
+    counts: Counter[str] = Counter()
+    flagged = 0
+    for outcome in folder.outcomes():
+        record = folder.read_record(outcome.task_id).document if str(outcome.outcome).startswith("measured") else {}
+        for m in record.get("measurements", ()):
+            names = {f for f in {*m["flags"], *outcome.flags} if FLAGS[f].severity != "info"}
+            if m["value"] is not None:
+                counts.update(names)
+                flagged += bool(names)
+    assert main(["lot", str(folder.path), "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["characteristics"]
+    assert row["doubts"]["flagged"] == flagged and row["doubts"]["flags"] == dict(counts)
+    assert main(["lot", str(folder.path)]) == 0
+    words = " ".join(capsys.readouterr().out.split())
+    assert (f"{flagged} of the 47 values carry flags of warning" in words) is bool(flagged)
+    for name in counts:
+        assert f"{name} {counts[name]}" in words and FLAGS[name].summary in words

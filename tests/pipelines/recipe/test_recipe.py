@@ -35,6 +35,12 @@ def test_templates_are_sound_recipes(kind: str) -> None:
     assert loaded.recipe.measure.kind == kind
 
 
+def test_each_template_has_a_heading_of_its_own() -> None:
+    heads = {kind: template(kind).splitlines()[0] for kind in TEMPLATES}
+    assert len(set(heads.values())) == len(TEMPLATES)
+    assert "contacts" in heads["sem_contacts"] and "contours" in heads["sem_contours"]
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [
