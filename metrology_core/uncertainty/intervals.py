@@ -24,7 +24,8 @@ def numerical_tolerance(u: float, digits: int = 2) -> float:
         raise ParameterError(
             "a numerical tolerance needs a positive standard uncertainty",
             got=repr(u),
-            remedy="the linear law gives u = 0 at a stationary point of the model: use Monte Carlo or second order",
+            remedy="the linear law gives u = 0 at a stationary point of the model, or where correlated inputs cancel: "
+            "use Monte Carlo or second order",
         )
     if digits < 1:
         raise ParameterError("significant digits", expected=">= 1", got=repr(digits))

@@ -25,6 +25,28 @@ from metrology_core.uncertainty.model import Model
 from metrology_core.uncertainty.sampling import Simulation
 
 MAX_TRIALS = 20_000_000
+BATCHES = 20
+"""Batches of `MonteCarloResult.end_errors`: a standard error is then known to 1 / sqrt(38), a sixth of itself."""
+
+
+@dataclass(frozen=True)
+class EndErrors:
+    """Standard errors of the ends of a Monte Carlo interval of ``trials`` trials, which fall with their ``power``-th
+    root."""
+
+    low: float
+    high: float
+    trials: int
+    power: int
+
+    def needed(self, wanted: float) -> int | None:
+        """About how many trials bring both standard errors to ``wanted`` (one digit, upward); None for not known."""
+        worst = max(self.low, self.high)
+        if not (math.isfinite(worst) and wanted > 0.0):
+            return None
+        count = max(self.trials * (worst / wanted) ** self.power, 1.0)
+        unit = 10.0 ** math.floor(math.log10(count))
+        return int(math.ceil(count / unit - 1e-9) * unit)
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +119,24 @@ class MonteCarloResult:
         u = math.sqrt(variance)
         spread = math.sqrt(max(fourth - variance**2, 0.0) / len(y)) / (2.0 * u) if u > 0.0 else 0.0
         return u / math.sqrt(len(y)), spread
+
+    def end_errors(self, name: str | int = 0, p: float | None = None, kind: IntervalKind | None = None) -> EndErrors:
+        """Standard errors of the ends of `interval`, from the scatter of the intervals of `BATCHES` equal batches.
+
+        The ends of the symmetric interval are quantiles and converge with the square root of the trials; the place of
+        the shortest interval is that of a minimum, and converges with the cube root (Kim and Pollard 1990). Infinite
+        where a batch is too small to have an interval of this probability.
+        """
+        p, kind = self.p if p is None else p, kind or self.kind
+        y = self.samples[self.index(name)]
+        size = len(y) // BATCHES
+        power = 2 if kind == "symmetric" else 3
+        if not 0 < int(p * size + 0.5) < size:
+            return EndErrors(math.inf, math.inf, len(y), power)
+        batches = y[: size * BATCHES].reshape(BATCHES, size)
+        ends = np.array([coverage_interval(tail_sorted(one, p), p, kind) for one in batches])
+        low, high = np.std(ends, axis=0, ddof=1) / BATCHES ** (1.0 / power)
+        return EndErrors(float(low), float(high), len(y), power)
 
     def measured(self, name: str | int = 0, unit: str = "1") -> Measured:
         """One output as `Measured` with its samples (asymmetric intervals; no contributions)."""
@@ -257,9 +297,19 @@ def _sources(names: tuple[str, ...], y: np.ndarray, p: float, covariance: np.nda
     return found
 
 
+SIGMAS = 4.0
+"""Standard errors of a Monte Carlo end beyond which a difference is none of the trials; more than the three of a known
+standard deviation, since they are known to a sixth."""
+
+
 @dataclass(frozen=True)
 class Validation:
-    """Comparison of a GUM interval with a Monte Carlo one (JCGM 101 8.1.3): endpoints, not uncertainties."""
+    """Comparison of a GUM interval with a Monte Carlo one (JCGM 101 8.1.3): endpoints, not uncertainties.
+
+    ``errors`` are the standard errors (low, high) of the Monte Carlo ends. JCGM 101 8.2 wants them small against the
+    tolerance, a fifth of it. Where they are not, and a difference beyond the tolerance lies within `SIGMAS` of them,
+    the trials are too few to say no: ``decided`` is False, and ``needed`` about how many it takes (None: not known).
+    """
 
     name: str
     gum: tuple[float, float]
@@ -270,13 +320,30 @@ class Validation:
     valid: bool
     p: float
     digits: int
+    errors: tuple[float, float] = (0.0, 0.0)
+    decided: bool = True
+    needed: int | None = None
+    needed_symmetric: int | None = None
 
     def describe(self) -> str:
         verdict = "validated" if self.valid else "NOT validated"
-        return (
-            f"{self.name}: GUM result {verdict} by Monte Carlo at p = {self.p:g} (JCGM 101 8.1.3): "
+        numbers = (
             f"|d_low| = {self.d_low:.3g}, |d_high| = {self.d_high:.3g}, "
             f"tolerance {self.tolerance:.3g} ({self.digits} digits of u)"
+        )
+        if self.decided:
+            return f"{self.name}: GUM result {verdict} by Monte Carlo at p = {self.p:g} (JCGM 101 8.1.3): {numbers}"
+        few = "too few trials"
+        if self.needed is not None:
+            few += f" (needs about {self.needed:.0e})".replace("e+0", "e").replace("e+", "e")
+        if self.needed_symmetric is not None:
+            fewer = f"{self.needed_symmetric:.0e}".replace("e+0", "e").replace("e+", "e")
+            few += f"; with the symmetric interval about {fewer}"
+        return (
+            f"{self.name}: not decided whether Monte Carlo validates the GUM result at p = {self.p:g} "
+            f"(JCGM 101 8.1.3): {few}. {numbers}, standard errors of the Monte Carlo ends "
+            f"{self.errors[0]:.2g} and {self.errors[1]:.2g} (JCGM 101 8.2 wants "
+            f"{self.tolerance / 5.0:.2g})"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -289,7 +356,11 @@ class Validation:
             "tolerance": self.tolerance,
             "d_low": self.d_low,
             "d_high": self.d_high,
-            "valid": self.valid,
+            "valid": self.valid if self.decided else None,
+            "decided": self.decided,
+            "standard_errors_of_ends": [None if math.isinf(e) else e for e in self.errors],
+            "trials_needed": self.needed,
+            "trials_needed_symmetric": self.needed_symmetric,
         }
 
 
@@ -297,6 +368,7 @@ def validate(
     gum: GumResult, drawn: MonteCarloResult, *, digits: int = 2, p: float | None = None, output: str | int = 0
 ) -> Validation:
     """Validate a GUM result by Monte Carlo (JCGM 101 8.1.3). The tolerance follows the GUM's standard uncertainty.
+    A no that may be noise of the trials is no verdict: see `Validation`.
 
     Raises `ParameterError` where that is zero: there is nothing to validate at a stationary point.
     """
@@ -306,6 +378,18 @@ def validate(
     low, high = row.interval(p)
     a, b = drawn.interval(output, p)
     d_low, d_high = abs(low - a), abs(high - b)
+    valid = max(d_low, d_high) <= tolerance
+    errors = drawn.end_errors(output, p)
+    fine = tolerance / 5.0  # JCGM 101 8.2
+    noise = max(errors.low, errors.high)
+    beyond = d_low > tolerance + SIGMAS * errors.low or d_high > tolerance + SIGMAS * errors.high
+    decided = valid or beyond or noise <= fine
+    needed = symmetric = None
+    if not decided:
+        needed = errors.needed(fine)
+        if drawn.kind != "symmetric":
+            symmetric = drawn.end_errors(output, p, "symmetric").needed(fine)
+    both = errors.low, errors.high
     return Validation(
-        row.name, (low, high), (a, b), tolerance, d_low, d_high, max(d_low, d_high) <= tolerance, p, digits
+        row.name, (low, high), (a, b), tolerance, d_low, d_high, valid, p, digits, both, decided, needed, symmetric
     )

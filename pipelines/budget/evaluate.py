@@ -13,7 +13,7 @@ from metrology_core._version import __version__
 from metrology_core.errors import ParameterError
 from pipelines.budget.expression import CONSTANTS
 from pipelines.budget.load import LoadedBudget
-from pipelines.budget.models import InputSpec
+from pipelines.budget.models import Budget, InputSpec
 from pipelines.budget.values import WIDTHS, number
 
 if TYPE_CHECKING:
@@ -129,10 +129,8 @@ def model_of(loaded: LoadedBudget) -> Model:
 
     spec = loaded.budget
     inputs: dict[str, Any] = {}
-    together: dict[str, dict[str, list[float]]] = {}
     for name, row in spec.inputs.items():
         if row.together is not None:
-            together.setdefault(row.together, {})[name] = [number(v, row.unit) for v in row.readings or []]
             continue
         try:
             made = distribution_of(row)
@@ -144,8 +142,17 @@ def model_of(loaded: LoadedBudget) -> Model:
         dof = row.dof if row.distribution not in ("t", "readings") else None
         inputs[name] = Input(made, row.label or "", row.unit or "1", dof, row.type, name)
     correlations = {(row.between[0], row.between[1]): row.r for row in spec.correlations}
-    joints = [Joint.readings(columns) for columns in together.values()]
+    joints = [Joint.readings(columns) for columns in readings_together(spec).values()]
     return Model(_function(loaded), inputs, correlations, joints, tuple(spec.model))
+
+
+def readings_together(budget: Budget) -> dict[str, dict[str, list[float]]]:
+    """Simultaneous readings by group and input."""
+    together: dict[str, dict[str, list[float]]] = {}
+    for name, row in budget.inputs.items():
+        if row.together is not None:
+            together.setdefault(row.together, {})[name] = [number(v, row.unit) for v in row.readings or []]
+    return together
 
 
 def _function(loaded: LoadedBudget) -> Callable[..., Any]:

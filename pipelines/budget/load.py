@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from metrology_core.errors import AbbeError
+from pipelines.budget.checks import distribution_faults
 from pipelines.budget.expression import CONSTANTS, FUNCTIONS, Expression, ExpressionError
 from pipelines.budget.models import KEYS, SCHEMA_ID, Budget, InputSpec, is_identifier
 from pipelines.budget.values import WIDTHS, number
@@ -66,6 +67,8 @@ def _load(document: Document, folder: Path) -> LoadedBudget:
         faults += _references(budget, document)
         if not found:
             faults += _units(budget, where, model, document)
+    if budget is not None and not faults:
+        faults += distribution_faults(budget, document)
     if faults or budget is None:
         raise RecipeProblems(_once(faults))
     return LoadedBudget(budget, where, model, document.text)

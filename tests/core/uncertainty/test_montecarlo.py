@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -199,6 +200,59 @@ def test_validation_verdicts() -> None:
     flat = Model(lambda a: a**2, {"a": Normal(0, 1)})
     with pytest.raises(ParameterError, match="positive standard uncertainty"):
         validate(flat.gum(), flat.monte_carlo(trials=10_000))
+
+
+def sum_of_two(trials: int, seed: int, kind: str = "symmetric") -> Any:
+    """A linear model of normals, u = 0.6403: the GUM interval is exact, so a verdict against it is a wrong one."""
+    model = Model(lambda a, b: a + b, {"a": Normal(10.0, 0.5), "b": Normal(5.0, 0.4)})
+    return model, model.monte_carlo(trials=trials, seed=seed, interval=kind)  # type: ignore[arg-type]
+
+
+def test_standard_errors_of_ends_are_those_of_quantiles() -> None:
+    _, drawn = sum_of_two(200_000, 11)
+    errors = drawn.end_errors()
+    u = math.hypot(0.5, 0.4)
+    exact = math.sqrt(0.025 * 0.975 / 200_000) / (stats.norm.pdf(stats.norm.ppf(0.975)) / u)
+    # 20 batches: each standard error is known to 1 / sqrt(38); 4 of these
+    assert [errors.low, errors.high] == pytest.approx([exact, exact], rel=4.0 / math.sqrt(38.0))
+    # a tenth of the error takes a hundred times the trials, of the shortest interval a thousand times
+    assert drawn.end_errors().needed(max(errors.low, errors.high) / 10.0) == 20_000_000
+    shortest = drawn.end_errors(kind="shortest")
+    assert shortest.needed(max(shortest.low, shortest.high) / 10.0) == 200_000_000
+    assert drawn.end_errors(p=0.99999).needed(1.0) is None  # 10 000 trials of a batch hold no such interval
+
+
+def test_standard_errors_of_the_shortest_interval_are_its_scatter_over_seeds() -> None:
+    drawn = [sum_of_two(20_000, seed, "shortest")[1] for seed in range(100, 160)]
+    scatter = np.std([one.interval() for one in drawn], axis=0, ddof=1)
+    said = np.mean([(e.low, e.high) for one in drawn for e in [one.end_errors()]], axis=0)
+    # the scatter of 60 is known to 1 / sqrt(118), 9 %: 4 of these; the mean of the errors said to 2 %
+    assert said == pytest.approx(scatter, rel=0.4)
+
+
+def test_too_few_trials_are_no_verdict_against_the_linear_law() -> None:
+    refused = 0
+    for seed in range(200, 230):
+        for kind in ("symmetric", "shortest"):
+            model, drawn = sum_of_two(20_000, seed, kind)
+            verdict = validate(model.gum(), drawn)
+            refused += not verdict.valid and verdict.decided
+            if not verdict.decided:
+                document = verdict.to_dict()
+                assert document["valid"] is None and document["trials_needed"] > 1_000_000
+                assert "not decided" in verdict.describe() and "too few trials (needs about" in verdict.describe()
+                assert ("symmetric interval about" in verdict.describe()) is (kind == "shortest")
+    assert refused == 0  # a 4 sigma difference beside a tolerance of half a sigma: below 1e-3 a verdict
+    # what is needed is enough: 3e6 symmetric trials hold the tolerance of half a unit in the second digit
+    model, drawn = sum_of_two(4_000_000, 1)
+    assert validate(model.gum(), drawn).valid
+
+
+def test_few_trials_are_enough_against_a_law_that_is_far_off() -> None:
+    bent = Model(lambda a: np.exp(a), {"a": Normal(0, 1)})
+    verdict = validate(bent.gum(), bent.monte_carlo(trials=10_000, seed=3))
+    assert verdict.decided and not verdict.valid and verdict.to_dict()["valid"] is False
+    assert "NOT validated" in verdict.describe()
 
 
 def test_wrong_models_and_arguments() -> None:

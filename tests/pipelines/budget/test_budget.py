@@ -102,6 +102,15 @@ def test_a_stationary_point_and_a_point_without_derivative() -> None:
     assert kink.drawn.mean[0] == pytest.approx(math.sqrt(2 / math.pi), abs=4e-3)  # half normal
 
 
+THREE = """schema: abbe/budget/1
+model: {y: a + b + c + d}
+inputs:
+  a: {distribution: normal, value: 0, u: 1}
+  b: {distribution: normal, value: 0, u: 1}
+  c: {distribution: normal, value: 0, u: 1}
+  d: {distribution: exponential, mean: 1}
+correlations:
+"""
 FAULTS = [
     ("schema: abbe/budget/1\nmodel: {y: x + zz}\ninputs: {x: {distribution: normal, value: 0, u: 1}}\n",
      "recipe/expression", 2, "unknown name 'zz'"),
@@ -127,6 +136,16 @@ FAULTS = [
      "recipe/unknown-key", 2, "modell"),
     ("schema: abbe/budget/1\nmodel: {sin: x}\ninputs: {x: {distribution: normal, value: 0, u: 1}}\n",
      "recipe/duplicate-name", 2, "is a function"),
+    ("schema: abbe/budget/1\nmodel: {y: x}\ninputs:\n  x:\n    distribution: normal\n    value: 0\n    u: -1\n",
+     "recipe/bad-value", 7, "positive"),
+    ("schema: abbe/budget/1\nmodel: {y: x}\ninputs:\n  x: {distribution: rectangular, low: 2, high: 1}\n",
+     "recipe/bad-value", 4, "below"),
+    (THREE + "  - {between: [a, b], r: 0.9}\n  - {between: [b, c], r: 0.9}\n  - {between: [a, c], r: -0.9}\n",
+     "recipe/contradiction", 8, "not positive semi-definite"),
+    (THREE + "  - {between: [a, b], r: 0.9}\n  - {between: [b, a], r: 0.9}\n",
+     "recipe/duplicate-name", 10, "stated already in line 9"),
+    (THREE + "  - {between: [a, b], r: 0.5}\n  - {between: [a, d], r: -0.95}\n",
+     "recipe/bad-value", 10, "cannot have this correlation"),
 ]  # fmt: skip
 
 

@@ -301,9 +301,10 @@ def test_what_others_call_it_is_answered_with_our_name(line: str, hint: str) -> 
 
 
 def test_other_answers_to_slips() -> None:
-    with pytest.raises(ParameterError) as caught:
+    with pytest.raises(RecipeProblems) as caught:
         one("{distribution: normal, value: 3, u: 0}")
-    assert caught.value.remedy == "an exact number is written x: 3.0"
+    assert [p.hint for p in caught.value.problems] == ["an exact number is written x: 3.0"]
+    assert caught.value.problems[0].path == "inputs.x.u"
     with pytest.raises(RecipeProblems) as faults:
         parse_budget("model: {y: x}\ninputs: {x: 1}\n")
     assert any(p.hint == "add 'schema: abbe/budget/1'" for p in faults.value.problems)
