@@ -33,7 +33,8 @@ SPREAD_FLAGS = (
         "form_not_resolved",
         "warning",
         "The form deviation is not larger than what noise alone would show.",
-        "Use more averaging or a better probe; read the value as an upper bound.",
+        "Read the interval, not the value: that of a form begins at 0. Measure with less noise (averaging, a better "
+        "probe) where it must be narrower.",
     ),
     Flag(
         "noise_larger_than_declared",
