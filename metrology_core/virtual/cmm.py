@@ -196,6 +196,7 @@ class VirtualCMM:
             raise ParameterError(
                 f"machine {self.id}: the noise of a point exceeds the probing MPE by itself",
                 expected=f"a range of 25 points within {limit:.3g} {self.unit}", got=f"noise {noise:.3g} {self.unit}",
+                remedy="check noise and probing MPE; 25 points range over four times the noise of one, and more",
             )  # fmt: skip
         low, high = 0.0, 2.0 * limit
         for _ in range(40):

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -98,6 +98,10 @@ class Repeats:
     ``base`` (c,) values of the points without errors, ``values`` (T, c) with the errors of each trial; ``good`` (T,)
     trials in which every feature was found; ``bounds`` and ``tops`` lower and upper physical bounds of the
     characteristics. Statistics are over the good trials.
+
+    ``drawn``: deviations (draws,) of some characteristics from their value that do not come from the instrument (form
+    and noise under the points, drawn by the evaluation), draw d of all from the same surfaces. They add to the errors
+    of the trials, which then are those of all other causes.
     """
 
     names: tuple[str, ...]
@@ -108,6 +112,7 @@ class Repeats:
     causes: tuple[str, ...] = ()
     bounds: tuple[float | None, ...] = ()
     tops: tuple[float | None, ...] = ()
+    drawn: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.values)
@@ -130,9 +135,23 @@ class Repeats:
     @property
     def covariance(self) -> np.ndarray:
         """(c, c) mean squares and products of the errors: bias included, it is not corrected."""
-        e = self.errors
         # einsum, not BLAS: its threads would enter the last digits
-        return np.asarray(np.einsum("ti,tj->ij", e, e) / len(e))
+        return sum((np.asarray(np.einsum("ti,tj->ij", e, e) / len(e)) for e in self._together), np.zeros(()))
+
+    @property
+    def error_u(self) -> np.ndarray:
+        """(c,) root mean square error of the trials alone, without what is ``drawn``."""
+        return np.asarray(np.sqrt(np.mean(np.square(self.errors), axis=0)))
+
+    @property
+    def _together(self) -> list[np.ndarray]:
+        """Errors (good trials, c) and, where there are any, drawn deviations (draws, c), independent of them."""
+        if not self.drawn:
+            return [self.errors]
+        own = np.zeros((len(next(iter(self.drawn.values()))), len(self.names)))
+        for name, rows in self.drawn.items():
+            own[:, self.index(name)] = rows
+        return [self.errors, own]
 
     @property
     def u(self) -> np.ndarray:
@@ -142,10 +161,11 @@ class Repeats:
     @property
     def correlation(self) -> np.ndarray:
         """(c, c) correlation of the errors about their means; 0 where one does not vary."""
-        e = self.errors - self.bias
-        s = np.sqrt(np.einsum("ti,ti->i", e, e))
+        about = [rows - rows.mean(axis=0) for rows in self._together]
+        total = sum((np.einsum("ti,tj->ij", e, e) / len(e) for e in about), np.zeros(()))
+        s = np.sqrt(np.diag(total))
         safe = np.where(s > 0.0, s, 1.0)
-        result = np.einsum("ti,tj->ij", e, e) / np.outer(safe, safe)
+        result = total / np.outer(safe, safe)
         result[np.diag_indices_from(result)] = 1.0
         return np.asarray(result)
 
@@ -161,7 +181,7 @@ class Repeats:
         """
         i = self.index(name)
         low, top = (rows[i] if rows else None for rows in (self.bounds, self.tops))
-        variance = float(self.u[i]) ** 2
+        variance = float(self.error_u[i]) ** 2
         here = float(self.base[i])
         upper = top is not None and (low is None or top - here < here - low)
         end = top if upper else low
@@ -177,10 +197,14 @@ class Repeats:
     def samples(self, name: str, value: float | None = None) -> np.ndarray:
         """(2 good trials,) values that the characteristic of the part may have: the reported ``value`` (default: that
         of the points) less the errors, then plus the errors, not beyond a physical bound. Near a bound the errors
-        count `at_bound` times their size."""
+        count `at_bound` times their size. To both sides what is ``drawn`` is added as it is."""
         i = self.index(name)
         e = self.at_bound(name)[0] * self.errors[:, i]
-        drawn = (self.base[i] if value is None else value) + np.concatenate([-e, e])
+        if name in self.drawn:
+            own = self.drawn[name][np.arange(len(e)) % len(self.drawn[name])]
+            drawn = (self.base[i] if value is None else value) + np.concatenate([own - e, own + e])
+        else:
+            drawn = (self.base[i] if value is None else value) + np.concatenate([-e, e])
         low, top = (rows[i] if rows else None for rows in (self.bounds, self.tops))
         return np.clip(drawn, low, top) if low is not None or top is not None else np.asarray(drawn)
 

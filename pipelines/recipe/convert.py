@@ -109,6 +109,27 @@ def instrument(spec: InstrumentSpec | None, unit: str = "mm") -> Instrument | No
     )
 
 
+def contradiction_of_cmm(spec: InstrumentSpec) -> tuple[str, str | None] | None:
+    """Why the figures of a CMM belong to no machine that can be simulated (message, hint); None where they can.
+
+    Without a ``volume`` that of the points counts, which a recipe does not know: a cube of 10 m stands for it, more
+    than any part, and shorter lengths leave less room. So what is refused here fails for every part.
+    """
+    from metrology_core.errors import ParameterError
+    from metrology_core.virtual.cmm import VirtualCMM
+    from pipelines.recipe.instruments import kind_of
+
+    made = instrument(spec, "mm")
+    if made is None or kind_of(spec.type) != "cmm":
+        return None
+    try:
+        VirtualCMM.from_instrument(made, made.volume or ((0.0, 0.0, 0.0), (1e4, 1e4, 1e4)))
+    except ParameterError as error:
+        expected = f": expected {error.expected}, got {error.got}" if error.expected and error.got else ""
+        return f"{error.what}{expected}", error.remedy
+    return None
+
+
 def _corners(spec: VolumeSpec, unit: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return tuple(x.to(unit) for x in spec.lower), tuple(x.to(unit) for x in spec.upper)
 

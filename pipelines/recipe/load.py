@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from metrology_core.canonical import sha256_json
 from metrology_core.provenance import digest_file
 from pipelines.recipe.amounts import Amount
+from pipelines.recipe.convert import contradiction_of_cmm
 from pipelines.recipe.explain import problems_of
 from pipelines.recipe.instruments import missing_for_simulation
 from pipelines.recipe.models import (
@@ -94,6 +95,8 @@ def _load(document: Document, source: Path) -> LoadedRecipe:
     faults += _simulation_from_file(recipe, document, data.get("instrument"))
     files, missing = _named_files(document, folder)
     faults += missing
+    if recipe is not None and not faults:
+        faults += _simulation_impossible(recipe, document)
     if faults or recipe is None:
         raise RecipeProblems(_once(faults))
     object.__setattr__(recipe, "_folder", folder)
@@ -163,6 +166,19 @@ def _simulation_from_file(recipe: Recipe | None, document: Document, instrument:
         document.problem("recipe/missing-key", message, place, hint=f"in the file, {hint}")
         for message, hint in missing_for_simulation(instrument)
     ]
+
+
+def _simulation_impossible(recipe: Recipe, document: Document) -> list[Problem]:
+    """Figures of a CMM that no machine can have together: every part of the lot would fail by them."""
+    measure, spec = recipe.measure, recipe.instrument
+    if not isinstance(measure, FeaturesMeasure) or measure.simulation is None or spec is None:
+        return []
+    message = contradiction_of_cmm(spec)
+    if message is None:
+        return []
+    written = isinstance(get(document.data, ("instrument", "file")), str)
+    place: Path_ = ("instrument", "file") if written else ("instrument", "mpe")
+    return [document.problem("recipe/contradiction", message[0], place, hint=message[1])]
 
 
 def _named_files(document: Document, folder: Path) -> tuple[dict[str, str], list[Problem]]:

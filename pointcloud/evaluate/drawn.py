@@ -8,6 +8,7 @@ their covariance, and every other influence from its distribution.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -21,6 +22,7 @@ from pointcloud.evaluate.surface import DRAWS, DrawnChart, levels
 
 FloatArray = NDArray[np.float64]
 _TRIED = 25  # draws by which it is seen whether the gradient serves
+_NOT_HELD = " of the surface between and under the points, which does not hold the fit of the points"
 _STRAIGHT = 0.02  # of the standard deviation: what the gradient may be off in these
 
 
@@ -31,35 +33,71 @@ def with_draws(
     drawn: Mapping[str, DrawnChart],
     seed: int,
     upper: float | None = None,
-) -> Measured:
-    """``measured`` (the linear law, value as evaluated) with samples over the drawn features ``drawn``, by name.
+) -> tuple[Measured, FloatArray | None]:
+    """``measured`` (the linear law, value as evaluated) with samples over the drawn features ``drawn``, by name; and
+    what noise and form alone make of the value: deviations (draws,) in the order of the drawn surfaces, which is the
+    same in all characteristics of a part, not cut at a bound (a simulation adds the errors of the instrument to them).
 
     ``seed``: the run's; the same influence gets the same draws in every characteristic. ``upper``: a physical bound
     above (90 degrees for an angle of two axes). A length of a vector, or a size held by the highest places of a
     surface, is drawn off that of the mean by a bias which the mean has from the truth again: the end of the interval on
     that side is moved by twice that bias.
-    Without features drawn nothing changes.
+    Without features drawn nothing changes, and there are no deviations.
     """
     if not any(name in drawn for name in features):
-        return measured
+        return measured, None
     charts = {
         name: drawn[name].chart if name in drawn else _normal_draws(row, seed, name) for name, row in features.items()
     }
     middle = {name: drawn[name].middle if name in drawn else rows.mean(axis=0) for name, rows in charts.items()}
     around = _Straight(function, features, measured.value)
-    rest = _others(measured, seed)
-    samples = np.sort(_unfolded(around, charts, middle) + rest)
+    surface = _unfolded(around, charts, middle)
     other = {name: x for name in features if name in drawn and (x := drawn[name].without_form) is not None}
+    absent = None
     if other:
         plain = {name: other.get(name, charts[name]) for name in features}
         around_mean = {name: rows.mean(axis=0) if name in other else middle[name] for name, rows in plain.items()}
-        alone = np.sort(_unfolded(around, plain, around_mean) + rest)
-        # form may be absent: at every probability the wider of the two
-        half = len(samples) // 2
-        samples = np.concatenate([np.minimum(samples, alone)[:half], np.maximum(samples, alone)[half:]])
+        absent = _unfolded(around, plain, around_mean)
+    rest = _others(measured, seed)
+    samples = _wider(surface + rest, None if absent is None else absent + rest)
     if measured.lower_bound is not None or upper is not None:
         samples = np.clip(samples, measured.lower_bound, upper)
-    return replace(measured, samples=order_statistics(samples))
+    # noise at the extremes of a feature that is not drawn is no error that an instrument adds
+    noise = _others(measured, seed, ("noise/",))
+    alone = order_statistics(_wider(surface + noise, None if absent is None else absent + noise)) - measured.value
+    own = np.empty(len(alone))
+    own[np.argsort(surface + noise, kind="stable")] = alone
+    return replace(measured, samples=order_statistics(samples)), own
+
+
+def _wider(surface: FloatArray, absent: FloatArray | None) -> FloatArray:
+    """Values in rising order; where form may be ``absent``, at every probability the wider of the two."""
+    samples = np.sort(surface)
+    if absent is None:
+        return samples
+    alone, half = np.sort(absent), len(samples) // 2
+    return np.concatenate([np.minimum(samples, alone)[:half], np.maximum(samples, alone)[half:]])
+
+
+def interval_words(measured: Measured) -> str:
+    """How the interval of drawn samples is to be read; nothing without samples."""
+    if measured.samples is None:
+        return ""
+    return f"; interval from {len(measured.samples)} draws{_held(measured)}"
+
+
+def _held(measured: Measured) -> str:
+    low, high = measured.coverage_interval(0.95)
+    if low <= measured.value <= high:
+        return ""
+    return _NOT_HELD
+
+
+def with_simulation(method: str, measured: Measured, words: str) -> str:
+    """A ``method`` that ended in `interval_words`, for an interval of ``measured`` to which a simulation added errors
+    (``words``)."""
+    before = re.sub(rf"; interval from \d+ draws({_NOT_HELD})?", "", method)
+    return f"{before}; interval from drawn noise and form{_held(measured)}, and from all other errors {words}"
 
 
 def order_statistics(ordered: FloatArray) -> FloatArray:
@@ -140,10 +178,12 @@ def _normal_draws(row: UncertainFeature, seed: int, name: str) -> FloatArray:
     return np.asarray(np.stack([_standard(DRAWS, seed, one) for one in rows], axis=1) @ factor.T)
 
 
-def _others(measured: Measured, seed: int) -> FloatArray:
-    """(draws,) sum of what the instrument, the tip and the temperature contribute."""
+def _others(measured: Measured, seed: int, only: tuple[str, ...] = ("",)) -> FloatArray:
+    """(draws,) sum of what the instrument, the tip and the temperature contribute; ``only`` keys that begin so."""
     total = np.zeros(DRAWS)
     for key, part in measured.contributions.items():
-        if not key.startswith(("fit/", "bound/")):  # the features; a bound is in the draws themselves
+        if key.startswith(only) and not key.startswith(
+            ("fit/", "bound/")
+        ):  # the features; a bound is in the draws themselves
             total += part * _standard(DRAWS, seed, measured.influences[key])
     return total

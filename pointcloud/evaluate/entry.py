@@ -31,7 +31,7 @@ from metrology_core.units import convert
 from pointcloud.datums import DatumFeature, datum_system
 from pointcloud.evaluate.bound import at_the_bound
 from pointcloud.evaluate.deviations import deviation_map
-from pointcloud.evaluate.drawn import order_statistics, with_draws
+from pointcloud.evaluate.drawn import interval_words, order_statistics, with_draws
 from pointcloud.evaluate.features import deviations, evaluate_feature
 from pointcloud.evaluate.influences import instrument_influences, noise_influences
 from pointcloud.evaluate.profile import evaluate_profile
@@ -101,7 +101,7 @@ def evaluate(
     # one map per feature: about the association that the recipe names
     mapped = {request.name: found[request.name] for request in features}
     shown = deviation_map(replace(space, features=mapped), characteristics, max_shown)
-    return Evaluation(prepared, tuple(found.values()), measurements, system, shown, flags)
+    return Evaluation(prepared, tuple(found.values()), measurements, system, shown, flags, space.noise_and_form)
 
 
 def _check_instrument(points: PointSet, instrument: Instrument | None) -> None:
@@ -273,18 +273,14 @@ def _of_features(
     upper = math.pi / 2.0 if row.id == "angle.between" else None
     if row.lower_bound == 0.0:
         measured = at_the_bound(measured, value, uncertain, space.scope, request.name, upper)
-    measured = with_draws(measured, value, uncertain, drawn, space.seed, upper)
+    measured, alone = with_draws(measured, value, uncertain, drawn, space.seed, upper)
+    if alone is not None:
+        space.noise_and_form[request.name] = alone
     details: dict[str, Any] = {}
     if row.uses_position or row.id.startswith("coordinate."):
         motion = space.motion(plain) if request.in_datum else Rigid.identity()
         details["location"] = location(plain[request.of[0]].transform(motion)).tolist()
-    words = _words(row.words, request, space, names)
-    if measured.samples is not None:
-        words += f"; interval from {len(measured.samples)} draws"
-        low, high = measured.coverage_interval(0.95)
-        if not low <= measured.value <= high:
-            words += " of the surface between and under the points, which does not hold the fit of the points"
-    return measured, words, details
+    return measured, _words(row.words, request, space, names) + interval_words(measured), details
 
 
 def _size_bias(request: CharacteristicRequest, row: Characteristic, space: Workspace) -> dict[Any, float]:

@@ -38,6 +38,7 @@ from metrology_core.virtual.repeat import (
     repeat_measurement,
 )
 from pointcloud.datums_batch import motions
+from pointcloud.evaluate.drawn import with_simulation
 from pointcloud.evaluate.features import _plane_axes, compensating_tip
 from pointcloud.evaluate.influences import tip_u
 from pointcloud.evaluate.machine_types import NOT_A_CMM
@@ -54,6 +55,7 @@ PROFILE = "iso1101.line_profile"
 EXTREMES = (*FORMS, PROFILE)
 _NOISE = ("repeatability", "noise")  # keys of what acts on single points
 _ALL = "all errors of the instrument, by simulation (a form or zone has no linear law)"
+_OTHERS = "all errors of the instrument but for the noise of single points, by simulation (no linear law)"
 _TOUCHED = ("iso14405.", "distance.")  # what a larger tip changes
 _ALONE = 2000  # trials with one cause alone: 1.6 % of its standard uncertainty
 _HINTS = {"plane": "normal", "circle": "normal", "ellipse": "normal", "line": "direction"}
@@ -128,15 +130,25 @@ def simulate_evaluation(
     ``characteristics`` and ``datum`` as they were asked of `evaluate`; ``scope`` names the part (its digest), so that
     other parts get other noise. The features that the instrument does not measure (its ``feature_kinds``; default all),
     points without a fit and what was not evaluated are left as they are and named in ``skipped``. Form deviations and
-    line profiles keep what the evaluation says of noise, and take all other errors from the simulation. A decision on
-    a simulated characteristic uses its distribution. Raises what `repeat_measurement` raises.
+    line profiles keep what the evaluation says of noise, and take all other errors from the simulation. Sizes, places
+    and distances of features with drawn surfaces (`Evaluation.noise_and_form`) do so for noise and form. A decision
+    on a simulated characteristic uses its distribution. Raises what `repeat_measurement` raises.
     """
     kinds = getattr(instrument, "feature_kinds", None)
     plan = plan_simulation(found, characteristics, datum=datum, scope=scope, kinds=kinds)
     if not plan.characteristics:
         return Simulated(None, None, found.measurements, plan.skipped)
     plan = plan.without_own_errors(instrument)
-    repeats = plan.repeat(instrument, trials=trials, seed=seed)
+    systematic = tuple(cause.key for cause in instrument.causes if cause.key not in _NOISE)
+    asked = [row.name for row in plan.characteristics]
+    own = {name: found.noise_and_form[name] for name in asked if name in found.noise_and_form}
+    runs = []
+    if len(own) < len(asked):
+        runs.append(plan.only([name for name in asked if name not in own]).repeat(instrument, trials=trials, seed=seed))
+    if own:
+        runs.append(plan.only(own).repeat(instrument, trials=trials, seed=seed, only=systematic))
+    # trial t is one state of the instrument in both runs: one joint distribution
+    repeats = replace(runs[0] if len(runs) == 1 else _joined(runs, asked), drawn=own)
     if not repeats.good.any():
         raise ParameterError("no simulated repeat could be evaluated", remedy="check the instrument against the points")
     linear = plan.linear(instrument, points=False)
@@ -150,7 +162,6 @@ def simulate_evaluation(
         for key in labels
         if key not in known and linear is not None
     }
-    systematic = tuple(cause.key for cause in instrument.causes if cause.key not in _NOISE)
     extremes = plan.only([row.name for row in plan.characteristics if row.characteristic in EXTREMES])
     steady = None
     if extremes.characteristics and systematic:
@@ -170,8 +181,9 @@ def simulate_evaluation(
             out.append(measurement if steady is None else _of_extremes(measurement, steady, systematic, how))
             continue
         smooth = linear is not None and measurement.name in linear.names
-        parts = {key: float(u[repeats.index(measurement.name)]) for key, u in alone.items() if smooth}
-        out.append(_decided(measurement, parts, how))
+        acting = [key for key in labels if measurement.name not in own or key in systematic]
+        parts = {key: float(alone[key][repeats.index(measurement.name)]) for key in acting if smooth and key in alone}
+        out.append(_decided(measurement, parts, acting, how))
     return Simulated(repeats, linear, tuple(out), plan.skipped)
 
 
@@ -460,7 +472,7 @@ class _How:
     def native(self, measured: Measured) -> str:
         return self.length_unit if _is_length(measured) else "rad"
 
-    def stated(self, old: Measurement, measured: Measured, words: str, bias: float) -> Measurement:
+    def stated(self, old: Measurement, measured: Measured, method: str, bias: float) -> Measurement:
         """``old`` with a new uncertainty and the decision that follows from it; ``bias`` in the native unit."""
         assert old.measured is not None
         given = Measured.exact(bias, self.native(old.measured)).to(old.unit).value
@@ -469,28 +481,36 @@ class _How:
         if old.tolerance is not None and decision is not None:
             decision = decide(measured, old.tolerance, self.rule, provisional=decision.provisional)
         details = {**old.details, "simulated_bias": given}
-        return replace(old, measured=measured, decision=decision, method=f"{old.method}; {words}", details=details)
+        return replace(old, measured=measured, decision=decision, method=method, details=details)
 
 
-def _decided(measurement: Measurement, parts: dict[str, float], how: _How) -> Measurement:
-    """The measurement with the simulated distribution, a budget by cause, and the decision that follows."""
+def _decided(measurement: Measurement, parts: dict[str, float], acting: Sequence[str], how: _How) -> Measurement:
+    """The measurement with the simulated distribution, a budget by the causes ``acting``, and a new decision.
+
+    Where surfaces were drawn, noise and form stay those of the evaluation, the trials are of the other causes.
+    """
     repeats, linear, name = how.repeats, how.linear, measurement.name
     i = repeats.index(name)
     old = measurement.measured
     assert old is not None
     native = how.native(old)
-    value = old.to(native).value
+    was = old.to(native)
+    value, surfaces = was.value, name in repeats.drawn
     if linear is not None and name in linear.names:
         j = linear.names.index(name)
-        parts = {key: parts[key] if key in parts else float(linear.of_cause(key)[j]) for key in how.labels}
+        parts = {key: parts[key] if key in parts else float(linear.of_cause(key)[j]) for key in acting}
     larger, near = repeats.at_bound(name)
-    variance = float(repeats.u[i]) ** 2
+    variance = float(repeats.error_u[i]) ** 2
     rows = {key: how.influence(name, key, how.labels[key]) for key in parts}
     contributions = {rows[key].id: part for key, part in parts.items()}
     rest = variance - sum(part**2 for part in parts.values())
     # the standard error of a variance of T trials is sqrt(2 / T): three of them are chance
     if rest > 3.0 * math.sqrt(2.0 / max(1, len(repeats))) * variance:
-        label = "what the linear law leaves out: bias and curvature, by simulation" if parts else _ALL
+        label = (
+            "what the linear law leaves out: bias and curvature, by simulation"
+            if parts
+            else (_OTHERS if surfaces else _ALL)
+        )
         rows["nonlinear"] = how.influence(name, "nonlinear", label)
         contributions[rows["nonlinear"].id] = math.sqrt(rest)
     if larger > 1.0:
@@ -500,8 +520,15 @@ def _decided(measurement: Measurement, parts: dict[str, float], how: _How) -> Me
     flags = _flags.merge(old.flags, how.notes, ["zone_not_resolved"] if small and _is_length(old) else [])
     drawn = repeats.samples(name, value)
     influences = {row.id: row for row in rows.values()}
+    if surfaces:
+        kept = {key: part for key, part in was.contributions.items() if key.startswith(("fit/", "noise/", "bound/"))}
+        contributions = kept | contributions
+        influences |= {key: was.influences[key] for key in kept}
     measured = Measured(value, native, contributions, influences, old.lower_bound, drawn, flags)
-    return how.stated(measurement, measured, f"uncertainty {how.words()}", float(repeats.bias[i]))
+    method = f"{measurement.method}; uncertainty {how.words()}"
+    if surfaces:
+        method = with_simulation(measurement.method, measured, how.words())
+    return how.stated(measurement, measured, method, float(repeats.bias[i]))
 
 
 def _of_extremes(measurement: Measurement, steady: Repeats, causes: Sequence[str], how: _How) -> Measurement:
@@ -525,8 +552,9 @@ def _of_extremes(measurement: Measurement, steady: Repeats, causes: Sequence[str
         samples = np.maximum(np.concatenate([own - e, own + e]), was.lower_bound or 0.0)
     flags = _flags.merge(old.flags, how.notes)
     measured = Measured(was.value, native, kept | {row.id: size}, influences, was.lower_bound, samples, flags)
-    words = f"noise as evaluated, all other errors {how.words()}"
-    return how.stated(measurement, measured, words, float(steady.bias[i]))
+    words = "noise as evaluated" if was.samples is None else "noise and form from the drawn surfaces"
+    method = f"{measurement.method}; {words}, all other errors {how.words()}"
+    return how.stated(measurement, measured, method, float(steady.bias[i]))
 
 
 def _is_length(measured: Measured) -> bool:

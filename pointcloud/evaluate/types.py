@@ -167,7 +167,11 @@ class DeviationMap:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """All results of one part."""
+    """All results of one part.
+
+    ``noise_and_form``: of each characteristic whose features have drawn surfaces, what these alone make of its value:
+    deviations (draws,), in the unit of the points or rad, draw d of all of them from the same surfaces.
+    """
 
     points: PointSet
     features: tuple[EvaluatedFeature, ...]
@@ -175,3 +179,4 @@ class Evaluation:
     datum_system: DatumSystem | None
     deviations: DeviationMap | None
     flags: tuple[str, ...]
+    noise_and_form: Mapping[str, FloatArray] = field(default_factory=dict)

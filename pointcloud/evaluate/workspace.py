@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,8 @@ class Workspace:
     instrument: Instrument | None
     scope: str
     seed: int
+    #: by characteristic, filled as they are evaluated: see `Evaluation.noise_and_form`
+    noise_and_form: dict[str, np.ndarray] = field(default_factory=dict)
 
     def motion(self, geometries: Mapping[str, Any]) -> Rigid:
         """Into the datum frame, from feature geometries by name. Raises `FrameError`."""

@@ -154,6 +154,30 @@ def test_wrong_figures_of_an_optical_instrument_are_found_at_their_place(name: s
     assert found and all(row.line == 4 for row in found) and any(key in row.path + row.message for row in found), found
 
 
+def test_a_simulation_of_a_machine_that_cannot_be(tmp_path: Path) -> None:
+    """Every part of the lot would fail by these figures, so the recipe does."""
+
+    def with_figures(mpe: str, more: str = "") -> tuple[Problem, ...]:
+        line = FEATURES.splitlines()[3]
+        return faults(FEATURES.replace(line, f"instrument: {{id: M1, type: cmm, mpe: {{{mpe}}}{more}}}"), tmp_path)
+
+    # tables of the range: 25 normal values span 3.9 standard deviations on average, up to 5.2 in 95 %
+    (row,) = with_figures("constant: 1.5 um, per_length: 3 um/m, probing: 1.5 um", ", noise: 0.4 um")
+    assert (row.code, row.path, row.line) == ("recipe/contradiction", "instrument.mpe", 4)
+    assert "noise of a point exceeds the probing MPE" in row.message and row.hint
+    assert with_figures("constant: 1.5 um, per_length: 3 um/m, probing: 2.5 um", ", noise: 0.4 um") == ()
+    # two points of a length with noise 1 um each scatter by 1.4 um, more than 1.5 um / 2
+    volume = ", volume: {lower: [0 mm, 0 mm, 0 mm], upper: [100 mm, 100 mm, 100 mm]}"
+    (row,) = with_figures("constant: 1.5 um, per_length: 3 um/m", f", noise: 1 um{volume}")
+    assert row.path == "instrument.mpe" and "leave no room in the MPE" in row.message
+    (tmp_path / "m.yaml").write_text("id: M1\nmpe: {constant: 1.5 um, probing: 1.5 um}\nnoise: 0.4 um\n")
+    (row,) = faults(FEATURES.replace(FEATURES.splitlines()[3], "instrument: {file: m.yaml}"), tmp_path)
+    assert row.path == "instrument.file" and "probing MPE" in row.message
+    # without a simulation the figures are not used together
+    text = FEATURES.replace("  simulation: {trials: 200}\n", "").replace("per_length: 3 um/m", "probing: 0.1 um")
+    assert faults(text, tmp_path) == ()
+
+
 def test_a_simulation_that_no_characteristic_would_use(tmp_path: Path) -> None:
     one = FEATURES.replace("iso14405.GG, of: top", f"iso14405.GG, of: top, {WORKPIECE}")
     assert faults(one, tmp_path) == ()  # the other one has none
