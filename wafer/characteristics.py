@@ -70,7 +70,7 @@ ROWS: tuple[Characteristic, ...] = (
 )  # fmt: skip
 _NOISE_OFF = "the mean variance of the features' own noise, propagated from the pixels, is taken off"
 
-CONTACT_ROWS: tuple[Characteristic, ...] = tuple(
+CONTACT_ROWS: tuple[Characteristic, ...] = (*(
     register(Characteristic(id=name, title=title, standard=source, dimension="length", needs="image",
                             lower_bound=0.0, words=words, length_of="none"))
     for name, title, source, words in (
@@ -99,7 +99,8 @@ CONTACT_ROWS: tuple[Characteristic, ...] = tuple(
         ("sem.placement_3s", "Placement, 3 s", "residuals of the centres from their lattice",
          "standard deviation along one axis, affine and noise taken off"),
     )
-)  # fmt: skip
+), _row("sem.contact_defects", "Defective contacts", "state of each lattice site",
+        "number of missing, merged and weak sites, an exact number of unit 1", "ratio"))  # fmt: skip
 CONTACT_IDS: tuple[str, ...] = tuple(row.id for row in CONTACT_ROWS)
 FRAME_IDS: tuple[str, ...] = tuple(row.id for row in ROWS if "_cross_" in row.id)  # need repeated frames
 IDS: tuple[str, ...] = tuple(row.id for row in ROWS if row.id not in FRAME_IDS)
@@ -118,5 +119,14 @@ CONTOUR_ROWS: tuple[Characteristic, ...] = (
          "mean distance of facing line ends"),
     _row("sem.contour_diameter_area", "Diameter of equal area", "named edge criterion",
          "mean over complete features of the diameter of the circle of equal area"),
+    _row("sem.shape_defects", "Defective shapes", "features of the image against the polygons of the design",
+         "number of missing, broken and bridged polygons and of extra features, an exact number of unit 1", "ratio"),
 )  # fmt: skip
 CONTOUR_IDS: tuple[str, ...] = tuple(row.id for row in CONTOUR_ROWS)
+COUNT_IDS: tuple[str, ...] = ("sem.contact_defects", "sem.shape_defects")  # no uncertainty of their own
+
+
+def flags_of(name: str, flags: tuple[str, ...]) -> tuple[str, ...]:
+    """The flags of an image that a characteristic carries: a count hangs on no pixel size and no edge criterion, so
+    that its uncertainty lacks nothing (``repeatability_only``)."""
+    return tuple(flag for flag in flags if flag != "repeatability_only") if name in COUNT_IDS else flags

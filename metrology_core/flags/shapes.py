@@ -61,6 +61,13 @@ SHAPE_FLAGS = (
         "See the counts and the picture; check the process.",
     ),
     Flag(
+        "defects_without_limit",
+        "warning",
+        "Shapes or contacts are missing, broken or grown together, and the recipe sets no limit on their number: the "
+        "verdicts on the sizes of the rest are provisional.",
+        "Give sem.shape_defects or sem.contact_defects a tolerance, for example upper 0.",
+    ),
+    Flag(
         "extra_shapes",
         "warning",
         "The image has features that no polygon of the design asks for.",

@@ -27,6 +27,25 @@ class PixelSpec(OrText):
 class SemCharacteristicSpec(ResultSpec):
     """A characteristic of the lines in an image."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _counts(cls, value: Any) -> Any:
+        """Limits of a count may be plain numbers: ``upper: 0`` says ``0 1``; a number has no other unit."""
+        from wafer.characteristics import COUNT_IDS
+
+        if not isinstance(value, dict) or value.get("characteristic") not in COUNT_IDS:
+            return value
+
+        def plain(limit: Any) -> Any:
+            return f"{limit} 1" if isinstance(limit, (int, float)) and not isinstance(limit, bool) else limit
+
+        found = dict(value)
+        if isinstance(found.get("tolerance"), dict):
+            found["tolerance"] = {key: plain(limit) for key, limit in found["tolerance"].items()}
+        if "nominal" in found:
+            found["nominal"] = plain(found["nominal"])
+        return found
+
 
 class ContactCharacteristicSpec(SemCharacteristicSpec):
     """A characteristic of the contacts or pillars in an image."""

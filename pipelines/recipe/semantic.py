@@ -354,7 +354,8 @@ def _limits(document: Document, place: Path_, row: dict[str, Any], definition: A
         )
     bound = None if definition is None else definition.lower_bound
     top = _amount(limits.get("max", limits.get("upper")))
-    if bound is not None and top is not None and top.exact <= 0 and bound >= 0:
+    can_be_zero = definition is not None and definition.id in _counts()  # a size of 0 is measured never, a count often
+    if bound is not None and top is not None and bound >= 0 and (top.exact < 0 or (top.exact == 0 and not can_be_zero)):
         key = "max" if "max" in limits else "upper"
         yield document.problem(
             "recipe/tolerance",
@@ -382,3 +383,9 @@ def _limits(document: Document, place: Path_, row: dict[str, Any], definition: A
             key=True,
             hint="write 'tolerance: {max: ...}'",
         )
+
+
+def _counts() -> tuple[str, ...]:
+    from wafer.characteristics import COUNT_IDS
+
+    return COUNT_IDS

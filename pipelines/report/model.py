@@ -25,7 +25,13 @@ if TYPE_CHECKING:
 OUTCOMES = ("measured", "measured_with_flags", "unusable_data", "algorithm_failed", "crashed", "not_run")
 VERDICTS = ("nonconforming", "indeterminate", "conforming", "none")
 MEASURED = ("measured", "measured_with_flags")
-PROVISIONAL = ("calibration_expired", "repeatability_only", "provisional_verdict")  # the last where no cause is named
+PROVISIONAL = (
+    "calibration_expired",
+    "repeatability_only",
+    "defects_without_limit",
+    "pixel_size_conflict",
+    "provisional_verdict",  # where no cause is named
+)
 FAILED = ("crashed", "algorithm_failed", "unusable_data")
 
 
@@ -378,8 +384,8 @@ def _provisional_causes(row: PartRow) -> tuple[str, ...]:
     """Why the verdicts of a part are provisional: the named causes, else that its uncertainty is incomplete."""
     if not row.n_decided or not (row.provisional or set(PROVISIONAL) & set(row.flags)):
         return ()
-    named = tuple(name for name in PROVISIONAL[:2] if name in row.flags)
-    return named or PROVISIONAL[2:]
+    named = tuple(name for name in PROVISIONAL[:-1] if name in row.flags)
+    return named or PROVISIONAL[-1:]
 
 
 def _add_measurements(

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     Found = SemLineResult | ContactResult | ContourResult
     Measure = SemLinesMeasure | SemContactsMeasure | SemContoursMeasure
 
+DEFECTS = ("missing_shapes", "broken_shapes", "bridged_shapes", "missing_contacts", "merged_contacts")
 UNIT = "nm"  # in which images are measured; results are converted to the unit of the recipe
 
 
@@ -105,10 +106,14 @@ def measurement_of(
     flags = measured.flags
     decision = None
     if limits is not None:
-        provisional = recipe.instrument is None or "repeatability_only" in flags
+        from wafer.characteristics import COUNT_IDS
+
+        doubts = _doubts(recipe, found)
+        incomplete = row.id not in COUNT_IDS and (recipe.instrument is None or "repeatability_only" in flags)
+        provisional = incomplete or bool(doubts)
         decision = decide(measured, limits, decision_rule(recipe.decision), provisional=provisional)
         if provisional:
-            flags = _flags.merge(flags, ["provisional_verdict"])
+            flags = _flags.merge(flags, doubts, ["provisional_verdict"])
     return Measurement(
         spec.name,
         row.id,
@@ -123,3 +128,22 @@ def measurement_of(
         inputs,
         {},
     )
+
+
+def _doubts(recipe: Recipe, found: Found) -> tuple[str, ...]:
+    """Flags that leave every verdict of the part provisional: shapes or contacts that are gone or grown together while
+    no limit on their number decides about them, and a pixel size that the file contradicts."""
+    from wafer.characteristics import COUNT_IDS
+
+    flags = set(found.flags)
+    doubts = ["pixel_size_conflict"] if "pixel_size_conflict" in flags else []
+    limited = any(
+        spec.characteristic in COUNT_IDS
+        and spec.characteristic in found.measurements
+        and spec.tolerance is not None
+        and tolerance(spec, "1").upper is not None  # type: ignore[union-attr]
+        for spec in recipe.measure.characteristics
+    )
+    if flags & set(DEFECTS) and not limited:
+        doubts.append("defects_without_limit")
+    return tuple(doubts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from metrology_core.data import Image
 from metrology_core.errors import DataError, ParameterError
 from metrology_core.instrument import Instrument
 from metrology_core.quantity import Measured
+from wafer.characteristics import flags_of
 from wafer.contacts.checks import refuse_open_pattern
 from wafer.contacts.contour import Contour, Edge, Template, fit_contour, pool
 from wafer.contacts.lattice import Lattice, find_lattice, on_lattice
@@ -23,6 +24,9 @@ from wafer.contours import GreyNoise, Window, grey_noise
 from wafer.drawn import refuse_drawn_rows
 from wafer.grey_flags import grey_flags
 from wafer.visible import refuse_noise, refuse_not_finite
+
+if TYPE_CHECKING:
+    from wafer.contacts.statistics import Statistics
 
 PITCH_CONFLICT = 0.04  # relative: real arrays are up to 2.5 % off in one axis by the scan alone
 CRITERIA = ("threshold", "sigmoid", "model")
@@ -246,19 +250,37 @@ def measure_contacts(
         image.flags, result.flags, grey_flags(area, image.saturation_level),
         _pitch_check(settings, result.measurements),
     )  # fmt: skip
-    carried = {name: value.with_flags(*flags) for name, value in result.measurements.items()}
-    if not carried:
+    if not result.measurements:
         raise DataError(
             "nothing could be measured in the image",
             expected="at least one complete feature",
             got="; ".join(sorted(set(result.missing.values()))),
             remedy="check polarity and image area",
         )
+    _defects(result, found, settings)
+    carried = {name: value.with_flags(*flags_of(name, flags)) for name, value in result.measurements.items()}
     return ContactResult(
         image.unit, carried, result.methods, result.missing, flags, found.sites, rates(found.sites), found.lattice,
         result.per_contact, found.noise, (px, py), {**result.details, "origin": (rows[0], columns[0]),
         "polarity": "bright" if found.candidates.bright else "dark", "sites": _counts(found.sites)},
     )  # fmt: skip
+
+
+def _defects(result: Statistics, found: Found, settings: ContactSettings) -> None:
+    """The number of faulty sites. Where a lattice was looked for and none found, nobody knows what is missing."""
+    name = "sem.contact_defects"
+    if settings.lattice and found.lattice is None:
+        result.missing[name] = "no lattice: nothing says where a contact is missing"
+        return
+    counts = _counts(found.sites)
+    faulty = ("missing", "merged", "weak") if settings.lattice else ("merged", "weak")
+    judged = sum(counts[state] for state in ("found", *faulty))
+    result.measurements[name] = Measured.exact(float(sum(counts[state] for state in faulty)), "1")
+    result.methods[name] = (
+        f"{', '.join(f'{counts[state]} {state}' for state in faulty)}; {judged} "
+        f"{'sites judged' if settings.lattice else 'features judged, on no lattice, so that none can be missing'}; "
+        f"{counts['border']} at the border and {counts['not_measured']} not measured are not judged"
+    )
 
 
 def _pitch_check(settings: ContactSettings, measurements: Mapping[str, Measured]) -> tuple[str, ...]:

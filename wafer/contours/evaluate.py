@@ -14,6 +14,7 @@ from metrology_core.data import Image
 from metrology_core.errors import DataError, ParameterError
 from metrology_core.instrument import Instrument
 from metrology_core.quantity import Measured
+from wafer.characteristics import flags_of
 from wafer.contours.budget import ContourBudget
 from wafer.contours.design import Design
 from wafer.contours.grey import GreyNoise, grey_noise
@@ -28,6 +29,7 @@ MOST_SPACING = 6.0  # ... up to this where the noise asks for it
 _NOISY = 0.35  # px, noise of a vertex that the automatic spacing aims at
 _TOO_NOISY = 0.5  # px, noise that is flagged
 _LOST_SHARE = 0.01
+_OF_DESIGN = ("sem.epe_mean", "sem.epe_1s", "sem.epe_3s", "sem.pullback", "sem.tip_to_tip", "sem.shape_defects")
 
 
 @dataclass(frozen=True)
@@ -195,10 +197,10 @@ def measure_contours(
         extra = placement(out, pixels, found, noise, settings, image.pixel_size, edges, origin, start, vertices, shift)
         details.update(extra.pop("details"))
     else:
-        for name in ("sem.epe_mean", "sem.epe_1s", "sem.epe_3s", "sem.pullback", "sem.tip_to_tip"):
+        for name in _OF_DESIGN:
             out.missing[name] = "no design was given"
     final = _flags.merge(out.flags)
-    carried = {name: value.with_flags(*final) for name, value in out.measurements.items()}
+    carried = {name: value.with_flags(*flags_of(name, final)) for name, value in out.measurements.items()}
     return ContourResult(
         image.unit, carried, out.methods, out.missing, final, table, vertices, (px, py), noise, details=details, **extra
     )

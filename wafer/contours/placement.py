@@ -9,7 +9,7 @@ import numpy as np
 
 from metrology_core.data import Image
 from metrology_core.errors import DataError
-from metrology_core.quantity import two_sided_factor
+from metrology_core.quantity import Measured, two_sided_factor
 from metrology_core.spreads import mean_variance_spread, with_spread
 from wafer.contours import registration as reg
 from wafer.contours.defects import STATES, judge_shapes
@@ -356,6 +356,15 @@ def _shapes(
             rates[state] = {"count": counts[state], "of": total, "low": low, "high": high}
     if counts["extra"]:
         out.flags.add("extra_shapes")
+    faulty = {state: counts[state] for state in ("missing", "broken", "bridged", "extra")}
+    if total:
+        out.measurements["sem.shape_defects"] = Measured.exact(float(sum(faulty.values())), "1")
+        out.methods["sem.shape_defects"] = (
+            f"{', '.join(f'{n} {state}' for state, n in faulty.items())}; {total} polygons of the design in the image; "
+            "counted on the areas of a smoothed copy, a polygon once"
+        )
+    else:
+        out.missing["sem.shape_defects"] = "no polygon of the design lies in the image"
     inside = [
         ring for ring in rings
         if np.all(ring.max(axis=0) > -1.0) and np.all(ring.min(axis=0) < np.array((shape[1], shape[0])))
