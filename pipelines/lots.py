@@ -107,9 +107,13 @@ def why_no_components(values: Sequence[PlacedValue]) -> str:
     known = [row for row in values if row.value is not None]
     if len(known) < LEAST:
         return f"fewer than {LEAST} values"
-    if not any(row.acquisition.get(name) for row in known for name in LEVELS):
-        return "the acquisitions name no lot, wafer or field"
-    return "all values are of one lot, wafer and field"
+    names = [name for name in LEVELS if any(row.acquisition.get(name) for row in known)]
+    if not names:
+        return "the acquisitions name no lot, wafer or field (inputs.acquisition_from_name takes them from file names)"
+    one = ", ".join(f"one {name} ({known[0].acquisition.get(name)})" for name in names)
+    missing = " or ".join(name for name in LEVELS if name not in names)
+    none = f", no {missing} named" if missing else ""
+    return f"all {len(known)} values are of {one}{none}: two of a level are needed to compare"
 
 
 def decompose(values: Sequence[PlacedValue], *, seed: int = 0) -> NestedComponents | None:

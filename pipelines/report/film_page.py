@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from pipelines.report.encode import clean
-from pipelines.report.wafer_svg import Frame, Spot, scale_of, scale_svg, wafer_svg
+from pipelines.report.wafer_svg import Frame, Scale, Spot, scale_of, scale_svg, wafer_svg
 
 if TYPE_CHECKING:
     from wafer.maps import SiteMap, WaferFrame
@@ -48,8 +48,8 @@ def film_page(name: str, maps: Sequence[SiteMap], frame: WaferFrame) -> str:
         scale = scale_of([float(v) for m in mine for v in m.value])
         figures = Markup("").join(_figure(m, shape, scale) for m in mine)
         sections.append(
-            Markup('<section><h2>{}</h2><p>{}</p><div class="maps">{}</div></section>').format(
-                clean(title or "values"), scale_svg(scale, 3, unit), figures
+            Markup('<section><h2>{}</h2><p>{}{}</p><div class="maps">{}</div></section>').format(
+                clean(title or "values"), scale_svg(scale, 3, unit), _beyond(scale), figures
             )
         )
     body = Markup(
@@ -71,7 +71,15 @@ def film_page(name: str, maps: Sequence[SiteMap], frame: WaferFrame) -> str:
     )
 
 
-def _figure(found: SiteMap, shape: Frame, scale: tuple[float, float]) -> Markup:
+def _beyond(scale: Scale) -> Markup:
+    if not scale.below + scale.above:
+        return Markup("")
+    return Markup(' <span class="dim">Far from the rest, drawn in the colour of the nearer end: {}.</span>').format(
+        ", ".join(f"{n} {side} the scale" for n, side in ((scale.below, "below"), (scale.above, "above")) if n)
+    )
+
+
+def _figure(found: SiteMap, shape: Frame, scale: Scale) -> Markup:
     spots = [
         Spot(float(x), float(y), None if v != v else float(v), name=f"{x:g}, {y:g} mm")
         for x, y, v in zip(found.x, found.y, found.value, strict=True)

@@ -6,17 +6,20 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from markupsafe import Markup
+
 from pipelines.lots import PlacedValue, decompose
 from pipelines.report.encode import clean
 from pipelines.report.i18n import Words
 from pipelines.report.markup import num
 from pipelines.report.numbers import fixed, percent, place
-from pipelines.report.wafer_svg import Frame, Spot, scale_of, scale_svg, wafer_svg
+from pipelines.report.wafer_svg import Frame, Scale, Spot, scale_of, scale_svg, wafer_svg
 
 if TYPE_CHECKING:
     from wafer.maps.frame import WaferFrame
 
 MOST_MAPS = 12
+_ORDER = ("nonconforming", "indeterminate", "conforming", "none")
 _RANK = {"nonconforming": 0, "indeterminate": 1, "none": 2, "conforming": 3}
 
 
@@ -50,7 +53,7 @@ def lot_view(
                 {
                     "name": name,
                     "svg": wafer_svg(shape, spots, scale, decimals, name),
-                    "verdicts": Counter(row.verdict for row in rows),
+                    "verdicts": _counts(rows),
                     "n": len(rows),
                     "without": sum(row.value is None for row in rows),
                 }
@@ -62,8 +65,21 @@ def lot_view(
         "maps": maps,
         "hidden": hidden,
         "scale": scale_svg(scale, decimals, unit) if maps else "",
+        "beyond": _beyond(words, scale),
         "components": _components(words, values, seed),
     }
+
+
+def _counts(rows: Sequence[PlacedValue]) -> list[tuple[str, int]]:
+    """Verdicts of the sites with a value, worst first; none where nothing was to be decided."""
+    found = Counter(row.verdict for row in rows if row.value is not None)
+    return [(name, found[name]) for name in _ORDER if found[name]] if set(found) - {"none"} else []
+
+
+def _beyond(words: Words, scale: Scale) -> Markup:
+    """How many values lie beyond the ends of the colour scale; empty where none does."""
+    said = [("wafers.below", scale.below), ("wafers.above", scale.above)]
+    return Markup(", ").join(words.t(key, n=n) for key, n in said if n)
 
 
 def _severity(rows: Sequence[PlacedValue]) -> tuple[int, int]:

@@ -32,15 +32,22 @@ def value_place(row: Mapping[str, Any]) -> int | None:
 
 
 def plus_minus(row: Mapping[str, Any]) -> Markup:
-    """Value ± U with unit."""
+    """Value ± U with unit, and the coverage factor of U where that is not 2 (a distribution was drawn)."""
     decimals = value_place(row)
     value = num(row["value"], decimals)
     unit = escape(row.get("unit") or "")
     if not row.get("U"):
         return Markup("{} {}").format(value, unit)
-    return Markup('<span class="pm">{} ± {} <span class="unit">{}</span></span>').format(
-        value, num(row["U"], decimals), unit
+    return Markup('<span class="pm">{} ± {} <span class="unit">{}</span>{}</span>').format(
+        value, num(row["U"], decimals), unit, own_factor(row.get("k"))
     )
+
+
+def own_factor(factor: float | None) -> Markup:
+    """`` (k = 3.85)`` for a coverage factor that is not the usual 2, else nothing."""
+    if factor is None or factor == 2.0:
+        return Markup("")
+    return Markup(' <span class="dim nb">(k = {})</span>').format(fixed(factor, 2))
 
 
 def severity(name: str) -> str:

@@ -15,7 +15,7 @@ from pipelines.report import model
 from pipelines.report.encode import clean
 from pipelines.report.i18n import Words
 from pipelines.report.lot_view import lot_view
-from pipelines.report.markup import num, value_place
+from pipelines.report.markup import num, own_factor, value_place
 from pipelines.report.numbers import exact, fixed, limit, percent, place, probability
 from pipelines.report.svg import Zone, lot_chart, share_bar, tolerance_bar
 
@@ -108,9 +108,7 @@ def with_notes(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _with_factor(text: Markup, factor: float | None) -> Markup:
     """U, and its coverage factor where that is not the 2 of the heading."""
-    if factor is None or factor == 2.0:
-        return text
-    return Markup('{} <span class="dim nb">(k = {})</span>').format(text, fixed(factor, 2))
+    return text + own_factor(factor)
 
 
 def simulation_row(view: Mapping[str, Any]) -> dict[str, Any]:

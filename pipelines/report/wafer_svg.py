@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from markupsafe import Markup, escape
 
@@ -40,27 +41,50 @@ class Spot:
     link: str = ""
 
 
-def scale_of(values: Sequence[float]) -> tuple[float, float]:
-    """Ends of the colour scale: the extremes of the values, widened where all are alike."""
-    finite = [v for v in values if math.isfinite(v)]
+class Scale(NamedTuple):
+    """Ends of the colour scale, and how many values lie beyond each (drawn in the colour of that end)."""
+
+    low: float
+    high: float
+    below: int = 0
+    above: int = 0
+
+
+FENCE = 3.0  # quartile distances beyond the quartiles: "far out" (Tukey, Exploratory Data Analysis, 1977, 2D)
+
+
+def scale_of(values: Sequence[float]) -> Scale:
+    """The colour scale: the extremes of the values that are not far out, so that one of them does not make all others
+    one colour. Limits play no part: a capable process would be one colour between them, and verdicts have their signs.
+    Of normal values 2 in a million lie beyond the fences; where the middle half is one value, the extremes of all
+    count. Widened where all are alike."""
+    finite = sorted(v for v in values if math.isfinite(v))
     if not finite:
-        return 0.0, 1.0
-    low, high = min(finite), max(finite)
+        return Scale(0.0, 1.0)
+    first, third = (_quantile(finite, q) for q in (0.25, 0.75))
+    reach = FENCE * (third - first)
+    kept = [v for v in finite if first - reach <= v <= third + reach] if reach > 0.0 else finite
+    low, high = kept[0], kept[-1]
     if not high > low:
         step = 0.5 * abs(low) or 0.5
-        return low - step, high + step
-    return low, high
+        return Scale(low - step, high + step)
+    return Scale(low, high, sum(v < low for v in finite), sum(v > high for v in finite))
 
 
-def step_of(value: float, scale: tuple[float, float]) -> int:
+def _quantile(ordered: Sequence[float], q: float) -> float:
+    at = q * (len(ordered) - 1)
+    k = min(int(at), len(ordered) - 2) if len(ordered) > 1 else 0
+    after = ordered[min(k + 1, len(ordered) - 1)]
+    return ordered[k] + (at - k) * (after - ordered[k])
+
+
+def step_of(value: float, scale: Scale) -> int:
     """Step of the colour scale."""
-    low, high = scale
+    low, high = scale.low, scale.high
     return min(max(int((value - low) / (high - low) * len(STEPS)), 0), len(STEPS) - 1)
 
 
-def wafer_svg(
-    frame: Frame, spots: Sequence[Spot], scale: tuple[float, float], decimals: int | None, label: str
-) -> Markup:
+def wafer_svg(frame: Frame, spots: Sequence[Spot], scale: Scale, decimals: int | None, label: str) -> Markup:
     """One wafer. Fields are drawn as rectangles of their size, sites without a field size as discs."""
     k = (SIZE - 16.0) / frame.diameter
     middle = 0.5 * SIZE
@@ -162,7 +186,7 @@ def _outline(middle: float, radius: float, notch: str) -> str:
     return f"M{rim(turn + half)}A{radius:.1f} {radius:.1f} 0 1 1 {rim(turn - half)}L{rim(turn, radius - 9.0)}z"
 
 
-def scale_svg(scale: tuple[float, float], decimals: int | None, unit: str) -> Markup:
+def scale_svg(scale: Scale, decimals: int | None, unit: str) -> Markup:
     """The colour scale with its ends."""
     width, height = 30.0, 10.0
     parts = [
@@ -170,7 +194,8 @@ def scale_svg(scale: tuple[float, float], decimals: int | None, unit: str) -> Ma
         for i, colour in enumerate(STEPS)
     ]
     whole = width * len(STEPS)
-    low, high = (fixed(v, decimals) for v in scale)
+    low = ("≤ " if scale.below else "") + fixed(scale.low, decimals)
+    high = ("≥ " if scale.above else "") + fixed(scale.high, decimals)
     parts.append(
         Markup(
             '<text x="0" y="22" font-size="11">{}</text><text x="{:g}" y="22" font-size="11" text-anchor="end">{} {}'

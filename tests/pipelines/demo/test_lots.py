@@ -191,7 +191,9 @@ def test_why_there_are_no_components() -> None:
     assert "fewer" in why_no_components([value(1.0, lot="A")])
     assert "name no lot" in why_no_components([value(1.0)] * 4)
     one = [value(1.0, lot="A", wafer="1")] * 4
-    assert decompose(one) is None and "one lot" in why_no_components(one)
+    assert decompose(one) is None
+    assert why_no_components(one).startswith("all 4 values are of one lot (A), one wafer (1), no field named")
+    assert "one field (X0), no lot or wafer named" in why_no_components([value(1.0, field="X0")] * 4)
 
 
 def test_lot_says_how_many_values_are_doubtful(

@@ -106,3 +106,20 @@ def test_a_reason_does_not_repeat_place_and_remedy() -> None:
     assert markup.short_reason(said) == "holds NUL bytes"
     assert markup.short_reason({**said, "what": "binary data"}) == "binary data"
     assert markup.short_reason({"message": "the worker died", "where": None, "remedy": None}) == "the worker died"
+
+
+def test_an_own_factor_stands_beside_u_and_the_heading_claims_none(synthetic: ModuleType, tmp_path: Path) -> None:
+    """A heading "U (k = 2)" over a U of another factor is false: U of a drawn distribution is read with its own k."""
+    part, other = _good(synthetic, 1), _good(synthetic, 2)
+    (row,) = part.document["measurements"]
+    row.update({"k": 6.9, "U": 6.9 * row["u"], "interval": [row["value"] - 6.9 * row["u"], row["value"]]})
+    index = build_report(synthetic.write_run(tmp_path / "k", [part, other]))
+    text = index.read_text(encoding="utf-8")
+    cells = [_plain(c) for c in re.findall(r'<span class="pm">.*?</td>', text, re.S)]
+    assert len(cells) == 2 and sum("(k = 6.90)" in c for c in cells) == 1 and not any("k = 2" in c for c in cells)
+    assert "Value ± U</span></th>" in text and "k = 2 where no k stands beside it" in _plain(text)
+    for language in ("en", "zh"):
+        assert "k" not in catalogue(language)["col.valueU"]
+        assert "k = 2" in catalogue(language)["index.legendU"]
+    page = next(p for p in (index.parent / "parts").glob("*.html") if "(k = 6.90)" in _plain(p.read_text()))
+    assert catalogue("en")["part.ownfactor"] in _plain(page.read_text(encoding="utf-8"))
