@@ -74,10 +74,9 @@ def simulated(
             left_out[m.name] = "uncertainty from a calibrated workpiece: its correlation with the others is not known"
         elif m.name in done.skipped:
             left_out[m.name] = done.skipped[m.name]
-        elif m.characteristic in EXTREMES:
+        elif m.characteristic in EXTREMES or m.measured is None or m.measured.samples is None:
             left_out[m.name] = "the largest of many points, whose noise has a bound and no joint distribution"
         else:
-            assert m.measured is not None and m.measured.samples is not None  # it was simulated
             limits, drawn = m.tolerance.to(m.unit), m.measured.samples
             low = -np.inf if limits.lower is None else limits.lower
             high = np.inf if limits.upper is None else limits.upper

@@ -53,6 +53,8 @@ PROFILE = "iso1101.line_profile"
 # simulated intervals of forms near the noise held the truth in 83 to 92 % (benchmarks.accuracy.demo_coverage), so the
 # largest of many points keeps the bound of the evaluation for what noise adds; everything else is simulated
 EXTREMES = (*FORMS, PROFILE)
+# held by the highest places too, where no surface was drawn: noise and form make an inscribed size smaller
+_ONE_SIDED = ("iso14405.GX", "iso14405.GN")
 _NOISE = ("repeatability", "noise")  # keys of what acts on single points
 _ALL = "all errors of the instrument, by simulation (a form or zone has no linear law)"
 _OTHERS = "all errors of the instrument but for the noise of single points, by simulation (no linear law)"
@@ -129,10 +131,11 @@ def simulate_evaluation(
 
     ``characteristics`` and ``datum`` as they were asked of `evaluate`; ``scope`` names the part (its digest), so that
     other parts get other noise. The features that the instrument does not measure (its ``feature_kinds``; default all),
-    points without a fit and what was not evaluated are left as they are and named in ``skipped``. Form deviations and
-    line profiles keep what the evaluation says of noise, and take all other errors from the simulation. Sizes, places
-    and distances of features with drawn surfaces (`Evaluation.noise_and_form`) do so for noise and form. A decision
-    on a simulated characteristic uses its distribution. Raises what `repeat_measurement` raises.
+    points without a fit and what was not evaluated are left as they are and named in ``skipped``. Form deviations,
+    line profiles and inscribed or circumscribed sizes keep what the evaluation says of noise, and take all other errors
+    from the simulation. Sizes, places and distances of features with drawn surfaces (`Evaluation.noise_and_form`) do so
+    for noise and form. A decision on a simulated characteristic uses its distribution. Raises what `repeat_measurement`
+    raises.
     """
     kinds = getattr(instrument, "feature_kinds", None)
     plan = plan_simulation(found, characteristics, datum=datum, scope=scope, kinds=kinds)
@@ -162,7 +165,9 @@ def simulate_evaluation(
         for key in labels
         if key not in known and linear is not None
     }
-    extremes = plan.only([row.name for row in plan.characteristics if row.characteristic in EXTREMES])
+    highest = {row.name for row in plan.characteristics if row.characteristic in EXTREMES}
+    highest |= {row.name for row in plan.characteristics if row.characteristic in _ONE_SIDED and row.name not in own}
+    extremes = plan.only(highest)
     steady = None
     if extremes.characteristics and systematic:
         steady = extremes.repeat(instrument, trials=few, seed=seed, only=systematic)
@@ -177,7 +182,7 @@ def simulate_evaluation(
         if exact and measurement.characteristic.startswith(_TOUCHED):
             notes.append("tip_taken_as_exact")
         how = _How(repeats, linear, labels, instrument.id, scope, found.points.unit, decides, tuple(notes))
-        if measurement.characteristic in EXTREMES:
+        if measurement.name in highest:
             out.append(measurement if steady is None else _of_extremes(measurement, steady, systematic, how))
             continue
         smooth = linear is not None and measurement.name in linear.names
@@ -532,7 +537,7 @@ def _decided(measurement: Measurement, parts: dict[str, float], acting: Sequence
 
 
 def _of_extremes(measurement: Measurement, steady: Repeats, causes: Sequence[str], how: _How) -> Measurement:
-    """A form or profile: what the evaluation says of the noise of single points, and the other errors by simulation."""
+    """A form, profile or one-sided size: noise of points as the evaluation says, the other errors by simulation."""
     old, name = measurement.measured, measurement.name
     assert old is not None
     i = steady.index(name)
@@ -541,7 +546,8 @@ def _of_extremes(measurement: Measurement, steady: Repeats, causes: Sequence[str
     native = how.native(old)
     was = old.to(native)
     kept = {key: part for key, part in was.contributions.items() if key.startswith(("noise/", "surface/", "bound/"))}
-    if measurement.characteristic == PROFILE:  # the point errors of the datum features; the instrument's own are drawn
+    # a profile: the point errors of the datum features; a size: those of its contacts. The instrument's own are drawn
+    if measurement.characteristic not in FORMS:
         kept |= {key: part for key, part in was.contributions.items() if key.startswith("fit/")}
     size = float(steady.u[i])
     influences = {key: was.influences[key] for key in kept} | {row.id: row}

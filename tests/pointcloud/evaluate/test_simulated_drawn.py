@@ -158,3 +158,26 @@ def test_without_drawn_surfaces_all_errors_are_simulated() -> None:
     assert done.repeats is not None and again.repeats is not None
     i, j = done.repeats.index("ball"), again.repeats.index("ball")
     assert np.array_equal(done.repeats.values[:, i], again.repeats.values[:, j])
+
+
+@pytest.mark.parametrize("seed", [5, 6])
+def test_one_sided_sizes_without_a_kernel_keep_the_noise_of_the_evaluation(seed: int) -> None:
+    """Repeats of the measurement about its points know nothing of what the points missed: U was 0.7 um of 2.7 um."""
+    from metrology_core.data import Selection
+
+    plain = replace(DECLARED, correlation_kernel=None, noise_independent=None)
+    feature = FeatureRequest(
+        "bore", "cylinder", criterion="least_squares", material="outside", selection=Selection("bore")
+    )
+    asked = [row for row in REQUESTS if row.name in ("gg", "gx", "gn")]
+    found = evaluate(points(seed), [feature], asked, instrument=plain)
+    machine = VirtualCMM.from_instrument(plain, ((-250.0,) * 3, (250.0,) * 3))
+    done = simulate_evaluation(found, asked, machine, trials=600)
+    for before, after in zip(found.measurements, done.measurements, strict=True):
+        if before.name == "gg":
+            continue
+        low, high = before.measured.coverage_interval()
+        new_low, new_high = after.measured.coverage_interval()
+        # MPE as a bound against errors of the whole machine: of one size; without the noise a quarter of it
+        assert 0.6 * (high - low) < new_high - new_low < 1.5 * (high - low)
+        assert after.measured.value == before.measured.value
