@@ -87,7 +87,8 @@ def contours(session: Session, /, image: Path, **given: Any) -> int:
     session.answer(_document(result))
     if not session.as_json:
         _show(session, result)
-    lacking = design is not None and "sem.epe_mean" in result.missing
+    lost = bool(result.tips) and "sem.pullback" in result.missing  # line ends are there and none was measured
+    lacking = design is not None and ("sem.epe_mean" in result.missing or lost)
     return int(ExitCode.NOT_MEASURED if lacking else ExitCode.CONFORMING)
 
 

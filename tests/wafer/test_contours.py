@@ -521,3 +521,42 @@ def test_noise_over_grey_level_is_that_of_the_simulator(dose: float) -> None:
     true = grey / dose + image.model.read_noise**2 + 1.0 / 12.0
     # 3 % or less measured on other seeds; a median of 10^4 differences is known to 2 %
     np.testing.assert_allclose(noise.variance(grey), true, rtol=0.06)
+
+
+@pytest.mark.parametrize(("dx", "dy"), [(-5.0, -5.0), (5.0, 5.0), (-5.0, 5.0), (3.0, 0.0), (0.0, 7.0)])
+@pytest.mark.parametrize("number", [0, 4])
+def test_polygons_that_lie_partly_in_others_are_refused(dx: float, dy: float, number: int) -> None:
+    """A copy that is moved a little: its first vertex lies in the other or not, so that it counts as hole or not."""
+    image = simulate_shapes(line_ends(), seed=71)
+    picture = Image(image.pixels, "nm", (0.8, 0.8))
+    moved = image.design[number] + np.array((dx, dy))
+    for polygons in ((*image.design, moved), (moved, *image.design)):
+        with pytest.raises(ParameterError, match="overlap") as caught:
+            measure_contours(picture, ContourSettings(origin=(0.0, 0.0)), design=Design(polygons, "nm"))
+        assert "of the design" in str(caught.value.where)
+
+
+def test_nested_rings_stay_holes() -> None:
+    """A hole and an island in it, the hole's side 3.3 nm (no whole pixels) from that of its polygon: not refused."""
+    rings = (rectangle(-120, -120, 120, 120), rectangle(-60.3, -60.3, 116.7, 60.3), rectangle(-20, -20, 30, 20))
+    hole = rings[1][::-1]
+    image = simulate_shapes((rings[0], hole, rings[2]), seed=72, shape=(400, 400))
+    picture = Image(image.pixels, "nm", (0.8, 0.8))
+    found = measure_contours(picture, ContourSettings(origin=(0.0, 0.0)), design=Design(rings, "nm"))
+    assert found.registration is not None and found.measurements["sem.shape_defects"].value == 0.0
+
+
+def test_line_ends_that_the_spacing_leaves_out_name_a_spacing_that_measures_them() -> None:
+    """Ends of 22 nm at a low dose, vertices further apart than 2 px: the stated reason and remedy are true."""
+    image = simulate_shapes(line_ends(5, 22.0, 56.0, 30.0), seed=73, pullback=5.0, end_width=26.0,
+                            electrons_per_grey=0.15)  # fmt: skip
+    picture, design = Image(image.pixels, "nm", (0.8, 0.8)), Design(image.design, "nm")
+    found = measure_contours(picture, ContourSettings(origin=(0.0, 0.0)), design=design)
+    assert found.details["spacing_px"] > 2.0 and found.tips and "sem.pullback" not in found.measurements
+    for name in ("sem.pullback", "sem.tip_to_tip"):
+        assert "too narrow" in found.missing[name] and "spacing" in found.missing[name]
+    stated = float(found.missing["sem.pullback"].rsplit("at most ", 1)[1].removesuffix(" px"))
+    again = measure_contours(picture, ContourSettings(origin=(0.0, 0.0), spacing=stated), design=design)
+    # the spacing is a statement about all ends; six standard uncertainties hold the rounding of the ends too
+    assert all("reason" not in tip for tip in again.tips)
+    assert abs(again.measurements["sem.pullback"].value - 5.0) < 6.0 * again.measurements["sem.pullback"].u

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from wafer.contours.defects import STATES, judge_shapes
 from wafer.contours.design import Design, Edges, area_of
 from wafer.contours.fit_checks import refuse_mismatch, unmodelled
 from wafer.contours.grey import GreyNoise
-from wafer.contours.tips import Gap, Tip, find_gaps, find_tips
+from wafer.contours.tips import CENTRAL, LEAST, NARROW, Gap, Tip, find_gaps, find_tips
 from wafer.contours.trace import Trace, functionals
 
 if TYPE_CHECKING:
@@ -281,10 +282,7 @@ def _line_ends(
     for number, (name, (members, offsets)) in enumerate(groups.items()):
         chosen = list(members)
         if not chosen:
-            out.missing[name] = (
-                "no line end of the design with its contour lies in the image" if name == "sem.pullback"
-                else "no two line ends of the design face each other in the image"
-            )  # fmt: skip
+            out.missing[name] = _no_ends(tips, gaps, name, tool.found.spacing, pixel, out.budget.unit)
             continue
         mine = np.array([values[k] for k in chosen])
         own = float(np.mean(noise[chosen] ** 2))
@@ -324,6 +322,34 @@ def _line_ends(
         for k, g in enumerate(pairs)
     ]
     return tip_rows, gap_rows
+
+
+def _no_ends(tips: list[Tip], gaps: list[Gap], name: str, spacing: float, pixel: tuple[float, float],
+             unit: str) -> str:  # fmt: skip
+    """Why no line end (no pair of them) has a value: the commonest reason of those that lie in the image."""
+    if name == "sem.pullback":
+        mine, words = tips, "line ends"
+        if not tips:
+            return "no line end of the design lies in the image"
+    else:
+        mine, words = [t for g in gaps for t in (tips[g.one], tips[g.other]) if t.reason], "facing line ends"
+        if not mine:
+            return "no two line ends of the design face each other in the image"
+    reasons = Counter(tip.reason for tip in mine)
+    reason, count = reasons.most_common(1)[0]
+    some = "" if count == len(mine) else f" ({count} of them)"
+    text = f"none of {len(mine)} {words} in the image could be measured: {reason}{some}"
+    if reason != NARROW:
+        return f"{text}; check the process and the picture, allow larger errors with limit"
+    least = min(tip.width for tip in mine if tip.reason == NARROW)
+    finest = 2.0 * CENTRAL * least / max(pixel) / (LEAST + 1)
+    text += (
+        f", its central half ({2.0 * CENTRAL * least:.3g} {unit} wide) holds fewer than {LEAST} vertices of "
+        f"{spacing:.3g} px of contour (more than 2 px are chosen where the image is noisy)"
+    )
+    if finest < 1.0:
+        return f"{text}; take an image with smaller pixels"
+    return f"{text}; give spacing, here at most {math.floor(10.0 * finest) / 10.0:.2g} px"
 
 
 def _squares(out: Collected, scale: tuple[float, float]) -> float:

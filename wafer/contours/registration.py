@@ -124,10 +124,9 @@ def coarse(
     turn, place = transform_of(np.zeros(6), origin)
     mapped = [((ring @ turn.T + place) / np.array(pixel) + middle_of(above.shape) + (sx, sy)) for ring in rings]
     area = raster(mapped, big)
-    if area.max() > 1.01:
-        raise ParameterError(
-            "polygons of the design overlap", got=f"covered {area.max():.3g} times", remedy="merge them first"
-        )
+    # a ring that lies only partly in another one counts as its hole: what reaches out is covered less than not at all
+    if area.max() > 1.01 or area.min() < -0.01:
+        _refuse_overlap(area, origin, pixel)
     if not area.max() > 0.01:
         raise DataError(
             "the design does not lie in the image", expected="polygons near the middle of the image",
@@ -158,6 +157,20 @@ def coarse(
     row, column = peaks[k]
     _refuse_border(score, int(row), int(column), search)
     return Start((-(column - sx) * pixel[0], -(row - sy) * pixel[1]), float(score[row, column]), bright, len(peaks) > 1)
+
+
+def _refuse_overlap(area: np.ndarray, origin: np.ndarray, pixel: tuple[float, float]) -> None:
+    """`ParameterError` that says where in the design its polygons overlap."""
+    row, column = np.unravel_index(int(np.argmax(np.abs(area - 0.5))), area.shape)
+    at = (np.array((column, row)) - middle_of(area.shape)) * pixel * (1.0, -1.0) + origin
+    covered = float(area[row, column])
+    raise ParameterError(
+        "polygons of the design overlap",
+        expected="polygons apart from each other, or one wholly inside another (a hole)",
+        got=f"covered {covered:.3g} times" if covered > 1.0 else "a polygon that lies partly in another one",
+        where=f"near x {at[0]:.6g}, y {at[1]:.6g} of the design",
+        remedy="merge them first",
+    )
 
 
 def _refuse_border(score: np.ndarray, row: int, column: int, search: float) -> None:

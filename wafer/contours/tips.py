@@ -18,6 +18,7 @@ from wafer.contours.trace import Trace
 
 CENTRAL = 0.25  # of the width to either side of the axis
 LEAST = 5  # vertices that a parabola needs
+NARROW = "the end is too narrow for its contour"
 _FACING = 0.4
 _OPPOSITE = -0.98
 
@@ -78,7 +79,7 @@ def find_tips(
         reason = ""
         contours = np.unique(trace.seeds.contour[mine])
         if mine.size < LEAST:
-            reason = "no contour near the end" if not mine.size else "the end is too narrow for its contour"
+            reason = "no contour near the end" if not mine.size else NARROW
         elif contours.size > 1:
             reason = "several contours near the end"
         if reason:
