@@ -275,8 +275,7 @@ WORDS = {
 
 MEANING = {
     "as_is": "At 100 what hangs on the tilt of a bore is held too often: to know that there is nothing between five "
-    "rows takes more than five rows. At 10 zones of bores are held a little too rarely, by any kind of truth: form is "
-    "then seen, but not how rough it is between the points. A form that is not resolved has an interval from 0.",
+    "rows takes more than five rows. A form that is not resolved has an interval from 0.",
     "independent": "What is averaged over the surface (sizes, angles) is then claimed too well; how much depends on "
     "how far the errors reach beside the distance of the points.",
     "half": "What is beyond the declared noise may be rough form. With the flag `noise_larger_than_declared` intervals "
@@ -286,7 +285,8 @@ MEANING = {
     "machined": "Barrel, taper, banana bend, 2, 3, 4 and 5 lobes that change along the bore, bell mouth; twist, bow in "
     "any direction, saddle and dents of clamps on the plane; short waves of a fiftieth on both, which at 100 are about "
     "as large as the noise and look like it. The bell mouth falls by 1/e over 6 to 12 mm, the rows are 7.5 mm apart; "
-    "one of 3 to 6 mm is held in 60 % at 100: no interval knows what lies between the rows.",
+    "one of 3 to 6 mm is held in 60 % at 100: no interval knows what lies between the rows. At 10 zones of bores are held "
+    "too rarely: form is then seen, but not how rough it is between the points.",
 }
 
 
