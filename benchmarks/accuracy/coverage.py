@@ -285,8 +285,8 @@ MEANING = {
     "machined": "Barrel, taper, banana bend, 2, 3, 4 and 5 lobes that change along the bore, bell mouth; twist, bow in "
     "any direction, saddle and dents of clamps on the plane; short waves of a fiftieth on both, which at 100 are about "
     "as large as the noise and look like it. The bell mouth falls by 1/e over 6 to 12 mm, the rows are 7.5 mm apart; "
-    "one of 3 to 6 mm is held in 60 % at 100: no interval knows what lies between the rows. At 10 zones of bores are held "
-    "too rarely: form is then seen, but not how rough it is between the points.",
+    "one of 3 to 6 mm is held in 60 % at 100: no interval knows what lies between the rows. At 10 zones of bores are "
+    "held too rarely: form is then seen, but not how rough it is between the points.",
 }
 
 
