@@ -117,17 +117,16 @@ _GOOD = 1e-11
 
 def _held(problem: ZoneProblem, local: np.ndarray, best: _Local, centroid: np.ndarray) -> _Local:
     """The solution; where it is none yet, the narrower one at an end of its face, or the one that curvature holds."""
-    from metrology_core.fitting.zone.face import corners_of_the_face, settled, stationarity
+    from metrology_core.fitting.zone.face import Held, corners_of_the_face, settled, stationarity
 
     code, count = int(best.info[1]), int(best.info[3])
     if code not in (0, 2) or not 0 < count <= len(problem.columns):
         return best
-    h, ids, signs, lam = float(best.info[0]), best.ids[:count], best.signs[:count], best.multipliers[:count]
-    corners = corners_of_the_face(problem, local, best.pose, h, ids, signs, lam, centroid)
-    found = min(corners, key=lambda one: one.h, default=None)
-    if found is None and (code == 2 or stationarity(problem, local, best.pose, ids, signs, lam) > _GOOD):
-        found = settled(problem, local, best.pose, h, ids, signs, lam, centroid)
-    if found is None or abs(found.h - h) > 1e-6 * abs(h):
+    at = Held(best.pose, float(best.info[0]), best.ids[:count], best.signs[:count], best.multipliers[:count])
+    found = min(corners_of_the_face(problem, local, at, centroid), key=lambda one: one.h, default=None)
+    if found is None and (code == 2 or stationarity(problem, local, at) > _GOOD):
+        found = settled(problem, local, at, centroid)
+    if found is None or abs(found.h - at.h) > 1e-6 * abs(at.h):
         return best
     info = best.info.copy()
     info[0], info[1], info[3] = found.h, 0.0, len(found.contacts)

@@ -21,8 +21,8 @@ _EPS = 2.220446049250313e-16
 
 
 @dataclass(eq=False)
-class Corner:
-    """An optimum: pose, half width, rows of the points, their sides, multipliers."""
+class Held:
+    """A zone and what holds it: pose, half width, rows of the contacts, their sides, multipliers."""
 
     pose: np.ndarray
     h: float
@@ -31,22 +31,13 @@ class Corner:
     multipliers: np.ndarray
 
 
-def corners_of_the_face(
-    problem: ZoneProblem,
-    xyz: np.ndarray,
-    pose: np.ndarray,
-    h: float,
-    contacts: np.ndarray,
-    signs: np.ndarray,
-    multipliers: np.ndarray,
-    centroid: np.ndarray,
-) -> list[Corner]:
+def corners_of_the_face(problem: ZoneProblem, xyz: np.ndarray, at: Held, centroid: np.ndarray) -> list[Held]:
     """Where the first further point of xyz (n, 3, scaled) touches, one for either sense, as far as that is a minimum;
     none where the contacts hold the zone, or curvature does, or more than one direction is free."""
     from metrology_core.kernels import minimax as kernels
 
-    nf = len(problem.columns)
-    if len(contacts) != nf:
+    pose, h, contacts, signs, multipliers = at.pose, at.h, at.contacts, at.signs, at.multipliers
+    if len(contacts) != len(problem.columns):
         return []
     touch = np.ascontiguousarray(xyz[contacts])
     rows = derivatives(problem, touch, pose)
@@ -73,8 +64,8 @@ def corners_of_the_face(
         if not step < 0.3:  # rad, or of the extent: beyond, nothing of this is of first order
             continue
         start = _moved(problem, pose, sense * step * free[0], centroid)
-        held_by, sides = np.append(contacts, other), np.append(signs, other_side)
-        corner = settled(problem, xyz, start, h, held_by, sides, np.append(multipliers, 0.0), centroid)
+        more = np.append(contacts, other), np.append(signs, other_side), np.append(multipliers, 0.0)
+        corner = settled(problem, xyz, Held(start, h, *more), centroid)
         if corner is not None:
             found.append(corner)
     return found
@@ -89,23 +80,15 @@ def _moved(problem: ZoneProblem, pose: np.ndarray, step: np.ndarray, centroid: n
     return moved
 
 
-def settled(
-    problem: ZoneProblem,
-    xyz: np.ndarray,
-    pose: np.ndarray,
-    h: float,
-    contacts: np.ndarray,
-    signs: np.ndarray,
-    multipliers: np.ndarray,
-    centroid: np.ndarray,
-) -> Corner | None:
+def settled(problem: ZoneProblem, xyz: np.ndarray, at: Held, centroid: np.ndarray) -> Held | None:
     """The optimum next to these contacts: those that do not press go, points of xyz that stand out join; None where
     that does not come to rest."""
     from metrology_core.kernels import minimax as kernels
 
+    pose, h, contacts, signs, multipliers = at.pose, at.h, at.contacts, at.signs, at.multipliers
     every = np.empty(len(xyz))
     for _ in range(2 * len(problem.columns) + 4):
-        found = _newton(problem, xyz, pose, h, contacts, signs, multipliers, centroid)
+        found = _newton(problem, xyz, Held(pose, h, contacts, signs, multipliers), centroid)
         if found is None:
             return None
         if found.multipliers.min() < 0.0:
@@ -130,19 +113,11 @@ def settled(
     return None
 
 
-def _newton(
-    problem: ZoneProblem,
-    xyz: np.ndarray,
-    pose: np.ndarray,
-    h: float,
-    contacts: np.ndarray,
-    signs: np.ndarray,
-    multipliers: np.ndarray,
-    centroid: np.ndarray,
-) -> Corner | None:
+def _newton(problem: ZoneProblem, xyz: np.ndarray, at: Held, centroid: np.ndarray) -> Held | None:
     """Where these contacts lie on the border and their multipliers balance, of either sign; None where steps grow."""
     from metrology_core.kernels import minimax as kernels
 
+    pose, h, contacts, signs, multipliers = at.pose, at.h, at.contacts, at.signs, at.multipliers
     nf, k = len(problem.columns), len(contacts)
     touch, distance = np.ascontiguousarray(xyz[contacts]), np.empty(k)
     for _ in range(8):
@@ -167,13 +142,11 @@ def _newton(
         )
         if abs(step[-1]) <= 2.0 * _EPS * abs(h) and np.abs(step[:nf]).max() <= 4.0 * _EPS:
             break
-    return Corner(pose, h, contacts, signs, multipliers)
+    return Held(pose, h, contacts, signs, multipliers)
 
 
-def stationarity(
-    problem: ZoneProblem, xyz: np.ndarray, pose: np.ndarray, contacts: np.ndarray, signs: np.ndarray, lam: np.ndarray
-) -> float:
+def stationarity(problem: ZoneProblem, xyz: np.ndarray, at: Held) -> float:
     """What is left of the contacts' derivatives, relative to the largest, or the largest pull of a contact."""
-    rows = derivatives(problem, np.ascontiguousarray(xyz[contacts]), pose)
-    rest = float(np.abs(rows @ (lam * signs)).max() / max(float(np.abs(rows).max()), 1e-300))
-    return max(rest, -float(lam.min()))
+    rows = derivatives(problem, np.ascontiguousarray(xyz[at.contacts]), at.pose)
+    rest = float(np.abs(rows @ (at.multipliers * at.signs)).max() / max(float(np.abs(rows).max()), 1e-300))
+    return max(rest, -float(at.multipliers.min()))
