@@ -24,9 +24,12 @@ class Source:
         return {"path": self.path, "sha256": self.sha256, "size": self.size, "reader": self.reader}
 
 
-def digest_bytes(data: bytes) -> str:
-    """SHA-256 of bytes as hexadecimal text."""
-    return hashlib.sha256(data).hexdigest()
+def digest_bytes(*parts: bytes | memoryview) -> str:
+    """SHA-256 of bytes, one part after the other, as hexadecimal text."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()
 
 
 def digest_file(path: str | Path) -> str:

@@ -131,7 +131,7 @@ def grey_step(pixels: np.ndarray) -> float:
     rows = np.asarray(pixels)[:: max(1, pixels.size // 200_000)]
     if rows.dtype.kind in "ui" and rows.dtype.itemsize <= 2:
         low = int(rows.min())
-        levels = np.flatnonzero(np.bincount(rows.ravel().astype(np.int64) - low))
+        levels = np.flatnonzero(np.bincount(rows.ravel().astype(np.intp) - low if low < 0 else rows.ravel()))
     else:
         levels = np.unique(rows)
     if levels.size < 2 or 2 * levels.size > rows.size:

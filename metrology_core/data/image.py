@@ -13,7 +13,7 @@ from metrology_core import flags as _flags
 from metrology_core.data.acquisition import Acquisition
 from metrology_core.data.frames import Frame
 from metrology_core.errors import ParameterError, UnitError
-from metrology_core.provenance import Source
+from metrology_core.provenance import Source, digest_bytes
 from metrology_core.units import unit as _unit
 
 
@@ -82,6 +82,13 @@ class Image:
     def shape(self) -> tuple[int, int]:
         """(rows, columns)."""
         return self.pixels.shape[0], self.pixels.shape[1]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the file that the image comes from, or else of its type, shape and pixels."""
+        if self.source is not None and self.source.sha256:
+            return self.source.sha256
+        return digest_bytes(f"{self.pixels.dtype.str}{self.pixels.shape}".encode(), self.pixels.data)
 
     def measured_area(
         self, rows: tuple[int, int] | None = None, columns: tuple[int, int] | None = None

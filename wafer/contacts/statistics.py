@@ -14,7 +14,6 @@ import numpy as np
 
 from metrology_core.data import Image
 from metrology_core.instrument import Instrument
-from metrology_core.provenance import digest_bytes
 from metrology_core.quantity import Influence, Measured
 from metrology_core.spreads import chi_square_spread, mean_variance_spread, with_spread
 from metrology_core.units import convert
@@ -290,12 +289,8 @@ class _Budget:
 
     def __init__(self, image: Image, settings: Any, instrument: Instrument | None, px: float) -> None:
         self.unit, self.px = image.unit, px
-        if image.source is not None and image.source.sha256:
-            digest = image.source.sha256
-        else:
-            digest = digest_bytes(f"{image.pixels.dtype.str}{image.pixels.shape}".encode() + image.pixels.tobytes())
         area = "" if settings.rows is None and settings.columns is None else f"/area-{settings.rows}-{settings.columns}"
-        self.scope = f"image/{digest[:16]}{area}"
+        self.scope = f"image/{image.digest[:16]}{area}"
         relative = None
         if image.pixel_size_u is not None and image.pixel_size is not None and min(image.pixel_size_u) > 0.0:
             relative = tuple(u / p for u, p in zip(image.pixel_size_u, image.pixel_size, strict=True))

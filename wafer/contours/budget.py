@@ -7,7 +7,6 @@ from typing import Any
 
 from metrology_core.data import Image
 from metrology_core.instrument import Instrument
-from metrology_core.provenance import digest_bytes
 from metrology_core.quantity import Influence, Measured
 from metrology_core.units import convert
 
@@ -21,12 +20,8 @@ class ContourBudget:
 
     def __init__(self, image: Image, settings: Any, instrument: Instrument | None) -> None:
         self.unit = image.unit
-        if image.source is not None and image.source.sha256:
-            digest = image.source.sha256
-        else:
-            digest = digest_bytes(f"{image.pixels.dtype.str}{image.pixels.shape}".encode() + image.pixels.tobytes())
         area = "" if settings.rows is None and settings.columns is None else f"/area-{settings.rows}-{settings.columns}"
-        self.scope = f"image/{digest[:16]}{area}/contours"
+        self.scope = f"image/{image.digest[:16]}{area}/contours"
         self.relative: tuple[float, float] | None = None
         if image.pixel_size_u is not None and image.pixel_size is not None and min(image.pixel_size_u) > 0.0:
             (ux, uy), (px, py) = image.pixel_size_u, image.pixel_size

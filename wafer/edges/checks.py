@@ -54,7 +54,8 @@ def image_area(
 
 def orientation(area: np.ndarray) -> tuple[float, float]:
     """Slope and straightness of the lines; raises `DataError` where there are none along the columns."""
-    seen = linescan.structure(area)
+    scans, middle = linescan.block_scans(area)
+    seen = linescan.structure(area, scans)
     # 8 standard deviations of a block mean: the range of pure noise over 2000 samples stays below it.
     needed = max(8.0 * seen.block_noise, 1e-9 * (1.0 + abs(float(area.mean()))))
     if max(seen.vertical, seen.horizontal) <= needed:
@@ -86,7 +87,7 @@ def orientation(area: np.ndarray) -> tuple[float, float]:
             got=f"stripes of {seen.horizontal:.3g} grey levels along the rows, {seen.vertical:.3g} along the columns",
             remedy="set orientation: horizontal, or rotate the scan",
         )
-    slope, straightness = linescan.tilt(area)
+    slope, straightness = linescan.tilt(scans, middle)
     if abs(slope) > linescan.MAX_SLOPE:
         raise DataError(
             "the lines are tilted too far to be followed",

@@ -18,7 +18,16 @@ from wafer.edges import linescan
 from wafer.edges.checks import image_area, orientation, saturated_share, stripes, windows
 from wafer.edges.defects import mark_defects
 from wafer.edges.locate import SEARCH_BELOW, Shape, Windows, locate, tables
-from wafer.edges.profiles import EdgeProfile, Spread, edge_profile, plateaus, rough_levels, splines_of, spread_functions
+from wafer.edges.profiles import (
+    EdgeProfile,
+    Spread,
+    edge_profile,
+    from_crossing,
+    plateaus,
+    rough_levels,
+    splines_of,
+    spread_functions,
+)
 from wafer.edges.resample import EdgeNoise, resample_edge
 from wafer.edges.result import CRITERIA, Criterion, EdgeSet
 from wafer.edges.smoothed import gradient_noise, smoothed_edges, smoothed_image, smoothed_noise, smoothed_profile
@@ -191,8 +200,8 @@ def _profiles(
         high[mine] += brightest - float(np.mean(high[mine]))
         middle = float(np.median(low[mine] + level * (high[mine] - low[mine])))
         profile = edge_profile(spline, part.distance, middle, noise)
-        each = [edge_profile(half, part.distance, middle, noise, False) for half in halves]
-        profiles[sign] = replace(profile, halves=tuple((half.distance, half.grey) for half in each))
+        each = tuple(from_crossing(half, part.distance, middle) for half in halves)
+        profiles[sign] = replace(profile, halves=each)
         # Both edges of a stripe move by it together: no number of rows averages it out.
         here = math.hypot((1.0 - level) * dark_u, level * bright_u) / profile.slope
         level_u[sign] = here if code in (_k.THRESHOLD, _k.LINEAR, _k.MODEL) else 0.0
@@ -260,13 +269,9 @@ def _shape(
 def _one(shape: Shape, mine: np.ndarray) -> Shape:
     """The typical edge of one polarity."""
 
-    def typical(values: np.ndarray) -> np.ndarray:
-        return np.full(1, float(np.median(values[mine])))
-
-    return replace(
-        shape, level=typical(shape.level), low=typical(shape.low), high=typical(shape.high),
-        steepness=typical(shape.steepness), radius=typical(shape.radius),
-    )  # fmt: skip
+    each = np.stack([shape.level, shape.low, shape.high, shape.steepness, shape.radius])[:, mine]
+    level, low, high, steepness, radius = np.median(each, axis=1)[:, None]
+    return replace(shape, level=level, low=low, high=high, steepness=steepness, radius=radius)
 
 
 def _criterion_text(criterion: str, level: float, profiles: Mapping[int, EdgeProfile], points: int) -> str:

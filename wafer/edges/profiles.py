@@ -67,7 +67,7 @@ class Spline:
         self.start, self.spacing = float(x[0]), float(np.clip(0.7 * blur, 0.5, 6.0))
         self.size: int = max(1, math.ceil((float(x[-1]) - self.start) / self.spacing)) + 3
         # ``like``: the same x, blur, step and smear, other data on the same basis
-        self.design: np.ndarray = blurred(self._basis(x, 0), smear, float(x[1] - x[0])) if like is None else like.design
+        self.design: np.ndarray = blurred(self._basis(x), smear, float(x[1] - x[0])) if like is None else like.design
         self.prior: np.ndarray = self._prior(blur, step) if like is None else like.prior
         normal = self.design.T @ (weight[:, None] * self.design) + self.prior
         self.covariance = np.linalg.inv(normal)
@@ -82,29 +82,25 @@ class Spline:
         third /= (step * free)[:, None]
         return np.asarray(third.T @ third)
 
-    def _basis(self, x: np.ndarray, order: int) -> np.ndarray:
+    def _basis(self, x: np.ndarray) -> np.ndarray:
         at = np.clip((x - self.start) / self.spacing, 0.0, self.size - 3.0 - 1e-12)
         k = at.astype(np.int64)
         u = at - k
-        if order == 0:
-            parts = ((1 - u) ** 3, 3 * u**3 - 6 * u**2 + 4, -3 * u**3 + 3 * u**2 + 3 * u + 1, u**3)
-        elif order == 1:
-            parts = (-3 * (1 - u) ** 2, 9 * u**2 - 12 * u, -9 * u**2 + 6 * u + 3, 3 * u**2)
-        else:
-            parts = (6 * (1 - u), 18 * u - 12, -18 * u + 6, 6 * u)
+        v, u2 = 1 - u, u * u
+        u3 = u2 * u
         out = np.zeros((x.size, self.size))
         rows = np.arange(x.size)
-        for offset, part in enumerate(parts):
-            out[rows, k + offset] = part / (6.0 * self.spacing**order)
+        for offset, part in enumerate((v * v * v, 3 * u3 - 6 * u2 + 4, -3 * u3 + 3 * u2 + 3 * u + 1, u3)):
+            out[rows, k + offset] = part / 6.0
         return out
 
     def at(self, x: float) -> tuple[float, float]:
         """Value at one place and its standard uncertainty."""
-        row = self._basis(np.full(1, x), 0)[0]
+        row = self._basis(np.full(1, x))[0]
         return float(row @ self.coefficients), math.sqrt(float(row @ self.covariance @ row))
 
-    def __call__(self, x: np.ndarray, order: int = 0) -> np.ndarray:
-        return np.asarray(self._basis(x, order) @ self.coefficients)
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        return np.asarray(self._basis(x) @ self.coefficients)
 
 
 def spread_functions(
@@ -218,6 +214,19 @@ def plateaus(distance: np.ndarray, one: Spline, other: Spline) -> tuple[tuple[fl
     return result[0], result[1]
 
 
+def from_crossing(
+    spline: Callable[[np.ndarray], np.ndarray], distance: np.ndarray, level: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """``distance``, counted from where a spline (or another curve) rises through ``level``, and its grey there."""
+    grey = spline(distance)
+    rising = np.flatnonzero((grey[:-1] < level) & (grey[1:] >= level))
+    k = int(rising[np.argmin(np.abs(distance[rising]))]) if rising.size else int(np.argmin(np.abs(grey - level)))
+    k = min(k, grey.size - 2)
+    climb = float(grey[k + 1] - grey[k])
+    part = min(max((level - float(grey[k])) / climb, 0.0), 1.0) if climb > 0.0 else 0.0
+    return distance - (float(distance[k]) + part / FINE), grey
+
+
 def edge_profile(
     spline: Callable[[np.ndarray], np.ndarray], distance: np.ndarray, level: float, noise: NoiseModel,
     logistic: bool = True,
@@ -229,14 +238,8 @@ def edge_profile(
     over the phase of the grid; for noise with neighbour correlation rho in x the whitened gradient takes its place.
     """
     step = 1.0 / FINE
-    grey = spline(distance)
+    distance, grey = from_crossing(spline, distance, level)
     gradient = np.gradient(grey, step)
-    rising = np.flatnonzero((grey[:-1] < level) & (grey[1:] >= level))
-    k = int(rising[np.argmin(np.abs(distance[rising]))]) if rising.size else int(np.argmin(np.abs(grey - level)))
-    k = min(k, grey.size - 2)
-    climb = float(grey[k + 1] - grey[k])
-    zero = float(distance[k]) + (step * min(max((level - float(grey[k])) / climb, 0.0), 1.0) if climb > 0.0 else 0.0)
-    distance = distance - zero
     near = np.abs(distance) <= 1.0
     slope = 1e-12
     if np.count_nonzero(near) > 2:

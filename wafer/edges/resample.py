@@ -11,7 +11,7 @@ import numpy as np
 from wafer.edges.locate import TABLE, Shape, Windows, locate
 from wafer.edges.profiles import EdgeProfile
 from wafer.kernels import edges as _k
-from wafer.kernels.draws import noisy_rows, profile_rows
+from wafer.kernels.draws import coloured_rows, noisy_rows, profile_rows
 from wafer.noise import NoiseModel
 from wafer.smoothing import Smoothing
 
@@ -76,10 +76,8 @@ def _draws(seed: int, criterion: int, count: int, n: int) -> tuple[np.ndarray, n
 def _coloured(white: np.ndarray, rho: float) -> np.ndarray:
     if rho == 0.0:
         return white
-    out = white.copy()
-    fresh = math.sqrt(1.0 - rho * rho)
-    for i in range(1, white.shape[1]):
-        out[:, i] = rho * out[:, i - 1] + fresh * white[:, i]
+    out = np.empty(white.shape)
+    coloured_rows(white, rho, out)
     return out
 
 

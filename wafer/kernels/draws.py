@@ -24,6 +24,20 @@ def profile_rows(distance: np.ndarray, start: float, step: float, grey: np.ndarr
 
 
 @kernel
+def coloured_rows(white: np.ndarray, rho: float, out: np.ndarray) -> int:
+    """Independent normal draws (n, m) made so that neighbours in a row have the correlation ``rho``, to ``out``."""
+    fresh = math.sqrt(1.0 - rho * rho)
+    for r in range(white.shape[0]):
+        row, to = white[r], out[r]
+        last = row[0]
+        to[0] = last
+        for i in range(1, row.size):
+            last = rho * last + fresh * row[i]
+            to[i] = last
+    return 0
+
+
+@kernel
 def noisy_rows(clean: np.ndarray, white: np.ndarray, offset: float, gain: float, share: float, out: np.ndarray) -> int:
     """Rows without noise, with noise, and with the opposite noise, to ``out`` (3 n, m).
 

@@ -120,23 +120,39 @@ def edge_spread(
     phases = int(fine)
     # Pixels of a row fall `fine` bins apart: bins of one phase side by side are whole pieces of rows.
     length = (total.size + phases - 1) // phases
-    sums, numbers = np.empty((phases, length)), np.empty((phases, length))
+    sums = np.empty((phases, length))
+    starts = np.empty((phases, length + 1))  # pieces that begin in a bin, less those that ended before it
     for k in range(phases):
         for i in range(length):
-            sums[k, i] = numbers[k, i] = 0.0
+            sums[k, i] = starts[k, i] = 0.0
+        starts[k, length] = 0.0
     places = np.empty((n_edges, TILE))
     for first in range(start, stop, TILE):
         rows = min(TILE, stop - first)
+        j0 = first - top
+        inside = j0 >= neighbours and j0 + rows + neighbours <= n_rows
         for e in range(n_edges):
+            if inside:  # all neighbours of all rows side by side; a lost one makes the sum NaN
+                to = places[e, :rows]
+                for k in range(rows):
+                    to[k] = 0.0
+                for m in range(-neighbours, neighbours + 1):
+                    if m != 0:
+                        near = x[e, j0 + m : j0 + m + rows]
+                        for k in range(rows):
+                            to[k] += near[k]
             for k in range(rows):
-                j = first + k - top
-                place = 0.0
-                found = 0
-                for m in range(max(0, j - neighbours), min(n_rows, j + neighbours + 1)):
-                    if m != j and not math.isnan(x[e, m]):
-                        place += x[e, m]
-                        found += 1
-                places[e, k] = place / found if found >= neighbours else math.nan
+                j = j0 + k
+                if inside and not math.isnan(places[e, k]):
+                    places[e, k] /= 2 * neighbours
+                else:
+                    place = 0.0
+                    found = 0
+                    for m in range(max(0, j - neighbours), min(n_rows, j + neighbours + 1)):
+                        if m != j and not math.isnan(x[e, m]):
+                            place += x[e, m]
+                            found += 1
+                    places[e, k] = place / found if found >= neighbours else math.nan
                 d = x[e, j] - places[e, k]
                 if not math.isnan(d):
                     misfit[0] += d * d
@@ -156,11 +172,17 @@ def edge_spread(
                 if n <= 0:
                     continue
                 piece = row[a + skip : a + skip + n]
-                to, number = sums[phase, pixel + skip :], numbers[phase, pixel + skip :]
+                to = sums[phase, pixel + skip :]
                 for i in range(n):
                     to[i] += piece[i]
-                    number[i] += 1.0
-    for k in range(total.size):
-        total[k] += sums[k % phases, k // phases]
-        count[k] += numbers[k % phases, k // phases]
+                starts[phase, pixel + skip] += 1.0
+                starts[phase, pixel + skip + n] -= 1.0
+    for phase in range(phases):
+        number = 0.0
+        for i in range(length):
+            number += starts[phase, i]
+            k = phase + i * phases
+            if k < total.size:
+                total[k] += sums[phase, i]
+                count[k] += number
     return 0

@@ -13,7 +13,6 @@ from metrology_core import flags as _flags
 from metrology_core.data import Image
 from metrology_core.errors import DataError, ParameterError
 from metrology_core.instrument import Instrument
-from metrology_core.provenance import digest_bytes
 from metrology_core.quantity import Measured
 from wafer.smoothing import parse_smoothing
 
@@ -318,12 +317,8 @@ def area_of(image: Image, settings: SemLineSettings) -> tuple[tuple[int, int] | 
 
 def scope_of(image: Image, rows: tuple[int, int] | None, columns: tuple[int, int] | None = None) -> str:
     """Prefix of the influences that belong to this image alone: its digest, and the rows and columns that were used."""
-    if image.source is not None and image.source.sha256:
-        digest = image.source.sha256
-    else:
-        digest = digest_bytes(f"{image.pixels.dtype.str}{image.pixels.shape}".encode() + image.pixels.tobytes())
     area = "" if rows is None else f"/rows-{rows[0]}-{rows[1]}"
-    return f"image/{digest[:16]}" + area + ("" if columns is None else f"/columns-{columns[0]}-{columns[1]}")
+    return f"image/{image.digest[:16]}" + area + ("" if columns is None else f"/columns-{columns[0]}-{columns[1]}")
 
 
 def _checks(settings: SemLineSettings, measurements: Mapping[str, Measured]) -> set[str]:

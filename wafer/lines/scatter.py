@@ -74,7 +74,7 @@ class _Forms:
             kernel = np.diag(mine.astype(np.float64), 1)
             self.kernels.append(kernel + kernel.T)
         self.forms = [self.residual @ k @ self.residual for k in self.kernels]
-        expected = np.array([[float(np.sum(f * k)) for k in self.kernels] for f in self.forms])
+        expected = np.stack(self.forms).reshape(3, -1) @ np.stack(self.kernels).reshape(3, -1).T
         self.solve = np.linalg.inv(expected)
 
     def estimate(self, rest: np.ndarray) -> np.ndarray:
@@ -85,8 +85,8 @@ class _Forms:
     def spread(self, parts: np.ndarray) -> np.ndarray:
         """(3, 3) covariance of the estimates where ``parts`` are true: cov(r'Fr, r'Gr) = 2 tr(F S G S)."""
         matrix = sum(p * k for p, k in zip(parts, self.kernels, strict=True))
-        each = [f @ matrix for f in self.forms]
-        between = np.array([[2.0 * float(np.sum(a * b.T)) for b in each] for a in each])
+        each = np.stack(self.forms) @ matrix
+        between = 2.0 * each.reshape(3, -1) @ each.transpose(0, 2, 1).reshape(3, -1).T
         return np.asarray(self.solve @ between @ self.solve.T)
 
 
