@@ -320,8 +320,20 @@ _ROWS = (
     Flag(
         "frames_not_independent",
         "warning",
-        "Products of frames give more roughness than the fit without noise: the frames share noise or are repeats.",
+        "Frames share noise: that of two frames correlates, or products of frames give more roughness than the fit.",
         "Use single frames that were scanned and stored apart, not running averages; do not use the cross figures.",
+    ),
+    Flag(
+        "frames_differ",
+        "warning",
+        "Products of frames give less roughness than the fit without noise: the frames do not show the same edges.",
+        "Check that all frames are of one field, and their drift along the lines; do not use their average.",
+    ),
+    Flag(
+        "frame_drift_ambiguous",
+        "warning",
+        "Nothing in a frame but the lattice tells its drift: whole pitches and shifts along the lines are not known.",
+        "Take frames with a higher dose or a defect in them; do not use roughness of the average or of products.",
     ),
     Flag(
         "smoothing_too_wide",
