@@ -12,6 +12,7 @@ from types import MappingProxyType
 from metrology_core.errors import UsageError
 from metrology_core.flags.alignment import ALIGNMENT_FLAGS
 from metrology_core.flags.row import Flag, Severity
+from metrology_core.flags.scan import SCAN_FLAGS
 from metrology_core.flags.shapes import SHAPE_FLAGS
 from metrology_core.flags.spread import SPREAD_FLAGS
 
@@ -539,6 +540,7 @@ _ROWS = (
         "Read the value as an upper bound; use a higher dose or more features.",
     ),
     *ALIGNMENT_FLAGS,
+    *SCAN_FLAGS,
     *SHAPE_FLAGS,
     *SPREAD_FLAGS,
 )

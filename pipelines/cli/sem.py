@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipelines.cli.sem_common import pixel_size, pixel_uncertainty, row_range, show_gaps, show_values, values_document
+from pipelines.cli.sem_common import (
+    pixel_size,
+    pixel_uncertainty,
+    row_range,
+    show_gaps,
+    show_scan,
+    show_values,
+    values_document,
+)
 from pipelines.cli.sem_contacts import contacts
 from pipelines.cli.sem_contours import contours
 from pipelines.cli.session import Session, json_option
@@ -153,4 +161,5 @@ def _spectrum(view: dict[str, Any], arrays: dict[str, Any]) -> dict[str, Any]:
 
 def _show(session: Session, result: SemLineResult) -> None:
     show_values(session, result.measurements, result.methods)
+    show_scan(session, result.details.get("scan", {}))
     show_gaps(session, result.missing, result.flags)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -96,6 +97,23 @@ def show_values(session: Session, measurements: Mapping[str, Measured], methods:
 
 def _marks(numbers: Sequence[int]) -> str:
     return "".join(f" [{n}]" for n in numbers)
+
+
+def show_scan(session: Session, scan: Mapping[str, Mapping[str, Any]]) -> None:
+    """What the scan did to the image: what is seen with its expanded uncertainty, what is not by name."""
+    seen, others = [], []
+    for name, fact in scan.items():
+        words = name.replace("_", " ")
+        if not fact["seen"]:
+            others.append(words)
+            continue
+        factor, unit = (100.0, "% of the step") if fact["unit"] == "1" else (1.0, fact["unit"])
+        expanded = 2.0 * factor * float(fact["u"])
+        decimals = max(0, 1 - math.floor(math.log10(expanded))) if expanded > 0.0 else 3
+        seen.append(f"{words} {factor * float(fact['value']):.{decimals}f} ± {expanded:.{decimals}f} {unit}")
+    parts = [*seen, *([f"not seen: {', '.join(others)}"] if others else [])]
+    if parts:
+        session.console.print(f"scan (value ± U, k = 2): {'; '.join(parts)}", markup=False)
 
 
 def show_gaps(session: Session, missing: Mapping[str, str], flags: tuple[str, ...]) -> None:

@@ -13,6 +13,7 @@ from pipelines.cli.sem_common import (
     pixel_uncertainty,
     row_range,
     show_gaps,
+    show_scan,
     show_values,
     values_document,
 )
@@ -146,4 +147,5 @@ def _show(session: Session, result: ContactResult) -> None:
         if row["count"]:
             interval = f"{100 * row['low']:.2g} to {100 * row['high']:.2g} %"
             console.print(f"{state}: {row['count']:g} of {row['of']:g}, 95 % interval {interval}", markup=False)
+    show_scan(session, result.details.get("scan", {}))
     show_gaps(session, result.missing, result.flags)

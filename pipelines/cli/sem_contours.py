@@ -13,6 +13,7 @@ from pipelines.cli.sem_common import (
     pixel_uncertainty,
     row_range,
     show_gaps,
+    show_scan,
     show_values,
     values_document,
 )
@@ -168,4 +169,5 @@ def _show(session: Session, result: ContourResult) -> None:
             f"polygons: {counts}; without partner: {details['contour_without_design']:.1%} of the contours, "
             f"{details['design_without_contour']:.1%} of the design", markup=False,
         )  # fmt: skip
+    show_scan(session, result.details.get("scan", {}))
     show_gaps(session, result.missing, result.flags)

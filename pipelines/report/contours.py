@@ -19,6 +19,7 @@ from pipelines.report.figures import nice_limit, reduce_image
 from pipelines.report.i18n import Words
 from pipelines.report.markup import num
 from pipelines.report.numbers import fixed, place
+from pipelines.report.sem_figures import scan_rows
 
 STEPS = ("#2166ac", "#67a9cf", "#bcd9ea", "#f4f4f4", "#fdd9a8", "#f1a340", "#b35806")
 PLAIN, NONE, DESIGN = "#35d0ff", "#9aa3ab", "#ffe14d"
@@ -141,6 +142,7 @@ def contour_figure(
         where = words.t("contours.place", **facts, **spread, unit=unit, n=found["vertices"])
     return {
         "svg": Markup(svg),  # built here from numbers and our own words
+        "scan": scan_rows(words, view),
         "caption": words.t(
             "contours.caption",
             contours=view.get("contours", 0),

@@ -18,7 +18,7 @@ from pipelines.report.nominal import SurfaceView
 from pipelines.report.numbers import fixed, limit, percent, place
 from pipelines.report.places import coverage_text, place_rows, statistics_rows, tag_of
 from pipelines.report.section_svg import nice_magnification, section_data, section_svg
-from pipelines.report.sem_figures import contact_figure, spectrum_figure
+from pipelines.report.sem_figures import contact_figure, scan_rows, spectrum_figure
 from pipelines.report.svg import edge_path
 from pipelines.report.tables import sem_line_table
 from pipelines.report.views import first_view, opposite
@@ -333,6 +333,7 @@ class Figures:
                 "columns": columns,
                 "lines": table,
                 "criterion": clean(view.get("criterion") or _criterion(document)),
+                "scan": scan_rows(self.words, view),
                 "caption": self.words.t(
                     "sem.caption",
                     lines=len(per_line) or len(set(lines)),

@@ -13,7 +13,7 @@ from pipelines.report import contact_svg, spectrum_svg
 from pipelines.report.encode import clean
 from pipelines.report.i18n import Words
 from pipelines.report.markup import num
-from pipelines.report.numbers import fixed
+from pipelines.report.numbers import fixed, place
 
 SHOWN = 60  # rows of faulty sites in the table
 
@@ -41,6 +41,31 @@ def spectrum_figure(words: Words, view: Mapping[str, Any], arrays: Mapping[str, 
         )
         + frames,
     }
+
+
+EFFECTS = (
+    "tilt", "drift", "row_jitter", "background_across", "background_over_frame", "contrast_over_frame",
+    "charging_trail",
+)  # fmt: skip
+
+
+def scan_rows(words: Words, view: Mapping[str, Any]) -> list[list[Any]]:
+    """What the scan did to the image of a view: effect, value, U, unit, seen; empty where a record does not say."""
+    rows = []
+    scan = view.get("scan") or {}
+    for name in EFFECTS:
+        fact = scan.get(name)
+        if not isinstance(fact, Mapping) or not all(isinstance(fact.get(key), int | float) for key in ("value", "u")):
+            continue
+        share = fact.get("unit") == "1"
+        factor = 100.0 if share else 1.0
+        expanded = 2.0 * factor * float(fact["u"])
+        decimals = place(expanded)
+        value = fixed(factor * float(fact["value"]), decimals, sign=True)
+        unit = words.t("scan.share") if share else clean(fact.get("unit"))
+        seen = words.t("scan.yes" if fact.get("seen") else "scan.no")
+        rows.append([words.t(f"scan.{name}"), value, fixed(expanded, decimals), unit, seen])
+    return rows
 
 
 def _figure(value: Any) -> str:
@@ -89,6 +114,7 @@ def contact_figure(
             for row in rows[:SHOWN]
         ],
         "more": max(0, len(rows) - SHOWN),
+        "scan": scan_rows(words, view),
         "caption": words.t(
             "contacts.caption",
             n=len(shape[2]),

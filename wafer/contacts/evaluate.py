@@ -23,6 +23,7 @@ from wafer.contacts.sites import Site, judge, merged_regions, rates, unclaimed
 from wafer.contours import GreyNoise, Window, grey_noise
 from wafer.drawn import refuse_drawn_rows
 from wafer.grey_flags import grey_flags
+from wafer.scan import field_background, uneven
 from wafer.visible import refuse_noise, refuse_not_finite
 
 if TYPE_CHECKING:
@@ -227,8 +228,8 @@ def measure_contacts(
     contour fit), sampling (between features), pixel size, edge criterion (``edge_offset_u`` of the instrument, twice
     for a diameter). Flags: those of the image, ``few_contacts``, ``lcdu_not_resolved``, ``missing_contacts``,
     ``merged_contacts``, ``no_lattice``, ``pitch_conflict``,
-    ``repeatability_only``, ``rows_share_noise``, ``saturated``. Raises `ParameterError` for an image without pixel
-    size, `DataError` where there are no features.
+    ``repeatability_only``, ``rows_share_noise``, ``saturated``, ``background_uneven``. Raises
+    `ParameterError` for an image without pixel size, `DataError` where there are no features.
     """
     from wafer.contacts.statistics import statistics
 
@@ -246,8 +247,9 @@ def measure_contacts(
     for row in result.per_contact:  # places count from the first pixel of the image
         row.update(x=row["x"] + columns[0], y=row["y"] + rows[0])
     area = image.pixels[rows[0] : rows[1], columns[0] : columns[1]]
+    scan = field_background(area, found.candidates.labels > 0)
     flags = _flags.merge(
-        image.flags, result.flags, grey_flags(area, image.saturation_level),
+        image.flags, result.flags, grey_flags(area, image.saturation_level), uneven(scan),
         _pitch_check(settings, result.measurements),
     )  # fmt: skip
     if not result.measurements:
@@ -262,7 +264,8 @@ def measure_contacts(
     return ContactResult(
         image.unit, carried, result.methods, result.missing, flags, found.sites, rates(found.sites), found.lattice,
         result.per_contact, found.noise, (px, py), {**result.details, "origin": (rows[0], columns[0]),
-        "polarity": "bright" if found.candidates.bright else "dark", "sites": _counts(found.sites)},
+        "polarity": "bright" if found.candidates.bright else "dark", "sites": _counts(found.sites),
+        "scan": {name: fact.to_dict() for name, fact in scan.items()}},
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from metrology_core.data import Image
-from wafer.lines.view import display
+from wafer.picture import display
 
 if TYPE_CHECKING:
     from wafer.contacts.evaluate import ContactResult
@@ -53,6 +53,7 @@ def contact_view(image: Image, result: ContactResult) -> tuple[dict[str, Any], d
         "per_contact": [_plain(row) for row in result.per_contact if row["state"] not in ("found", "border")],
         "criterion": result.details["criterion"],
         "polarity": result.details["polarity"],
+        "scan": result.details["scan"],
     }
     return view, arrays
 

@@ -22,6 +22,7 @@ from wafer.contours.seeds import SMOOTH, find_seeds, split_grey
 from wafer.contours.trace import Trace, trace
 from wafer.drawn import refuse_drawn_rows
 from wafer.grey_flags import grey_flags
+from wafer.scan import field_background, uneven
 from wafer.visible import refuse_noise, refuse_not_finite
 
 SPACING = 2.0  # px of contour for each vertex ...
@@ -190,6 +191,9 @@ def measure_contours(
         "vertex_u": typical * px, "area": [*rows, *columns],
         "noise": {"offset": noise.offset, "gain": noise.gain, "correlation": noise.correlation},
     }  # fmt: skip
+    scan = field_background(area, found.seeds.mask)
+    flags |= uneven(scan)
+    details["scan"] = {name: fact.to_dict() for name, fact in scan.items()}
     extra: dict[str, Any] = {}
     if design is not None and edges is not None and start is not None and origin is not None:
         from wafer.contours.placement import placement

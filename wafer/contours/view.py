@@ -8,7 +8,7 @@ import numpy as np
 
 from metrology_core.data import Image
 from wafer.contours.evaluate import ContourResult
-from wafer.lines.view import display
+from wafer.picture import display
 
 KEPT = ("x", "y", "epe", "epe_u", "u")
 
@@ -28,7 +28,7 @@ def contour_view(image: Image, result: ContourResult) -> tuple[dict[str, Any], d
         "pixel_size": {"x": result.pixel[0], "y": result.pixel[1], "unit": result.unit},
         "registration": result.registration, "shapes": result.shapes, "tips": result.tips, "gaps": result.gaps,
         "worst": result.details.get("worst", []), "contours": len(result.contours), "lost": result.details["lost"],
-        "criterion": result.details["criterion"],
+        "criterion": result.details["criterion"], "scan": result.details["scan"],
     }  # fmt: skip
     if result.design:
         view["design"] = "contours/design"

@@ -17,6 +17,7 @@ from metrology_core.errors import DataError, ParameterError
 from wafer.edges import linescan
 from wafer.edges.checks import image_area, orientation, saturated_share, stripes, windows
 from wafer.edges.defects import mark_defects
+from wafer.edges.grey import stripe_grey
 from wafer.edges.locate import SEARCH_BELOW, Shape, Windows, locate, tables
 from wafer.edges.profiles import (
     EdgeProfile,
@@ -156,7 +157,8 @@ def find_edges(
         criterion_text=_criterion_text(criterion, level, profiles, differential) + named(smoothing), noise=seen,
         profiles=profiles,
         noise_sd=noise_sd, level_u=level_u, linescan=scan, straightness=straightness,
-        dropped_at_border=int(seeds.x.size - n_edges), flags=tuple(sorted(set(flags))),
+        dropped_at_border=int(seeds.x.size - n_edges),
+        grey=stripe_grey(area, slope, all_stripes), flags=tuple(sorted(set(flags))),
         details={"saturated_share": saturated}, smoothing="" if smoothing is None else smoothing.text,
         row_repeats=1.0 if smoothing is None else smoothing.noise(noise.correlation)[2],
     )  # fmt: skip

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from wafer.edges.grey import StripeGrey
 from wafer.edges.profiles import EdgeProfile
 from wafer.edges.resample import EdgeNoise
 from wafer.noise import NoiseModel
@@ -29,7 +30,8 @@ class EdgeSet:
     was measured with. ``profiles``, ``noise_sd`` (the estimator resampled) and ``level_u`` (standard uncertainty of the
     place of all edges through the grey levels of the plateaus, 0 for criteria that use none) are by polarity, +1 and
     -1. ``smoothing`` names what was done to the image before the edges were found, empty for nothing; ``noise`` and
-    ``profiles`` are those after it. The mean of an edge over rows has ``row_repeats`` times the variance that
+    ``profiles`` are those after it. ``grey``: levels in the middles of the
+    stripes, over blocks of rows. The mean of an edge over rows has ``row_repeats`` times the variance that
     independent rows would give.
     """
 
@@ -53,6 +55,7 @@ class EdgeSet:
     linescan: np.ndarray
     straightness: float
     dropped_at_border: int
+    grey: StripeGrey
     flags: tuple[str, ...] = ()
     details: dict[str, float] = field(default_factory=dict)
     smoothing: str = ""

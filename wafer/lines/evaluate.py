@@ -121,7 +121,9 @@ def measure_sem_lines(
     from wafer.lines import scatter as _scatter
     from wafer.lines.budget import Budget, scale_of
     from wafer.lines.roughness import measure_roughness, refused
+    from wafer.lines.scan import scan_facts
     from wafer.lines.view import edge_view, facts_of, line_rows
+    from wafer.scan import uneven
 
     settings = settings or SemLineSettings()
     if image.pixel_size is None:
@@ -295,11 +297,15 @@ def measure_sem_lines(
         flags.add("repeatability_only")
     facts.update(facts_of(found, lines, scale, px, image.unit))
     facts["complete_lines"] = complete
+    scan = scan_facts(found, found.grey, px, py, image.unit)
+    flags |= uneven(scan)
+    facts["scan"] = {name: fact.to_dict() for name, fact in scan.items()}
     all_flags = _flags.merge(flags)
     carried = {name: value.with_flags(*_own_flags(name, all_flags)) for name, value in measurements.items()}
     per_line = line_rows(found, lines, scale, image.unit)
     view, arrays = edge_view(image, replace(found, x=found.x + first), lines.left, per_line, px, py, settings)
     arrays |= rough_report.arrays
+    view["scan"] = facts["scan"]
     return SemLineResult(
         image.unit, carried, methods, missing, all_flags, per_line, view, arrays, facts, tuple(rough_report.views)
     )

@@ -265,28 +265,6 @@ def roughness(variances: np.ndarray) -> Estimate | None:
     )  # fmt: skip
 
 
-def row_jitter(edges: EdgeSet) -> float:
-    """Common shift of single rows (vibration, scan jitter), 1 s in pixels: the mean residual over the edges of each
-    row, less what independent edges would show."""
-    y = edges.rows - edges.middle
-    rest = residuals(y, edges.x, "linear")
-    found = np.isfinite(rest)
-    count = np.count_nonzero(found, axis=0)
-    good = count >= 3
-    if np.count_nonzero(good) < 8:
-        return 0.0
-    if found.all():  # nothing lost: the plain means, a third of the time
-        mean, inner = rest.mean(axis=0), np.diff(rest, axis=1)
-        each = np.einsum("ij,ij->j", inner, inner) / inner.shape[0] - np.diff(mean) ** 2
-    else:
-        mean, inner = np.nanmean(rest[:, good], axis=0), np.diff(rest[:, good], axis=1)
-        each = np.nanvar(inner, axis=0)
-    # Only what changes from row to row: roughness common to all edges by chance varies slowly.
-    step = np.diff(mean)
-    chance = float(each.mean()) / max(float(count[good].mean()), 1.0)
-    return math.sqrt(max(float(np.mean(step**2)) - chance, 0.0) / 2.0)
-
-
 def local_cdu(edges: EdgeSet, rows: LineTable) -> Estimate | None:
     """Standard deviation of the mean widths of the lines of one image, without the noise of the edges.
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from metrology_core.data import Image
-from wafer.kernels.display import to_bytes
 from wafer.lines import places as _lines
+from wafer.picture import display
 
 if TYPE_CHECKING:
     from wafer.lines.evaluate import SemLineSettings
@@ -24,7 +24,6 @@ def facts_of(found: Any, lines: Any, scale: float, px: float, unit: str) -> dict
         "rows": int(found.rows.size),
         "tilt_deg": math.degrees(math.acos(min(1.0, scale / px))) * (1.0 if found.slope >= 0 else -1.0),
         "straightness_px": found.straightness,
-        "row_jitter_px": _lines.row_jitter(found),
         "contrast_to_noise": found.contrast_to_noise,
         "noise_variance_offset": found.noise.offset,
         "noise_variance_per_grey": found.noise.gain,
@@ -46,7 +45,7 @@ def facts_of(found: Any, lines: Any, scale: float, px: float, unit: str) -> dict
             facts[f"edge_noise_{word}"] = found.noise_sd[sign].sd * scale
             facts[f"cramer_rao_{word}"] = found.profiles[sign].crb * scale
     if found.smoothing:  # what is left of the roughness is nobody's
-        facts |= dict.fromkeys(("left_right_correlation", "ler_left_biased_1s", "ler_right_biased_1s", "row_jitter_px"))
+        facts |= dict.fromkeys(("left_right_correlation", "ler_left_biased_1s", "ler_right_biased_1s"))
         facts["smoothing"] = found.smoothing
     return facts
 
@@ -66,20 +65,6 @@ def line_rows(found: Any, lines: Any, scale: float, unit: str) -> list[dict[str,
             row[key] = float(value) if told else None
         rows.append(row)
     return rows
-
-
-def display(pixels: np.ndarray) -> np.ndarray:
-    """An 8-bit picture for the eye: the image itself when it has 8 bits, else stretched between its 0.1 and 99.9 %.
-
-    The limits come from a sample of some 16 000 pixels: they only serve the eye.
-    """
-    if pixels.dtype == np.uint8:
-        return np.ascontiguousarray(pixels)
-    step = max(1, int(math.sqrt(pixels.size / 16384.0)))
-    low, high = (float(v) for v in np.quantile(pixels[::step, ::step], [0.001, 0.999]))
-    out = np.empty(pixels.shape, dtype=np.uint8)
-    to_bytes(pixels, low, 255.0 / max(high - low, 1e-12), out)
-    return out
 
 
 def edge_view(

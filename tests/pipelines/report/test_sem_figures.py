@@ -111,3 +111,36 @@ def test_axes_are_true_to_the_numbers() -> None:
 def test_a_view_without_its_curves_is_left_out() -> None:
     assert spectrum_svg.curves_of({"curves": {"frequency": "a"}}, {"a": np.arange(3.0)}) is None
     assert contact_svg.geometry({"states": ["found"]}, {}) is None
+
+
+def test_what_the_scan_did_is_on_the_terminal_and_on_the_page(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A tilt of 0.01 is 0.573 degrees; a still stage leaves nothing else to see."""
+    from pipelines.cli import main
+    from wafer.simulate import simulate_lines
+
+    drawn = simulate_lines(seed=77, tilt=0.01)
+    image = write(tmp_path / "tilted.tif", drawn.pixels)
+    assert main(["sem", "lines", str(image), "--pixel", "0.8nm"]) == 0
+    line = next(row for row in capsys.readouterr().out.splitlines() if row.startswith("scan (value"))
+    found = re.search(r"tilt (0\.\d+) ± (0\.\d+) deg; not seen: drift, row jitter, background across", line)
+    assert found is not None, line
+    assert abs(float(found[1]) - math.degrees(math.atan(0.01))) <= 2.0 * float(found[2])  # four standard uncertainties
+    recipe = tmp_path / "lines.yaml"
+    recipe.write_text(
+        'schema: abbe/recipe/1\nname: lines\ninputs: {files: ["*.tif"], format: image}\n'
+        "measure:\n  kind: sem_lines\n  pixel: 0.8 nm\n"
+        "  characteristics:\n    - {name: pitch, characteristic: sem.pitch}\n",
+        encoding="utf-8",
+    )
+    run_recipe(recipe, out=tmp_path / "run")
+    page = (tmp_path / "run" / "report" / "parts" / "tilted.tif.html").read_text(encoding="utf-8")
+    table = page.split("What the scan did", 1)[1].split("</table>", 1)[0]
+    cells = [re.sub(r"<[^>]+>", "", cell) for cell in re.findall(r"<td[^>]*>(.*?)</td>", table)]
+    assert [cells[k] for k in range(0, len(cells), 5)] == [
+        "tilt", "drift (bow of the lines)", "jitter of single rows", "background, left to right",
+        "background, top to bottom", "contrast, top to bottom", "charging trail",
+    ]  # fmt: skip
+    assert cells[1] == f"+{found[1]}" and cells[2] == found[2] and cells[3] == "deg" and cells[4] == "yes"
+    assert cells[9::5] == ["no"] * 6
