@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from wafer.simulate.contacts import ContactImage, ContactModel, simulate_contacts
     from wafer.simulate.instruments import VirtualMicroscope, VirtualProfiler
+    from wafer.simulate.line_defects import LineDefect
     from wafer.simulate.lot import LotPlan, LotTruth, write_sem_lot
     from wafer.simulate.roughness import rough_edges, rough_lines
     from wafer.simulate.sem import SemImage, SemModel, simulate_blank, simulate_lines
@@ -24,6 +25,7 @@ _HOME = {
     "ShapeImage": "shapes",
     "ShapeModel": "shapes",
     "simulate_shapes": "shapes",
+    "LineDefect": "line_defects",
     "LotPlan": "lot",
     "LotTruth": "lot",
     "write_sem_lot": "lot",
@@ -42,6 +44,7 @@ __all__ = [
     "CdSignature",
     "ContactImage",
     "ContactModel",
+    "LineDefect",
     "LotPlan",
     "LotTruth",
     "SemImage",

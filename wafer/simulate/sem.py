@@ -15,6 +15,7 @@ import numpy as np
 from metrology_core.errors import ParameterError
 from wafer.kernels.render import render_edges
 from wafer.simulate.disturb import charged, distorted
+from wafer.simulate.line_defects import LineDefect, rows_of, with_defects
 from wafer.simulate.roughness import rough_lines
 
 _TABLE_STEP = 1.0 / 64.0
@@ -33,6 +34,8 @@ class SemModel:
     ``pitch_walk`` is the difference of alternate centre distances in nm. ``offset`` moves the pattern in nm.
     ``charging`` (share of the step, with ``charging_length`` in nm) leaves a trail along the rows, ``distortion`` bends
     the field by that many nm at its left and right border (`wafer.simulate.disturb`); the truth knows the second.
+    ``bridges`` close the space behind a line, ``breaks`` interrupt one (`wafer.simulate.line_defects`); the edges of
+    the truth go through them.
     """
 
     shape: tuple[int, int] = (512, 512)
@@ -62,6 +65,8 @@ class SemModel:
     charging: float = 0.0
     charging_length: float = 40.0
     distortion: float = 0.0
+    bridges: tuple[LineDefect, ...] = ()
+    breaks: tuple[LineDefect, ...] = ()
 
     def check(self) -> None:
         """Raise `ParameterError` where the model cannot be drawn."""
@@ -117,11 +122,11 @@ def simulate_lines(model: SemModel | None = None, *, seed: int, **changes: Any) 
     )
     left = distorted(centre[:, None] - 0.5 * model.cd + rough_left + common, nx * px, model.distortion) / px
     right = distorted(centre[:, None] + 0.5 * model.cd + rough_right + common, nx * px, model.distortion) / px
-    signal = _render(model, left, right)
+    # Complete lines only, so that means over lines compare like with like.
+    inside = (left.min(axis=1) >= 0.0) & (right.max(axis=1) <= nx - 1.0)
+    signal = _render(model, left, right, np.flatnonzero(inside))
     signal = charged(signal, model.charging, model.charging_length / px, model.line_level - model.space_level)
     pixels, saturated = _expose(model, signal, noise_stream)
-    # Truth in the image: complete lines only, so that means over lines compare like with like.
-    inside = (left.min(axis=1) >= 0.0) & (right.max(axis=1) <= nx - 1.0)
     width = (right - left) * px
     cosine = 1.0 / math.hypot(1.0, model.tilt)
     truth: dict[str, Any] = {
@@ -134,6 +139,8 @@ def simulate_lines(model: SemModel | None = None, *, seed: int, **changes: Any) 
         "lwr_1s": model.sigma * math.sqrt(2.0 * (1.0 - model.left_right_correlation)) * cosine,
         "cd_line_in_image": float(width[inside].mean() * cosine) if inside.any() else None,
         "complete_lines": int(inside.sum()),
+        "bridges": rows_of(model.bridges, py),
+        "breaks": rows_of(model.breaks, py),
     }
     return SemImage(pixels, left, right, model, seed, saturated, truth)
 
@@ -211,7 +218,7 @@ def _row_shift(model: SemModel, stream: np.random.Generator) -> np.ndarray:
     return shift
 
 
-def _render(model: SemModel, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+def _render(model: SemModel, left: np.ndarray, right: np.ndarray, complete: np.ndarray) -> np.ndarray:
     px = model.pixel[0]
     reach = 6.0 * model.blur + 8.0 * max(
         model.bloom_length_inside if model.bloom_inside else 0.0,
@@ -223,6 +230,10 @@ def _render(model: SemModel, left: np.ndarray, right: np.ndarray) -> np.ndarray:
     edges = np.ascontiguousarray(np.concatenate([left, right]))
     sign = np.concatenate([np.ones(left.shape[0]), -np.ones(right.shape[0])])
     render_edges(edges, sign, table, half, _TABLE_STEP, 0, model.shape[0], np.empty(model.shape[1] + 1), shape)
+    shape = with_defects(
+        shape, left, right, complete, model.bridges, model.breaks, (model.blur / px, model.blur / model.pixel[1]),
+        model.pixel[1], reach / px,
+    )  # fmt: skip
     if not model.lines_bright:
         shape = 1.0 - shape
     return model.space_level + (model.line_level - model.space_level) * shape
