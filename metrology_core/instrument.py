@@ -29,10 +29,11 @@ class Instrument:
     field over all points (`metrology_core.uncertainty.fields`), ``noise_independent`` the part of it that no two points
     share, as a standard deviation; ``tip_radius_u``; ``temperature`` of the part in degC with ``temperature_u`` in K;
     ``expansion`` in 1/K with ``expansion_u``; ``scale_u`` relative standard uncertainty of a scale (pixel size);
-    ``edge_offset_u`` standard uncertainty of an edge position from the edge criterion; ``probing_mpe`` of the 25-point
-    probing test (ISO 10360-5); ``linearity_u``, ``flatness_u`` and ``distortion_u`` standard uncertainties of a height
-    scale's linearity, of a reference flat, of an image's distortion; ``volume`` two corners (3,) of the measuring
-    volume in the frame of the points. ``environment`` is in words. ``valid_until`` is an ISO date.
+    ``edge_offset_u`` standard uncertainty of an edge position from the edge criterion; ``offset_u`` of an offset that
+    all values of a film tool share; ``probing_mpe`` of the 25-point probing test (ISO 10360-5); ``linearity_u``,
+    ``flatness_u`` and ``distortion_u`` standard uncertainties of a height scale's linearity, of a reference flat, of
+    an image's distortion; ``volume`` two corners (3,) of the measuring volume in the frame of the points.
+    ``environment`` is in words. ``valid_until`` is an ISO date.
     """
 
     id: str
@@ -52,6 +53,7 @@ class Instrument:
     expansion_u: float | None = None
     scale_u: float | None = None
     edge_offset_u: float | None = None
+    offset_u: float | None = None
     probing_mpe: float | None = None
     linearity_u: float | None = None
     flatness_u: float | None = None

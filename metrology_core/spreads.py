@@ -110,6 +110,91 @@ def log_normal_spread(value: float, u: float) -> np.ndarray:
     return found
 
 
+def fixed_spread(variance: float, dof: float, noise: float) -> np.ndarray:
+    """Quantiles of the root mean square about the mean of *fixed* values (sites of a wafer, not a sample of many),
+    estimated as ``variance`` with ``dof`` degrees of freedom from one reading of each, whose known noise variance is
+    ``noise``.
+
+    ``dof variance / noise`` is noncentral chi-square distributed about the values' own ``dof s^2 / noise``; the
+    distribution is that of all confidence limits, so an interval keeps its probability at every ratio of noise, with
+    the weight of "none at all" at zero. Raises `ParameterError` as `chi_square_spread`.
+    """
+    if not (variance >= 0.0 and noise > 0.0 and dof > 0.0):
+        raise ParameterError(
+            "a spread of fixed values needs a variance that is not negative, noise and degrees of freedom",
+            got=f"variance {variance!r}, noise {noise!r}, dof {dof!r}",
+        )
+    seen = variance * dof / noise
+    # the root of a noncentral chi-square moves by at most 1 (1 s): six of them hold all levels
+    root = np.linspace(max(0.0, math.sqrt(max(seen - dof, 0.0)) - 6.0), math.sqrt(seen) + 6.0, 600)
+    below = _noncentral(seen, dof, root * root)
+    rising = np.maximum.accumulate(1.0 - below)
+    at, first = np.unique(rising, return_index=True)
+    found: np.ndarray = np.sqrt(noise / dof) * np.interp(_levels(), at, root[first])
+    return found
+
+
+def _noncentral(seen: float, dof: float, shift: np.ndarray) -> np.ndarray:
+    """P(noncentral chi-square <= ``seen``) for each noncentrality ``shift``."""
+    from scipy.special import chndtr, ndtr
+
+    if seen < 1e4:
+        exact: np.ndarray = chndtr(seen, dof, shift)
+        return exact
+    # the series is slow there; Sankaran, Biometrika 50 (1963) 199, is exact to 1e-4 at these noncentralities
+    h = 1.0 - 2.0 / 3.0 * (dof + shift) * (dof + 3.0 * shift) / (dof + 2.0 * shift) ** 2
+    p = (dof + 2.0 * shift) / (dof + shift) ** 2
+    m = (h - 1.0) * (1.0 - 3.0 * h)
+    mean = 1.0 + h * p * (h - 1.0 - 0.5 * (2.0 - h) * m * p)
+    root: np.ndarray = ndtr(((seen / (dof + shift)) ** h - mean) / (h * np.sqrt(2.0 * p) * (1.0 + 0.5 * m * p)))
+    return root
+
+
+_ELEVATION = 4.5  # standard deviations that noise may have lifted a value above the one that it hides
+
+
+def overshoot(values: np.ndarray, noise: float) -> np.ndarray:
+    """Quantiles of how far noise (standard deviation ``noise``) pushes the smallest of ``values`` below the true
+    smallest, in units of the noise. Each value counts as nearer to the true smallest by `_ELEVATION` than it looks."""
+    from scipy.special import log_ndtr
+
+    above = np.maximum((np.asarray(values, np.float64) - np.min(values)) / noise - _ELEVATION, 0.0)
+    above = above[above < 12.0]
+    reach = np.linspace(-4.0, 8.0, 1201)
+    below = np.exp(log_ndtr(reach[:, None] + above).sum(axis=1))
+    at, first = np.unique(below, return_index=True)
+    found: np.ndarray = np.interp(_levels(), at, reach[first])
+    return found
+
+
+def smallest_spread(values: np.ndarray, noise: float) -> tuple[np.ndarray, float]:
+    """Quantiles of the true smallest of ``values``, each read once with ``noise``, and the mean of the bias.
+
+    The smallest reading is no larger than that of the true smallest: the lower half is that of a single reading. It is
+    smaller where several values compete: the upper half is that of `overshoot`. Both halves err to the safe side.
+    """
+    pushed = overshoot(values, noise)
+    lower = _normal()
+    levels = np.where(_levels() < 0.5, lower, np.maximum(pushed, 0.0))
+    return float(np.min(values)) + noise * levels, max(float(pushed.mean()), 0.0) * noise
+
+
+def range_spread(values: np.ndarray, noise: float) -> tuple[np.ndarray, float]:
+    """Quantiles of the true range of ``values``, each read once with ``noise``, and the mean of the bias: noise widens
+    a range. As `smallest_spread`: the upper half is that of two readings, the lower that of both overshoots."""
+    values = np.asarray(values, np.float64)
+    order = np.argsort((np.arange(COUNT) * _GOLDEN) % 1.0)
+    both = np.sort(overshoot(values, noise) + overshoot(-values, noise)[order])
+    upper = math.sqrt(2.0) * _normal()
+    levels = np.where(_levels() < 0.5, np.minimum(-both[::-1], 0.0), upper)
+    return np.maximum(float(np.ptp(values)) + noise * levels, 0.0), max(float(both.mean()), 0.0) * noise
+
+
+def widened(quantiles: np.ndarray, u: float) -> np.ndarray:
+    """``quantiles`` with a further independent normal error of standard uncertainty ``u``."""
+    return quantiles if u == 0.0 else np.sort(quantiles + u * _scattered_normal())
+
+
 def with_spread(measured: Measured, quantiles: np.ndarray, held: Collection[str]) -> Measured:
     """``measured`` with the distribution ``quantiles`` (in its unit) of what the influences ``held`` contribute.
 

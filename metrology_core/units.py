@@ -34,6 +34,7 @@ def _table() -> dict[str, Unit]:
         Unit("um", "length", 1e-6),
         Unit("nm", "length", 1e-9),
         Unit("pm", "length", 1e-12),
+        Unit("angstrom", "length", 1e-10),  # no SI unit, and that of every film tool
         Unit("inch", "length", 0.0254),
         Unit("mil", "length", 0.0254e-3),
         Unit("rad", "angle", 1.0),
@@ -106,6 +107,10 @@ _ALIASES = {
     "millimeter": "mm",
     "nanometre": "nm",
     "nanometer": "nm",
+    "\u00c5": "angstrom",
+    "\u212b": "angstrom",
+    "Angstrom": "angstrom",
+    "angstroms": "angstrom",
     "metre": "m",
     "meter": "m",
     "thou": "mil",

@@ -5,7 +5,7 @@ The one place that computes this; the report and ``abbe lot`` show it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +22,8 @@ LEAST = 4  # values that a decomposition is worth
 @dataclass(frozen=True)
 class PlacedValue:
     """A value of one image: its task, part, page order, acquisition, place in mm or None, value, noise variance (its
-    type A contributions squared, in the unit of the value), verdict; `flags` of the value and its image, and whether
-    the verdict is `provisional`."""
+    type A contributions squared, in the unit of the value), verdict; `flags` of the value and its image, whether
+    the verdict is `provisional`, and what one value stands for (`bottom`: an image, a map)."""
 
     task: str
     part: str
@@ -34,6 +34,7 @@ class PlacedValue:
     verdict: str
     flags: tuple[str, ...] = ()
     provisional: bool = False
+    bottom: str = BOTTOM
 
 
 def frame_of(recipe: Mapping[str, Any]) -> WaferFrame | None:
@@ -82,6 +83,7 @@ def placed(
         str(decision["verdict"]) if decision else "none",
         tuple(sorted({*map(str, measurement.get("flags") or ()), *(set(map(str, flags)) - _OF_OTHERS)})),
         bool(decision and decision.get("provisional")),
+        "map" if str(measurement.get("characteristic", "")).startswith("film.") else BOTTOM,
     )  # fmt: skip
 
 
@@ -98,6 +100,46 @@ def doubts(values: Sequence[PlacedValue]) -> dict[str, Any]:
     return {
         "flagged": sum(bool(flags) for flags in each),
         "provisional": sum(row.provisional for row in known),
+        "flags": dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))),
+    }
+
+
+ALL_WARNINGS = "warnings"  # in place of the name of a flag
+
+
+def leave_out(values: Sequence[PlacedValue], names: Collection[str]) -> tuple[list[PlacedValue], dict[str, Any] | None]:
+    """The values that carry none of the flags ``names`` (`ALL_WARNINGS`: none of severity warning or invalid), and how
+    many known ones were left out: ``values``, and ``flags`` name -> count; None where no flag is named.
+
+    Raises `ParameterError` for a name that is no flag.
+    """
+    from collections import Counter
+
+    from metrology_core.errors import ParameterError
+    from metrology_core.flags import FLAGS
+
+    if not names:
+        return list(values), None
+    for name in names:
+        if name != ALL_WARNINGS and name not in FLAGS:
+            from difflib import get_close_matches
+
+            near = get_close_matches(name, [*FLAGS, ALL_WARNINGS], n=1)
+            raise ParameterError(
+                f"there is no flag {name!r}", expected=f"names of flags (docs/flags.md), or {ALL_WARNINGS}",
+                remedy=f"did you mean {near[0]}?" if near else "leave the option out to see which flags there are",
+            )  # fmt: skip
+
+    def struck(row: PlacedValue) -> list[str]:
+        every = ALL_WARNINGS in names
+        return [f for f in row.flags if f in names or (every and (f not in FLAGS or FLAGS[f].severity != "info"))]
+
+    each = [struck(row) for row in values]
+    gone = [flags for row, flags in zip(values, each, strict=True) if flags and row.value is not None]
+    counts = Counter(name for flags in gone for name in flags)
+    kept = [row for row, flags in zip(values, each, strict=True) if not flags]
+    return kept, {
+        "values": len(gone),
         "flags": dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))),
     }
 
@@ -130,7 +172,7 @@ def decompose(values: Sequence[PlacedValue], *, seed: int = 0) -> NestedComponen
     return nested_components(
         [float(row.value) for row in known if row.value is not None],
         {name: [str(row.acquisition.get(name) or "") for row in known] for name in names},
-        bottom=BOTTOM,
+        bottom=known[0].bottom,
         noise_variance=[row.noise_variance for row in known],
         seed=seed,
     )

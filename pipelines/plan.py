@@ -14,6 +14,7 @@ from metrology_core._version import __version__
 from metrology_core.canonical import canonical_json, sha256_json
 from metrology_core.errors import IntegrityError, UsageError
 from metrology_core.provenance import digest_bytes, digest_file
+from pipelines.film_items import contradiction, items_of, named
 from pipelines.lots import frame_of
 from pipelines.recipe import LoadedRecipe, Recipe
 
@@ -40,27 +41,30 @@ class InputRef:
 
 @dataclass(frozen=True)
 class Task:
-    """One part to measure. ``problem`` says what the pre-flight check found (the part becomes ``unusable_data``)."""
+    """One part to measure. ``problem`` says what the pre-flight check found (the part becomes ``unusable_data``);
+    ``item`` which part of its file it is, where a file holds several."""
 
     id: str
     part: str
     inputs: tuple[InputRef, ...]
     acquisition: Mapping[str, str] = field(default_factory=dict)
     problem: Mapping[str, Any] | None = None
+    item: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        return {
+        found = {
             "id": self.id,
             "part": self.part,
             "inputs": [ref.to_dict() for ref in self.inputs],
             "acquisition": dict(self.acquisition),
             "problem": None if self.problem is None else dict(self.problem),
         }
+        return found if self.item is None else found | {"item": self.item}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Task:
         inputs = tuple(InputRef(item["path"], item["sha256"], item["size"]) for item in data["inputs"])
-        return cls(data["id"], data["part"], inputs, dict(data["acquisition"]), data["problem"])
+        return cls(data["id"], data["part"], inputs, dict(data["acquisition"]), data["problem"], data.get("item"))
 
 
 @dataclass(frozen=True)
@@ -154,8 +158,8 @@ def build_plan(
     base = (loaded.folder if root is None else root).resolve()
     if not base.is_dir():
         raise UsageError(f"the data root {str(base)!r} is not a folder", remedy="give a folder with --data")
-    named = list(inputs)
-    chosen = _given(base, named) if named else _matched(base, loaded.recipe, exclude, remarks)
+    wanted = list(inputs)
+    chosen = _given(base, wanted) if wanted else _matched(base, loaded.recipe, exclude, remarks)
     spec = loaded.recipe.inputs
     common = spec.acquisition.fields() if spec.acquisition is not None else {}
     pattern = None if spec.acquisition_from_name is None else re.compile(spec.acquisition_from_name)
@@ -182,15 +186,7 @@ def build_plan(
                 acquisition |= {key: value for key, value in match.groupdict().items() if value}
         if frame is not None:
             problem = _on_wafer(acquisition, frame, path) or problem
-        name = part or acquisition.get("part") or path
-        acquisition["part"] = name
-        if name in owner:
-            raise UsageError(
-                f"two files claim part {name!r}",
-                got=f"{owner[name]} and {path}",
-                remedy="give each file its own part id in the recipe, or leave the id away to use the path",
-            )
-        owner[name] = path
+        whole = part or acquisition.get("part") or path
         ref, unreadable = _digest(base, path)
         problem = unreadable or problem
         refs = [ref]
@@ -200,15 +196,27 @@ def build_plan(
                 unreadable["message"] = f"the further scan {further!r}: {unreadable['message']}"
             problem = problem or unreadable
             refs.append(more)
-        tasks.append(
-            Task(
-                task_id(name, refs, loaded.sha256, __version__, loaded.recipe.seed),
-                name,
-                tuple(refs),
-                acquisition,
-                problem,
+        items = items_of(loaded.recipe, base / path)
+        problem = problem or contradiction(acquisition, path, len(items))
+        for item in items:
+            name = named(whole, item, len(items))
+            if name in owner:
+                raise UsageError(
+                    f"two files claim part {name!r}",
+                    got=f"{owner[name]} and {path}",
+                    remedy="give each file its own part id in the recipe, or leave the id away to use the path",
+                )
+            owner[name] = path
+            tasks.append(
+                Task(
+                    task_id(name, refs, loaded.sha256, __version__, loaded.recipe.seed),
+                    name,
+                    tuple(refs),
+                    {**item.facts, **acquisition, "part": name},
+                    problem,
+                    item.name,
+                )
             )
-        )
     if not tasks:
         raise UsageError(
             "no part is left to measure",

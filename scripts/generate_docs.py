@@ -66,7 +66,7 @@ def flags_page() -> str:
 
 
 def characteristics_page() -> str:
-    """The characteristics of point clouds and of images."""
+    """The characteristics of point clouds, of images and of film maps."""
     # importing registers their rows
     import pointcloud.deviation.characteristics  # noqa: F401
     import wafer.characteristics  # noqa: F401
@@ -78,7 +78,7 @@ def characteristics_page() -> str:
         "id", "characteristic", "standard", "of", "criterion", "datum", "unit", "length error acts on", "how"
     )
     for row in rows:
-        if row.needs in ("image", "surface"):
+        if row.needs in ("image", "surface", "map"):
             continue
         of = "; ".join(", ".join(kind for kind in kinds if not kind.endswith("_2d")) for kinds in row.inputs)
         keys = " ".join(key for key, used in (("`in:`", row.uses_datum_system), ("`at:`", row.uses_position)) if used)
@@ -100,6 +100,10 @@ def characteristics_page() -> str:
     text += "\n## Images: lines, contacts, pillars\n\n" + _table("id", "characteristic", "source", "unit", "how")
     for row in rows:
         if row.needs == "image":
+            text += _row(f"`{row.id}`", row.title, row.standard, row.dimension, row.words)
+    text += "\n## Film maps\n\n" + _table("id", "characteristic", "source", "unit", "how")
+    for row in rows:
+        if row.needs == "map":
             text += _row(f"`{row.id}`", row.title, row.standard, row.dimension, row.words)
     return text
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from metrology_core.characteristics import Characteristic, register
 
 _P47 = "residuals after detrending, biased: contains the noise of the edges"
@@ -123,6 +125,43 @@ CONTOUR_ROWS: tuple[Characteristic, ...] = (
          "number of missing, broken and bridged polygons and of extra features, an exact number of unit 1", "ratio"),
 )  # fmt: skip
 CONTOUR_IDS: tuple[str, ...] = tuple(row.id for row in CONTOUR_ROWS)
+_NOISE_KEPT = "standard deviation over the sites that count (n - 1), as film tools print it: contains the noise"
+_NOISE_LESS = "standard deviation over the sites that count (n - 1), the declared noise of a value taken off"
+
+
+def _film(name: str, title: str, source: str, words: str, dimension: str = "length", bound: float | None = 0.0) -> Any:
+    return register(
+        Characteristic(
+            id=name, title=title, standard=source, dimension=dimension, needs="map",  # type: ignore[arg-type]
+            lower_bound=bound, words=words, length_of="none", uses_position=name == FILM_SITE,
+        )
+    )  # fmt: skip
+
+
+FILM_SITE = "film.site"
+FILM_ROWS: tuple[Characteristic, ...] = (
+    _film("film.mean", "Mean over the sites", "values of a film tool", "mean of the sites that count", bound=None),
+    _film("film.minimum", "Smallest value", "values of a film tool",
+          "smallest value of the sites that count; noise widens it, which is an influence of its own", bound=None),
+    _film("film.maximum", "Largest value", "values of a film tool",
+          "largest value of the sites that count; noise widens it, which is an influence of its own", bound=None),
+    _film("film.range", "Range", "values of a film tool",
+          "largest less smallest value of the sites that count; noise widens it, which is an influence of its own"),
+    _film(FILM_SITE, "Value at a site", "values of a film tool", "value of the site at the stated place", bound=None),
+    _film("film.nonuniformity_half_range", "Non-uniformity, half range over mean", "(max - min) / (2 mean)",
+          "range of the sites that count over twice their mean", "ratio"),
+    *(
+        _film(f"film.nonuniformity{kind}{relative}_{k}s",
+              f"Non-uniformity{said}{', relative' if relative else ''}, {k} s",
+              f"{'' if k == 1 else '3 '}s{' / mean' if relative else ''}",
+              (_NOISE_KEPT if kind else _NOISE_LESS) + (", over the mean" if relative else ""),
+              "ratio" if relative else "length")
+        for kind, said in (("", ""), ("_biased", ", biased"))
+        for relative in ("", "_relative")
+        for k in (1, 3)
+    ),
+)  # fmt: skip
+FILM_IDS: tuple[str, ...] = tuple(row.id for row in FILM_ROWS)
 COUNT_IDS: tuple[str, ...] = ("sem.contact_defects", "sem.shape_defects")  # no uncertainty of their own
 
 

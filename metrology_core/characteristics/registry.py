@@ -12,7 +12,7 @@ import numpy as np
 
 from metrology_core.errors import CharacteristicError
 
-Needs = Literal["features", "form", "points", "image", "surface"]
+Needs = Literal["features", "form", "points", "image", "surface", "map"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,12 +35,12 @@ class Characteristic:
     """One row.
 
     ``needs``: ``features`` (a function of fitted features), ``form`` (of a fit's residuals), ``points`` (of points
-    against a nominal curve), ``image``, ``surface`` (of a scan against its nominal surface). ``inputs`` lists, for each
-    input, the kinds of features it may be. ``dimension`` is that of the result. ``length_of`` says which length an
-    instrument's length error and the temperature act on: the ``value`` itself, the ``distance`` between the features,
-    ``none`` (form), or ``angle`` (a length error across the extent). ``criterion``: the association that the
-    characteristic demands, whatever else the feature is associated by for other purposes; empty where the feature's own
-    is taken.
+    against a nominal curve), ``image``, ``surface`` (of a scan against its nominal surface), ``map`` (of values at
+    sites of a wafer). ``inputs`` lists, for each input, the kinds of features it may be. ``dimension`` is that of the
+    result. ``length_of`` says which length an instrument's length error and the temperature act on: the ``value``
+    itself, the ``distance`` between the features, ``none`` (form), or ``angle`` (a length error across the extent).
+    ``criterion``: the association that the characteristic demands, whatever else the feature is associated by for
+    other purposes; empty where the feature's own is taken.
     """
 
     id: str
@@ -61,6 +61,11 @@ class Characteristic:
 
 _REGISTRY: dict[str, Characteristic] = {}
 
+_UNIFORMITY = (
+    "film.nonuniformity_relative_1s",
+    "film.nonuniformity_biased_relative_1s",
+    "film.nonuniformity_half_range",
+)
 _NOT_ENOUGH = {
     "diameter": ("iso14405.GG", "iso14405.GX", "iso14405.GN", "iso14405.GC"),
     "radius": ("iso14405.GG", "iso14405.GX", "iso14405.GN", "iso14405.GC"),
@@ -83,6 +88,9 @@ _NOT_ENOUGH = {
     "lwr": ("sem.lwr_unbiased_3s", "sem.lwr_unbiased_box_3s", "sem.lwr_biased_3s"),
     "ler": ("sem.ler_unbiased_3s", "sem.ler_unbiased_box_3s", "sem.ler_biased_3s"),
     "pitch": ("sem.pitch",),
+    "uniformity": _UNIFORMITY,
+    "nonuniformity": _UNIFORMITY,
+    "thickness": ("film.mean", "film.minimum", "film.maximum", "film.site"),
 }
 _OPERATORS = {
     "iso14405.LP": "two-point",

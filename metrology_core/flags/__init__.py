@@ -11,6 +11,7 @@ from types import MappingProxyType
 
 from metrology_core.errors import UsageError
 from metrology_core.flags.alignment import ALIGNMENT_FLAGS
+from metrology_core.flags.maps import MAP_FLAGS
 from metrology_core.flags.row import Flag, Severity
 from metrology_core.flags.scan import SCAN_FLAGS
 from metrology_core.flags.shapes import SHAPE_FLAGS
@@ -542,6 +543,7 @@ _ROWS = (
     *ALIGNMENT_FLAGS,
     *SCAN_FLAGS,
     *SHAPE_FLAGS,
+    *MAP_FLAGS,
     *SPREAD_FLAGS,
 )
 

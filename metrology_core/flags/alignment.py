@@ -81,7 +81,8 @@ ALIGNMENT_FLAGS: tuple[Flag, ...] = (
     Flag(
         "verdict_withheld",
         "warning",
-        "A tolerance is given and the alignment permitted, but the alignment or the coverage does not carry a verdict.",
+        "A tolerance is given, but the data do not carry a verdict: the alignment, the coverage, or a file that "
+        "contradicts itself.",
         "See the flags beside it.",
     ),
     Flag(

@@ -13,18 +13,31 @@ from pipelines.cli.tables import show_flags
 
 @click.command()
 @click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
+@click.option(
+    "--leave-out",
+    "names",
+    multiple=True,
+    metavar="FLAG",
+    help="Leave out values that carry this flag, or any of a comma-separated list; 'warnings': any flag of warning. "
+    "Repeatable.",
+)
 @json_option
 @click.pass_obj
-def lot(session: Session, run_folder: Path) -> int:
-    """Spread of every characteristic of RUN by lot, wafer, field and image, with intervals."""
+def lot(session: Session, run_folder: Path, names: tuple[str, ...]) -> int:
+    """Spread of every characteristic of RUN by lot, wafer, field and image, with intervals.
+
+    Exit code 3 where a characteristic gives no level.
+    """
     from pipelines.exit_codes import ExitCode
-    from pipelines.lots import by_characteristic, components_document, decompose, doubts, why_no_components
+    from pipelines.lots import by_characteristic, components_document, decompose, doubts, leave_out, why_no_components
     from pipelines.store import RunFolder
 
     run = RunFolder(run_folder)
     seed = int(run.plan().seed or 0)
+    flags = {part.strip() for text in names for part in text.split(",") if part.strip()}
     rows = []
-    for (name, characteristic, unit), values in by_characteristic(run).items():
+    for (name, characteristic, unit), everything in by_characteristic(run).items():
+        values, left_out = leave_out(everything, flags)
         found = decompose(values, seed=seed)
         rows.append(
             {
@@ -34,6 +47,7 @@ def lot(session: Session, run_folder: Path) -> int:
                 "components": components_document(found, unit),
                 "why_none": None if found is not None else why_no_components(values),
                 "doubts": doubts(values),
+                "left_out": left_out,
             }
         )
     session.answer({"run": str(run.path), "characteristics": rows})
@@ -48,6 +62,8 @@ def _show(session: Session, rows: list[dict[str, Any]]) -> None:
     for row in rows:
         found = row["components"]
         session.console.print(f"{row['name']} ({row['characteristic']}): {row['values']} values", markup=False)
+        if row["left_out"] is not None:
+            session.console.print(f"  {_left_out(row['left_out'], row['values'])}", markup=False)
         for line in _doubtful(row["doubts"], row["values"]):
             session.console.print(f"  {line}", markup=False)
         if found is None:
@@ -66,6 +82,12 @@ def _show(session: Session, rows: list[dict[str, Any]]) -> None:
         table.add_row("total", "", f"{total['sd']:.3g}", f"{total['low']:.3g} to {total['high']:.3g}", "")
         session.console.print(table)
     show_flags(session, sorted({name for row in rows for name in row["doubts"]["flags"]}))
+
+
+def _left_out(found: dict[str, Any], kept: int) -> str:
+    """How many values the option took out of the spread, and for which flags."""
+    each = ", ".join(f"{name} {n}" for name, n in found["flags"].items())
+    return f"left out: {found['values']} of {found['values'] + kept} values" + (f" ({each})" if each else "")
 
 
 def _doubtful(found: dict[str, Any], of: int) -> list[str]:

@@ -45,7 +45,7 @@ def check(session: Session, path: Path) -> int:
 @click.argument("path", metavar="RECIPE", type=click.Path(path_type=Path))
 @click.option(
     "--kind",
-    type=click.Choice(["features", "sem_lines", "sem_contacts", "sem_contours"]),
+    type=click.Choice(["features", "sem_lines", "sem_contacts", "sem_contours", "film_map"]),
     default="features",
     show_default=True,
 )

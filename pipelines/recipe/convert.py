@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 from pipelines.recipe.amounts import Amount
 from pipelines.recipe.models import (
     DecisionSpec,
-    DeviationCharacteristicSpec,
     FeatureCharacteristicSpec,
     InstrumentSpec,
     Recipe,
-    SemCharacteristicSpec,
+    ResultSpec,
     VolumeSpec,
 )
 
@@ -39,9 +38,7 @@ def decision_rule(spec: DecisionSpec) -> DecisionRule:
     return DecisionRule.iso14253(spec.proving or "conformity", 0.95 if spec.probability is None else spec.probability)
 
 
-def tolerance(
-    spec: FeatureCharacteristicSpec | SemCharacteristicSpec | DeviationCharacteristicSpec, unit: str
-) -> Tolerance | None:
+def tolerance(spec: ResultSpec, unit: str) -> Tolerance | None:
     """Limits of a characteristic as `Tolerance` in ``unit``; None where the recipe states no tolerance.
 
     Deviations are added to the nominal exactly and rounded once.
@@ -97,6 +94,7 @@ def instrument(spec: InstrumentSpec | None, unit: str = "mm") -> Instrument | No
         expansion_u=spec.expansion.u.to("1/K") if spec.expansion else None,
         scale_u=spec.scale_u.to("1") if spec.scale_u else None,
         edge_offset_u=length(spec.edge_offset_u),
+        offset_u=length(spec.offset_u),
         probing_mpe=length(spec.mpe.probing) if spec.mpe else None,
         linearity_u=length(spec.linearity_u),
         flatness_u=length(spec.flatness_u),

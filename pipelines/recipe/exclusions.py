@@ -12,7 +12,7 @@ from typing import Any
 from pipelines.recipe.problems import Problem
 from pipelines.recipe.source import Document, Path_, get
 
-_OTHER_KINDS = ("features", "sem_lines", "sem_contacts", "sem_contours")
+_OTHER_KINDS = ("features", "sem_lines", "sem_contacts", "sem_contours", "film_map")
 
 
 def check_exclusions(document: Document, kind: object) -> Iterator[Problem]:

@@ -89,7 +89,8 @@ def _problem(item: Any, document: Document, model: type[BaseModel], prefix: Path
             "missing key 'kind'",
             path,
             key=True,
-            hint="add 'kind: features', 'kind: sem_lines', 'kind: sem_contacts' or 'kind: sem_contours'",
+            hint="add 'kind: features', 'kind: sem_lines', 'kind: sem_contacts', 'kind: sem_contours', "
+            "'kind: deviation' or 'kind: film_map'",
         )
     if kind in _WANTED:
         return document.problem(

@@ -76,7 +76,7 @@ class FieldSizeSpec(Strict):
 
 
 class WaferSpec(Strict):
-    """The wafer that images come from: its frame for maps, and where fields lie."""
+    """The wafer that images or film maps come from: its frame for maps, and where fields lie."""
 
     diameter: PositiveLength | None = Field(default=None, description="Default 300 mm.")
     edge_exclusion: LengthU | None = None
@@ -157,7 +157,9 @@ class InputsSpec(Strict):
 
     files: list[InputFile] = Field(min_length=1, description="Patterns under the data root, or {file: ..., part: ...}.")
     format: Literal["auto", "text", "ply", "stl", "obj", "pcd", "hdf5", "qif", "image"] = "auto"
-    unit: LengthUnit | None = Field(default=None, description="Unit of the coordinates; mandatory for point clouds.")
+    unit: LengthUnit | None = Field(
+        default=None, description="Unit of the coordinates; mandatory for point clouds. Of film maps: of the values."
+    )
     text: TextSpec | None = None
     dataset: Name | None = Field(default=None, description="Of an HDF5 file with several: the dataset of the points.")
     points_are: Literal["surface", "ball_centre", "unknown"] | None = None
@@ -250,6 +252,7 @@ class InstrumentSpec(Strict):
     expansion: ExpansionWithU | None = None
     scale_u: Ratio | None = None
     edge_offset_u: LengthU | None = None
+    offset_u: LengthU | None = Field(default=None, description="Offset that all values of a film tool share.")
     linearity_u: LengthU | None = None
     flatness_u: LengthU | None = None
     distortion_u: LengthU | None = None

@@ -54,6 +54,7 @@ from pipelines.recipe.measure_features import (
     SelectSpec,
     SimulationSpec,
 )
+from pipelines.recipe.measure_film import FilmCharacteristicSpec, FilmMapMeasure
 from pipelines.recipe.measure_sem import (
     ContactCharacteristicSpec,
     PixelSpec,
@@ -84,6 +85,8 @@ __all__ = [
     "FeatureCharacteristicSpec",
     "FeatureSpec",
     "FeaturesMeasure",
+    "FilmCharacteristicSpec",
+    "FilmMapMeasure",
     "InputFile",
     "InputsSpec",
     "TextSpec",
@@ -115,7 +118,7 @@ __all__ = [
 ]
 
 Measure = Annotated[
-    FeaturesMeasure | SemLinesMeasure | SemContactsMeasure | SemContoursMeasure | DeviationMeasure,
+    FeaturesMeasure | SemLinesMeasure | SemContactsMeasure | SemContoursMeasure | DeviationMeasure | FilmMapMeasure,
     Field(discriminator="kind"),
 ]
 

@@ -34,7 +34,7 @@ def check(document: Document) -> list[Problem]:
     if kind == "features":
         found += _simulation(document)
         found += [*_unique(document, ("measure", "features"), "feature"), *_datum_system(document)]
-    if kind in ("features", "sem_lines", "sem_contacts", "sem_contours", "deviation"):
+    if kind in ("features", "sem_lines", "sem_contacts", "sem_contours", "deviation", "film_map"):
         found += _characteristics(document, kind)
     return found
 
@@ -66,6 +66,8 @@ def _inputs(document: Document, kind: object) -> Iterator[Problem]:
             yield document.problem(
                 "recipe/contradiction", f"{kind} measures images", (*place, "format"), hint="format: image"
             )
+    if kind == "film_map":
+        yield from _film_inputs(document, inputs)
     if kind in ("features", "deviation"):
         if form == "image":
             yield document.problem(
@@ -100,6 +102,29 @@ def _inputs(document: Document, kind: object) -> Iterator[Problem]:
                 yield document.problem(
                     "recipe/contradiction", f"'{key}' belongs to points_are: ball_centre", (*place, key), key=True
                 )
+
+
+def _film_inputs(document: Document, inputs: dict[str, Any]) -> Iterator[Problem]:
+    for key in ("text", "dataset", "frame", *_CLOUD_ONLY[1:]):
+        if key in inputs:
+            yield document.problem(
+                "recipe/contradiction", f"'{key}' belongs to point clouds, not to film maps", ("inputs", key), key=True
+            )
+    if inputs.get("format", "auto") not in ("auto", "text"):
+        yield document.problem(
+            "recipe/contradiction", "film maps are text", ("inputs", "format"), hint="leave 'format' out"
+        )
+
+
+def _film_site(document: Document, place: Path_, row: dict[str, Any], definition: Any) -> Iterator[Problem]:
+    """A single site has a place, and nothing else has."""
+    if definition.uses_position and "at" not in row:
+        yield document.problem(
+            "recipe/missing-key", "missing key 'at'", place,
+            hint=f"{definition.id} needs its place on the wafer, e.g. 'at: [0 mm, 49 mm]'",
+        )  # fmt: skip
+    if not definition.uses_position and "at" in row:
+        yield document.problem("recipe/contradiction", f"{definition.id} has no place", (*place, "at"), key=True)
 
 
 def _simulation(document: Document) -> Iterator[Problem]:
@@ -236,7 +261,7 @@ def _applies(
     kind: str,
 ) -> Iterator[Problem]:
     here: Path_ = (*place, "characteristic")
-    home = {"image": "sem_lines", "surface": "deviation"}.get(definition.needs, "features")
+    home = {"image": "sem_lines", "surface": "deviation", "map": "film_map"}.get(definition.needs, "features")
     if home == "sem_lines":
         from wafer.characteristics import CONTACT_IDS, CONTOUR_IDS
 
@@ -247,6 +272,8 @@ def _applies(
     if home != kind:
         yield document.problem("recipe/wrong-feature", f"{definition.id} is not a characteristic of {kind}", here)
         return
+    if home == "film_map":
+        yield from _film_site(document, place, row, definition)
     if home != "features":
         return
     wanted = definition.inputs

@@ -130,11 +130,47 @@ SEM_CONTOURS = (
 """
 )
 
+FILM_MAP = """\
+# Abbe recipe: film maps of wafers. Check it with: abbe recipe check RECIPE
+schema: abbe/recipe/1
+name: my films
+seed: 1
+
+inputs:
+  files: ["films/*.csv"]         # exports of KLA-Tencor F5x, or tables X,Y,wafer,wafer...; each wafer is a part
+  unit: angstrom                 # of the values, where the file does not state it
+  wafer: {diameter: 300 mm, edge_exclusion: 3 mm, notch: down}
+  # acquisition: {lot: "L1"}     # lot and wafer of the file, where it is not stated here
+
+# The file holds values without uncertainty, so the instrument states it. What it does not state makes verdicts
+# provisional.
+instrument:
+  id: F5X-01
+  type: ellipsometer
+  noise: 0.1 angstrom            # standard deviation of one value from repeated measurements of one site
+  offset_u: 0.3 angstrom         # standard uncertainty of what shifts all values alike
+  scale_u: 0.3 %                 # relative standard uncertainty common to all values
+  # certificate: "..."
+  # valid_until: 2027-06-30
+
+decision: {rule: iso14253-1, proving: conformity, probability: 0.95}
+
+measure:
+  kind: film_map
+  # result: "1st Thickness"      # where a file holds several results for each wafer
+  characteristics:
+    - {name: mean, characteristic: film.mean, nominal: 12 angstrom, tolerance: {plus_minus: 1 angstrom}}
+    - {name: non-uniformity, characteristic: film.nonuniformity_relative_1s, tolerance: {max: 4 %}}
+    - {name: half range, characteristic: film.nonuniformity_half_range, tolerance: {max: 10 %}}
+    - {name: centre, characteristic: film.site, at: [0 mm, 0 mm]}
+"""
+
 TEMPLATES = {
     "features": FEATURES,
     "sem_lines": SEM_LINES,
     "sem_contacts": SEM_CONTACTS,
     "sem_contours": SEM_CONTOURS,
+    "film_map": FILM_MAP,
 }
 
 

@@ -12,6 +12,7 @@ from metrology_core.errors import AbbeError
 from pipelines.report import markup, model
 from pipelines.report.encode import Site, clean, pack_json, safe_json
 from pipelines.report.figures import Figures, nice_limit, view_limit
+from pipelines.report.film_figures import Scales, film_gallery, film_scales
 from pipelines.report.i18n import LANGUAGES, Words
 from pipelines.report.numbers import percent
 from pipelines.report.tables import feature_row, lot_card, measurement_row, simulation_row, with_notes
@@ -60,13 +61,14 @@ def build_site(run: model.RunLike, root: Path, *, languages: Sequence[str] = ("e
     for name in _ASSETS:
         site.write(f"assets/{name}", (files("pipelines.report") / "assets" / name).read_text(encoding="utf-8"))
     site.write("assets/messages.js", words.script())
-    index = _write_index(site, env, words, gathered)
+    films = film_scales(run, gathered)
+    index = _write_index(site, env, words, gathered, film_gallery(words, run, gathered, films))
     scale = _shared_scale(run, gathered)
     ordered = [row for row in gathered.worst_first if row.has_page]
     template = env.get_template("part.html")
     for i, row in enumerate(ordered):
         neighbours = (ordered[i - 1] if i else None, ordered[i + 1] if i + 1 < len(ordered) else None)
-        _write_part(site, template, words, run, gathered, row, neighbours, scale)
+        _write_part(site, template, words, run, gathered, row, neighbours, scale, films)
     site.finish()
     return index
 
@@ -96,7 +98,7 @@ def _head(run: model.RunModel) -> dict[str, Any]:
     return {"key": f"index.head.{key}", "tone": tone, "icon": icon, "n": str(n), "rest": rest}
 
 
-def _write_index(site: Site, env: Any, words: Words, run: model.RunModel) -> Path:
+def _write_index(site: Site, env: Any, words: Words, run: model.RunModel, films: dict[str, Any] | None = None) -> Path:
     head = _head(run)
     ordered = run.worst_first
     pages = {row.task_id: row.page for row in run.rows if row.has_page}
@@ -121,6 +123,7 @@ def _write_index(site: Site, env: Any, words: Words, run: model.RunModel) -> Pat
         "rows": groups[0],
         "pages": len(groups),
         "lots": [lot_card(words, lot, run.total, run.frame, pages, run.seed or 0) for lot in run.lots],
+        "films": films,
         "acquisition": markup.acquisition_facts(words, run.acquisition),
         "selftest": _selftest(run.selftest),
     }
@@ -200,9 +203,10 @@ def _write_part(
     row: model.PartRow,
     neighbours: tuple[model.PartRow | None, model.PartRow | None],
     scale: float,
+    films: Scales,
 ) -> None:
     document: Mapping[str, Any] = {}
-    figures = Figures(site, words, row.page, scale)
+    figures = Figures(site, words, row.page, scale, films)
     if row.has_record:
         try:
             record = run.read_record(row.task_id)
@@ -248,6 +252,7 @@ def _write_part(
         "spectra": figures.spectra,
         "contacts": figures.contacts,
         "contours": figures.contours,
+        "films": figures.films,
         "datums": markup.datum_text(document.get("datum_system")),
         "flags": flags,
         "inputs": [

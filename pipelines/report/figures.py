@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from pipelines.report import colour, picture
 from pipelines.report.cloud import CloudView, cloud_view, spread_worst
 from pipelines.report.encode import Site, clean, pack, png
+from pipelines.report.film_figures import KIND as FILM_MAP
+from pipelines.report.film_figures import Scales, film_figure
 from pipelines.report.i18n import Words
 from pipelines.report.nominal import SurfaceView
 from pipelines.report.numbers import fixed, limit, percent, place
@@ -54,8 +56,10 @@ def view_limit(view: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> f
 class Figures:
     """Builds the figures of one part; writes their pictures and collects the data script."""
 
-    def __init__(self, site: Site, words: Words, page: str, scale: float) -> None:
+    def __init__(self, site: Site, words: Words, page: str, scale: float, film_scales: Scales | None = None) -> None:
         self.site, self.words, self.page, self.scale = site, words, page, scale
+        self.film_scales: Scales = film_scales or {}
+        self.films: list[dict[str, Any]] = []
         self.maps: list[dict[str, Any]] = []
         self.images: list[dict[str, Any]] = []
         self.spectra: list[dict[str, Any]] = []
@@ -80,6 +84,9 @@ class Figures:
                 self._add_contacts(view, arrays)
             elif view.get("kind") == "sem_contours":
                 self._add_contours(view, arrays)
+            elif view.get("kind") == FILM_MAP:
+                film = film_figure(self.words, view, arrays, self.film_scales, self.page)
+                self.films += [film] if film is not None else []
 
     # ------------------------------------------------------------------------------------------------ deviation maps
     def _add_map(self, v: CloudView) -> None:

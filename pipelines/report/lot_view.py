@@ -33,7 +33,7 @@ def lot_view(
     maps: list[dict[str, Any]] = []
     scale = scale_of([row.value for row in located if row.value is not None])
     if len({row.place for row in located}) > 1:
-        shape = _shape(located, frame)
+        shape = _shape(frame)
         wafers: dict[tuple[str, str], list[PlacedValue]] = {}
         for row in located:
             key = (str(row.acquisition.get("lot") or ""), str(row.acquisition.get("wafer") or ""))
@@ -87,13 +87,11 @@ def _severity(rows: Sequence[PlacedValue]) -> tuple[int, int]:
     return worst, -sum(_RANK.get(row.verdict, 2) == worst for row in rows)
 
 
-def _shape(located: Sequence[PlacedValue], frame: WaferFrame | None) -> Frame:
-    """The stated wafer, or the usual one; fields are drawn as rectangles where no two values share one."""
+def _shape(frame: WaferFrame | None) -> Frame:
+    """The stated wafer, or the usual one, with its fields where their size is known."""
     if frame is None:
         return Frame()
-    each = Counter((row.acquisition.get("lot"), row.acquisition.get("wafer"), row.place) for row in located)
-    field = frame.field_size if max(each.values()) == 1 else None
-    return Frame(frame.diameter, frame.edge_exclusion, frame.notch, field)
+    return Frame(frame.diameter, frame.edge_exclusion, frame.notch, frame.field_size)
 
 
 def _components(words: Words, values: Sequence[PlacedValue], seed: int) -> dict[str, Any] | None:

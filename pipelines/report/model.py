@@ -30,6 +30,8 @@ PROVISIONAL = (
     "repeatability_only",
     "defects_without_limit",
     "pixel_size_conflict",
+    "repeatability_missing",
+    "sites_off_wafer",
     "provisional_verdict",  # where no cause is named
 )
 FAILED = ("crashed", "algorithm_failed", "unusable_data")

@@ -31,7 +31,8 @@ class Frame:
 
 @dataclass(frozen=True)
 class Spot:
-    """A site: place in mm (y up), value or None, verdict, a name, and where it leads."""
+    """A site: place in mm (y up), value or None, verdict, a name, and where it leads; ``faint``: it is shown and does
+    not count."""
 
     x: float
     y: float
@@ -39,6 +40,7 @@ class Spot:
     verdict: str = "none"
     name: str = ""
     link: str = ""
+    faint: bool = False
 
 
 class Scale(NamedTuple):
@@ -103,24 +105,12 @@ def wafer_svg(frame: Frame, spots: Sequence[Spot], scale: Scale, decimals: int |
         )
     size = _spot_size(spots, frame, k)
     over: list[Markup] = []
-    for spot in spots:
-        x, y = at(spot.x, spot.y)
-        colour = UNKNOWN if spot.value is None else STEPS[step_of(spot.value, scale)]
-        text = spot.name + (": –" if spot.value is None else f": {fixed(spot.value, decimals)}")
-        if frame.field is not None:
-            w, h = k * frame.field[0], k * frame.field[1]
-            shape = Markup(
-                '<rect x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" fill="{}" stroke="#fff" stroke-width=".8">'
-                "<title>{}</title></rect>"
-            ).format(x - w / 2, y - h / 2, w, h, colour, text)
-        else:
-            shape = Markup('<circle cx="{:.1f}" cy="{:.1f}" r="{:.1f}" fill="{}"><title>{}</title></circle>').format(
-                x, y, size, colour, text
-            )
-        if spot.link:
-            shape = Markup('<a href="{}">{}</a>').format(spot.link, shape)
-        parts.append(shape)
-        over += _sign(x, y, spot, max(3.5, min(0.7 * size, 8.0)))
+    for here in _by_place(spots):
+        x, y = at(here[0].x, here[0].y)
+        drawn, signs = _place(x, y, here, scale, decimals, size, None if frame.field is None else
+                              (k * frame.field[0], k * frame.field[1]))  # fmt: skip
+        parts += drawn
+        over += signs
     # rim and notch once more, over sites that reach them
     over.append(
         Markup('<path d="{}" fill="none" stroke="#4d5b66" stroke-width="1.4"/><path d="{}" fill="#4d5b66"/>').format(
@@ -131,6 +121,82 @@ def wafer_svg(frame: Frame, spots: Sequence[Spot], scale: Scale, decimals: int |
         '<svg class="wafermap" viewBox="0 0 {0:g} {0:g}" width="{0:g}" height="{0:g}" role="img">'
         "<title>{1}</title>{2}{3}</svg>"
     ).format(SIZE, label, Markup("").join(parts), Markup("").join(over))
+
+
+_BESIDE = 9  # spots of one place that are drawn side by side; more are one symbol with their number
+_RANK = {"nonconforming": 0, "indeterminate": 1, "none": 2, "conforming": 3}
+
+
+def _by_place(spots: Sequence[Spot]) -> list[list[Spot]]:
+    """Spots that share a place, in the order of the places' first spots."""
+    found: dict[tuple[float, float], list[Spot]] = {}
+    for spot in spots:
+        found.setdefault((round(spot.x, 6), round(spot.y, 6)), []).append(spot)
+    return list(found.values())
+
+
+def _place(
+    x: float, y: float, spots: Sequence[Spot], scale: Scale, decimals: int | None, size: float,
+    field: tuple[float, float] | None,
+) -> tuple[list[Markup], list[Markup]]:  # fmt: skip
+    """What is drawn at one place: its spots side by side in their order, or, where they are too many, the worst of
+    them with the number of all; the signs of the verdicts apart, to lie on top."""
+    columns = math.ceil(math.sqrt(len(spots)))
+    if len(spots) > _BESIDE:
+        worst = min(spots, key=lambda spot: _RANK.get(spot.verdict, 2))
+        count = Markup(
+            '<text class="count" x="{:.1f}" y="{:.1f}" font-size="9" text-anchor="middle" fill="#26323d" stroke="#fff" '
+            'stroke-width="2.4" paint-order="stroke">{}</text>'
+        ).format(x, y + 3.2 + 0.6 * size, f"\u00d7{len(spots)}")
+        drawn, signs = _place(x, y, [worst], scale, decimals, size, field)
+        return drawn, [*signs, count]
+    rows = math.ceil(len(spots) / columns)
+    w, h = field or (2.0 * size, 2.0 * size)
+    step_x, step_y = w / columns, h / rows
+    if field is None and columns > 1:  # discs stay large enough to be seen and hit
+        step_x = step_y = max(step_x, 4.4)
+    drawn = []
+    marked: list[tuple[str, list[Markup]]] = []
+    for i, spot in enumerate(spots):
+        in_row = min(columns, len(spots) - i // columns * columns)
+        cx = x + (i % columns - 0.5 * (in_row - 1)) * step_x
+        cy = y + (i // columns - 0.5 * (rows - 1)) * step_y
+        if field is not None:
+            shape = _rectangle(cx, cy, w / in_row if rows == 1 else step_x, step_y, spot, scale, decimals)
+        else:
+            shape = _disc(cx, cy, size if columns == 1 else 0.5 * step_x, spot, scale, decimals)
+        drawn.append(Markup('<a href="{}">{}</a>').format(spot.link, shape) if spot.link else shape)
+        reach = size if columns == 1 else 0.5 * min(step_x, step_y)
+        marked.append((spot.verdict, _sign(cx, cy, spot, max(3.5 if columns == 1 else 2.8, min(0.7 * reach, 8.0)))))
+    marked.sort(key=lambda item: -_RANK.get(item[0], 2))  # the worst verdict last, on top of its neighbours
+    return drawn, [mark for _, marks in marked for mark in marks]
+
+
+def _text(spot: Spot, decimals: int | None) -> str:
+    return spot.name + (": \u2013" if spot.value is None else f": {fixed(spot.value, decimals)}")
+
+
+def _colour(spot: Spot, scale: Scale) -> str:
+    return UNKNOWN if spot.value is None else STEPS[step_of(spot.value, scale)]
+
+
+def _rectangle(x: float, y: float, w: float, h: float, spot: Spot, scale: Scale, decimals: int | None) -> Markup:
+    return Markup(
+        '<rect x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" fill="{}" stroke="#fff" stroke-width=".8">'
+        "<title>{}</title></rect>"
+    ).format(x - w / 2, y - h / 2, w, h, _colour(spot, scale), _text(spot, decimals))
+
+
+def _disc(x: float, y: float, r: float, spot: Spot, scale: Scale, decimals: int | None) -> Markup:
+    colour = _colour(spot, scale)
+    if spot.faint:
+        return Markup(
+            '<circle class="faint" cx="{:.1f}" cy="{:.1f}" r="{:.1f}" fill="#fff" stroke="{}" stroke-width="1.4">'
+            "<title>{}</title></circle>"
+        ).format(x, y, max(0.7 * r, 1.8), colour, _text(spot, decimals))
+    return Markup('<circle cx="{:.1f}" cy="{:.1f}" r="{:.1f}" fill="{}"><title>{}</title></circle>').format(
+        x, y, r, colour, _text(spot, decimals)
+    )
 
 
 def _sign(x: float, y: float, spot: Spot, r: float) -> list[Markup]:

@@ -39,9 +39,13 @@ def measure_task(recipe: Recipe, task: Task, root: Path) -> StepResult:
         from pipelines.steps.deviation import measure_deviation
 
         return measure_deviation(recipe, task, root)
+    if recipe.measure.kind == "film_map":
+        from pipelines.steps.film_map import measure_film_map_task
+
+        return measure_film_map_task(recipe, task, root)
     raise RecipeError(
         f"unknown kind of measurement {recipe.measure.kind!r}",
-        expected="features, sem_lines, sem_contacts, sem_contours or deviation",
+        expected="features, sem_lines, sem_contacts, sem_contours, deviation or film_map",
     )
 
 

@@ -14,7 +14,7 @@ from metrology_core.errors import DataError, UsageError
 if TYPE_CHECKING:
     from metrology_core.measurement import Measurement
     from pipelines.plan import Task
-    from pipelines.recipe.models import DeviationCharacteristicSpec, FeatureCharacteristicSpec, SemCharacteristicSpec
+    from pipelines.recipe.models import ResultSpec
 
 
 def single_input(task: Task, root: Path) -> Path:
@@ -57,9 +57,7 @@ def acquisition_of(task: Task) -> Acquisition:
     return Acquisition(**facts)
 
 
-def result_unit(
-    spec: FeatureCharacteristicSpec | SemCharacteristicSpec | DeviationCharacteristicSpec, default: str
-) -> str:
+def result_unit(spec: ResultSpec, default: str) -> str:
     """Unit of a result: that of the nominal, else that of the tolerance, else ``default``."""
     if spec.nominal is not None:
         return spec.nominal.unit

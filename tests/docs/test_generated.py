@@ -58,6 +58,8 @@ SECTIONS = {
     "measure: sem_contours": "SemContoursMeasure",
     "sem_contours.design": "DesignSpec",
     "characteristics of sem_contours": "ContourCharacteristicSpec",
+    "measure: film_map": "FilmMapMeasure",
+    "characteristics of film_map": "FilmCharacteristicSpec",
     "measure: deviation": "DeviationMeasure",
     "deviation.align": "AlignSpec",
     "deviation.sections": "SectionSpec",

@@ -6,6 +6,8 @@ from __future__ import annotations
 import csv
 import math
 import re
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +62,25 @@ def read_film_maps(path: str | Path, *, unit: str | None = None) -> tuple[SiteMa
     return tuple(maps)
 
 
+def wafer_name(found: SiteMap) -> str:
+    """The name of the wafer without a unit in brackets behind it."""
+    return _BRACKETS.sub("", found.wafer).strip()
+
+
+def wafers_of(maps: Sequence[SiteMap]) -> dict[str, tuple[SiteMap, ...]]:
+    """The maps of a file by wafer, in its order: each wafer by its own name, by its number in the file where it has
+    none, by both where two have one name."""
+    blocks: dict[int, list[SiteMap]] = {}
+    for found in maps:
+        blocks.setdefault(found.block, []).append(found)
+    names = {block: wafer_name(rows[0]) for block, rows in blocks.items()}
+    often = Counter(names.values())
+    return {
+        (name if name and often[name] == 1 else f"{name}#{block + 1}" if name else str(block + 1)): tuple(blocks[block])
+        for block, name in names.items()
+    }
+
+
 def _rows(text: str) -> list[list[str]]:
     """Cells of a table whose columns stand behind commas, or, as spreadsheets of many countries save them, behind
     semicolons (then with decimal commas) or tabs: whichever the header of the sites holds."""
@@ -82,7 +103,15 @@ def _table(rows: list[list[str]], name: str, unit: str | None) -> tuple[SiteMap,
         raise ReaderError("the table has no site", path=name)
     _near(values[:, :2], name)
     return tuple(
-        SiteMap(values[:, 0], values[:, 1], values[:, k], _unit(head[k], name, unit), wafer=head[k])
+        SiteMap(
+            values[:, 0],
+            values[:, 1],
+            values[:, k],
+            _unit(head[k], name, unit),
+            wafer=head[k],
+            block=k - 2,
+            own_unit=_BRACKETS.search(head[k]) is not None,
+        )
         for k in range(2, len(head))
         if head[k]
     )
@@ -129,7 +158,7 @@ def _cells(row: list[str], count: int, name: str, line: int) -> list[str]:
 def _blocks(rows: list[list[str]], name: str, unit: str | None) -> list[SiteMap]:
     facts: dict[str, list[str]] = {}
     maps: list[SiteMap] = []
-    i = 0
+    i = block = 0
     while i < len(rows):
         row = rows[i]
         key = row[0] if row else ""
@@ -162,9 +191,11 @@ def _blocks(rows: list[list[str]], name: str, unit: str | None) -> list[SiteMap]
                 SiteMap(
                     values[:, 0], values[:, 1], values[:, 2 + k], own,
                     wafer=_first(facts, "WAFER ID"), lot=_first(facts, "LOT ID"), title=title, reported=reported,
+                    block=block, own_unit=_BRACKETS.search(title) is not None,
                 )
             )  # fmt: skip
         facts = {}
+        block += 1
     return maps
 
 

@@ -50,7 +50,8 @@ class SiteSummary:
 class SiteMap:
     """One measurand over one wafer: ``x``, ``y`` (n,) in mm from the middle, ``value`` (n,) in ``unit`` (text as the
     file's tool names it, ``""`` for pure numbers); ``wafer``, ``lot``, ``title`` in words; ``reported`` the figures
-    that the file itself states, by name, as text."""
+    that the file itself states, by name, as text; ``block`` the wafer's number in its file, from 0;
+    ``own_unit`` whether the file itself says the unit."""
 
     x: np.ndarray
     y: np.ndarray
@@ -60,6 +61,8 @@ class SiteMap:
     lot: str = ""
     title: str = ""
     reported: Mapping[str, str] = field(default_factory=dict)
+    block: int = 0
+    own_unit: bool = False
 
     def __post_init__(self) -> None:
         for name in ("x", "y", "value"):

@@ -8,10 +8,20 @@ from pathlib import Path
 
 import pytest
 
+from metrology_core.errors import ParameterError
 from metrology_core.flags import FLAGS
 from metrology_core.statistics import nested_components
 from pipelines.cli import main
-from pipelines.lots import PlacedValue, by_characteristic, decompose, doubts, frame_of, placed, why_no_components
+from pipelines.lots import (
+    PlacedValue,
+    by_characteristic,
+    decompose,
+    doubts,
+    frame_of,
+    leave_out,
+    placed,
+    why_no_components,
+)
 from pipelines.store import RunFolder
 from wafer.simulate.lot import write_tiff
 from wafer.simulate.sem import SemModel, simulate_blank, threshold_offset
@@ -95,8 +105,8 @@ def test_the_index_shows_the_maps(run: tuple[RunFolder, list[dict[str, object]]]
     page = (folder.path / "report" / "index.html").read_text()
     maps = re.findall(r'<svg class="wafermap".*?</svg>', page)
     assert len(maps) == 4
-    # 6 fields of 2 images at one place: discs, every one a link to its page; the blank one is grey with a dash
-    assert sum(m.count("<circle") - 1 for m in maps) == 48
+    # 6 fields of 2 images, side by side in their field, every one a link to its page; the blank one is grey with a dash
+    assert sum(m.count("<rect") for m in maps) == 48 and sum(m.count("<circle") for m in maps) == 4
     assert sum(m.count("#c9ced3") for m in maps) == 1
     assert all('href="parts/' in m for m in maps)
     assert "Images within fields" in page and 'class="mapscale"' in page
@@ -177,6 +187,44 @@ def test_doubts_count_values_not_flags() -> None:
     ]  # fmt: skip
     assert FLAGS["coloured_border_cropped"].severity == "info"
     assert doubts(rows) == {"flagged": 3, "provisional": 1, "flags": {"saturated": 3, "pixel_size_conflict": 1}}
+
+
+def test_values_with_flags_are_left_out_by_name_or_all() -> None:
+    """A value with two of the flags counts once as a value and once for each flag; without a name all stay."""
+    rows = [
+        value(1.0, "saturated", "pixel_size_conflict"), value(2.0, "saturated"), value(3.0),
+        value(4.0, "coloured_border_cropped"), value(None, "saturated"), value(5.0, "few_lines"),
+    ]  # fmt: skip
+    assert leave_out(rows, ()) == (rows, None)
+    kept, said = leave_out(rows, {"saturated"})
+    assert [row.value for row in kept] == [3.0, 4.0, 5.0] and said == {"values": 2, "flags": {"saturated": 2}}
+    kept, said = leave_out(rows, {"warnings"})
+    assert [row.value for row in kept] == [3.0, 4.0]
+    assert said == {"values": 3, "flags": {"saturated": 2, "few_lines": 1, "pixel_size_conflict": 1}}
+    # a flag of information is left out where it is named, and only there
+    assert leave_out(rows, {"coloured_border_cropped"})[1] == {"values": 1, "flags": {"coloured_border_cropped": 1}}
+    with pytest.raises(ParameterError, match="there is no flag 'saturatd'") as error:
+        leave_out(rows, {"saturatd"})
+    assert error.value.remedy == "did you mean saturated?"
+
+
+def test_lot_without_flagged_values(
+    run: tuple[RunFolder, list[dict[str, object]]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What the command leaves out are the values that it counted as doubtful, and the spread is that of the rest."""
+    folder, _ = run
+    assert main(["lot", str(folder.path), "--json"]) == 0
+    (all_of_them,) = json.loads(capsys.readouterr().out)["characteristics"]
+    assert all_of_them["left_out"] is None
+    assert main(["lot", str(folder.path), "--leave-out", "warnings,saturated", "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["characteristics"]
+    assert row["left_out"]["values"] == all_of_them["doubts"]["flagged"] and row["doubts"]["flagged"] == 0
+    assert row["values"] == all_of_them["values"] - row["left_out"]["values"] == row["components"]["n"]
+    assert main(["lot", str(folder.path), "--leave-out", "warnings"]) == 0
+    words = " ".join(capsys.readouterr().out.split())
+    assert f"left out: {row['left_out']['values']} of {all_of_them['values']} values" in words
+    assert main(["lot", str(folder.path), "--leave-out", "saturatd"]) == 2
+    assert "did you mean saturated" in capsys.readouterr().err
 
 
 def test_flags_of_a_part_hold_for_its_values_unless_they_speak_of_others() -> None:

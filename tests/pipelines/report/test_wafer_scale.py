@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import numpy as np
+import pytest
 
 from pipelines.lots import PlacedValue
 from pipelines.report.i18n import Words, catalogue
@@ -66,3 +67,65 @@ def test_verdicts_are_counted_over_all_sites_worst_first() -> None:
     for name in ("conforming", "indeterminate", "nonconforming", "none"):
         for key in (f"wafers.first.{name}", f"wafers.count.{name}"):
             assert "{n}" in catalogue("en")[key] and "{n}" in catalogue("zh")[key]
+
+
+FIELD = Frame(300.0, 3.0, "down", (26.0, 33.0))
+
+
+def _boxes(svg: object) -> list[tuple[float, float, float, float, str]]:
+    """x, y, width, height and title of each rectangle."""
+    found = re.findall(
+        r'<rect x="([-\d.]+)" y="([-\d.]+)" width="([\d.]+)" height="([\d.]+)"[^>]*><title>([^<]*)</title>', str(svg)
+    )
+    return [(*map(float, row[:4]), row[4]) for row in found]  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 9])
+def test_images_of_one_field_lie_side_by_side_in_it(n: int) -> None:
+    """No two boxes overlap, all lie in the field, and all are there, each with its own name and link."""
+    spots = [Spot(26.0, 33.0, 16.0 + 0.1 * k, "conforming", f"image {k}", f"p{k}.html") for k in range(n)]
+    svg = wafer_svg(FIELD, [*spots, Spot(0.0, 0.0, 16.0, name="alone")], scale_of(GOOD), 2, "w")
+    boxes = [box for box in _boxes(svg) if box[4].startswith("image")]
+    assert [box[4].split(":")[0] for box in boxes] == [f"image {k}" for k in range(n)]
+    assert all(f'href="p{k}.html"' in svg for k in range(n))
+    (alone,) = [box for box in _boxes(svg) if box[4].startswith("alone")]
+    per_mm = (300.0 - 16.0) / 300.0
+    middle = (150.0 + per_mm * 26.0, 150.0 - per_mm * 33.0)
+    for x, y, w, h, _ in boxes:  # 0.2: places are printed to 0.1
+        assert abs(x + 0.5 * w - middle[0]) <= 0.5 * (alone[2] - w) + 0.2
+        assert abs(y + 0.5 * h - middle[1]) <= 0.5 * (alone[3] - h) + 0.2
+    for i, a in enumerate(boxes):
+        for b in boxes[:i]:
+            apart = max(abs(a[0] + a[2] / 2 - b[0] - b[2] / 2) - (a[2] + b[2]) / 2,
+                        abs(a[1] + a[3] / 2 - b[1] - b[3] / 2) - (a[3] + b[3]) / 2)  # fmt: skip
+            assert apart >= -0.2
+
+
+def test_the_sign_of_the_worst_verdict_lies_on_top() -> None:
+    spots = [Spot(0.0, 0.0, 16.0, verdict) for verdict in ("nonconforming", "conforming", "indeterminate")]
+    svg = str(wafer_svg(FIELD, spots, scale_of(GOOD), 2, "w"))
+    assert svg.index('class="m-open"') < svg.index('class="m-out"')
+    assert svg.rindex("<rect") < svg.index('class="m-open"')  # and all signs above all colours
+
+
+def test_many_at_one_place_are_the_worst_and_their_number() -> None:
+    spots = [Spot(0.0, 0.0, 16.0 + 0.01 * k, "conforming", f"image {k}") for k in range(11)]
+    spots[4] = Spot(0.0, 0.0, 17.9, "nonconforming", "image 4", "worst.html")
+    svg = str(wafer_svg(FIELD, spots, scale_of(GOOD), 2, "w"))
+    assert "\u00d711" in svg and "image 4" in svg and 'href="worst.html"' in svg and "image 5" not in svg
+    assert svg.count('class="m-out"') == 1
+
+
+def test_discs_of_one_place_stay_apart() -> None:
+    spots = [Spot(x, 0.0, 16.0, "conforming", f"{x} {k}") for x in (-20.0, 20.0) for k in range(4)]
+    svg = str(wafer_svg(Frame(), spots, scale_of(GOOD), 2, "w"))
+    discs = [tuple(map(float, found)) for found in re.findall(r'cx="([\d.]+)" cy="([\d.]+)" r="([\d.]+)"', svg)]
+    assert len(discs) == 8
+    for i, a in enumerate(discs):
+        for b in discs[:i]:  # 0.2: places are printed to 0.1
+            assert np.hypot(a[0] - b[0], a[1] - b[1]) >= a[2] + b[2] - 0.2
+
+
+def test_a_site_that_does_not_count_is_a_ring() -> None:
+    svg = str(wafer_svg(Frame(), [Spot(0.0, 0.0, 16.0, faint=True), Spot(9.0, 0.0, 16.0)], scale_of(GOOD), 2, "w"))
+    assert svg.count('class="faint"') == 1
