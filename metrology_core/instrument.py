@@ -28,12 +28,12 @@ class Instrument:
     surface; ``correlation_kernel`` (exponential, gaussian, matern32, matern52) how it falls: with it the noise is a
     field over all points (`metrology_core.uncertainty.fields`), ``noise_independent`` the part of it that no two points
     share, as a standard deviation; ``tip_radius_u``; ``temperature`` of the part in degC with ``temperature_u`` in K;
-    ``expansion`` in 1/K with ``expansion_u``; ``scale_u`` relative standard uncertainty of a scale (pixel size);
-    ``edge_offset_u`` standard uncertainty of an edge position from the edge criterion; ``offset_u`` of an offset that
-    all values of a film tool share; ``probing_mpe`` of the 25-point probing test (ISO 10360-5); ``linearity_u``,
-    ``flatness_u`` and ``distortion_u`` standard uncertainties of a height scale's linearity, of a reference flat, of
-    an image's distortion; ``volume`` two corners (3,) of the measuring volume in the frame of the points.
-    ``environment`` is in words. ``valid_until`` is an ISO date.
+    ``expansion`` in 1/K with ``expansion_u``; ``scale_u`` relative standard uncertainty of a scale (pixel size), one
+    error of one calibration for both axes; ``edge_offset_u`` standard uncertainty of an edge position from the edge
+    criterion; ``offset_u`` of an offset that all values of a film tool share; ``probing_mpe`` of the 25-point probing
+    test (ISO 10360-5); ``linearity_u``, ``flatness_u`` and ``distortion_u`` standard uncertainties of a height scale's
+    linearity, of a reference flat, of an image's distortion; ``volume`` two corners (3,) of the measuring volume in the
+    frame of the points. ``environment`` is in words. ``valid_until`` is an ISO date.
     """
 
     id: str
@@ -169,8 +169,11 @@ class Instrument:
         """The radius of the probe tip, common to all features probed with it."""
         return Influence(f"instrument/{self.id}/tip", "radius of the probe tip", "B")
 
-    def scale_influence(self, axis: str) -> Influence:
-        """The scale of an image axis (``x`` or ``y``), common to all images taken with it."""
+    def scale_influence(self, axis: str | None = None) -> Influence:
+        """The scale of an image axis (``x`` or ``y``; None: one calibration for both), common to all images taken with
+        it."""
+        if axis is None:
+            return Influence(f"instrument/{self.id}/scale", "pixel size, x and y alike", "B")
         return Influence(f"instrument/{self.id}/scale/{axis}", f"pixel size in {axis}", "B")
 
     def calibration_flags(self, acquired: datetime | None) -> tuple[str, ...]:

@@ -305,8 +305,7 @@ def cross_roughness(
         "frame_noise_correlation": float(np.max(alike.correlation - np.eye(len(frames)))),
         "frames_alike": [list(pair) for pair in alike.pairs[:_WORST]],
     }  # fmt: skip
-    row = scale_of(image, instrument, "y" if turned else "x", px, None if image.pixel_size_u is None else
-                   (image.pixel_size_u[::-1] if turned else image.pixel_size_u))  # fmt: skip
+    row = scale_of(image, instrument, "y" if turned else "x")
     along_row = py / (scale / px)  # as the fit: along the lines
     facts["cross_spectra"], facts["missing"] = {}, {}
     for stem, parts, what in (("lwr", width, "widths"), ("ler", edge, "edges")):

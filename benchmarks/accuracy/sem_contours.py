@@ -73,13 +73,14 @@ def true_errors(image: ShapeImage, result: ContourResult) -> tuple[np.ndarray, n
     return v["epe"][mine] - true, v["epe_u"][mine], true
 
 
-def drawn(pattern: str, case: str, seed: int) -> tuple[ShapeImage, ContourResult]:
+def drawn(pattern: str, case: str, seed: int, size: int = 512) -> tuple[ShapeImage, ContourResult]:
     """One image with a place and a bias of its own, measured."""
     stream = np.random.Generator(np.random.PCG64(np.random.SeedSequence([7, seed])))
     changes = CASES[case]
     image = simulate_shapes(
-        PATTERNS[pattern], seed=seed, roughness=0.5, correlation_length=25.0, hurst=1.0, corner_radius=5.0,
-        shift=tuple(stream.uniform(-12.0, 12.0, 2)), bias=float(stream.uniform(-1.0, 1.0)), **changes,
+        PATTERNS[pattern], seed=seed, shape=(size, size), roughness=0.5, correlation_length=25.0, hurst=1.0,
+        corner_radius=5.0, shift=tuple(stream.uniform(-12.0, 12.0, 2)), bias=float(stream.uniform(-1.0, 1.0)),
+        **changes,
     )  # fmt: skip
     free = ("rotation", "scale") if "rotation" in changes else ()
     result = measure_contours(
@@ -96,11 +97,11 @@ def trial(pattern: str, case: str, seed: int) -> tuple[np.ndarray, np.ndarray, C
     return *true_errors(image, result)[:2], result
 
 
-def judge(pattern: str, case: str, seeds: range) -> dict[str, float]:
+def judge(pattern: str, case: str, seeds: range, size: int = 512) -> dict[str, float]:
     """Figures of one setting over the images of ``seeds``."""
     errors, claims, inside, squares, means, spreads, flagged = [], [], [], [], [], [], 0
     for seed in seeds:
-        image, result = drawn(pattern, case, seed)
+        image, result = drawn(pattern, case, seed, size)
         e, u, true = true_errors(image, result)
         errors.append(e)
         claims.append(u)
@@ -124,16 +125,19 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--trials", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--size", type=int, default=512, help="Pixels along each side of an image.")
     parser.add_argument("--patterns", default=",".join(PATTERNS))
     parser.add_argument("--cases", default=";".join(CASES))
     given = parser.parse_args()
-    print(f"{given.trials} images each; errors in nm (pixel 0.8 nm); coverage of 95 % intervals in %")
+    print(
+        f"{given.trials} images of {given.size} px each; errors in nm (pixel 0.8 nm); coverage of 95 % intervals in %"
+    )
     print(
         "pattern      case               vertices  bias    rms   mean u  coverage  sd   epe_mean  epe_1s (above) flags"
     )
     for pattern in given.patterns.split(","):
         for case in given.cases.split(";"):
-            r = judge(pattern, case, range(given.seed, given.seed + given.trials))
+            r = judge(pattern, case, range(given.seed, given.seed + given.trials), given.size)
             print(
                 f"{pattern:12} {case:18} {r['vertices']:8.0f} {r['bias']:7.3f} {r['rms']:6.3f} {r['u']:7.3f}"
                 f" {100 * r['coverage']:9.1f} {100 * r['between']:4.1f} {100 * r['mean']:9.1f}"

@@ -23,7 +23,9 @@ class Image:
 
     ``pixels`` (ny, nx) in the file's own type (unsigned 8 or 16 bit, or float), read-only, never rescaled. The centre
     of the first pixel is (0, 0), x to the right, y down. ``pixel_size`` is (x, y) in ``unit`` with its standard
-    uncertainty ``pixel_size_u``; None where nobody stated it. ``saturation_level`` is the top of the grey scale.
+    uncertainty ``pixel_size_u``; None where nobody stated it. ``pixel_size_u_common``: both come from one calibration,
+    so that the sizes err alike (correlation 1); else each axis has an error of its own. ``saturation_level`` is the top
+    of the grey scale.
     ``origin`` is the (row, column) of this image in the file's, when it is a region of it. ``area`` is where the
     picture lies in ``pixels``, ((first row, end), (first column, end)); None for all of them. What lies outside (a
     frame, a data bar) is not measured; coordinates count from the first of ``pixels``.
@@ -41,6 +43,7 @@ class Image:
     metadata: Mapping[str, str] = field(default_factory=dict)
     origin: tuple[int, int] = (0, 0)
     area: tuple[tuple[int, int], tuple[int, int]] | None = None
+    pixel_size_u_common: bool = False
 
     def __post_init__(self) -> None:
         set_ = object.__setattr__

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipelines.cli.sem_common import (
+    PIXEL_U,
     pixel_size,
     pixel_uncertainty,
     row_range,
@@ -38,7 +39,7 @@ sem.add_command(contours)
 @click.option(
     "--pixel", required=True, metavar="SIZE[,SIZE]", help="Pixel size, e.g. 0.827nm, or x,y: 0.827nm,0.831nm."
 )
-@click.option("--pixel-u", metavar="RATIO", help="Relative standard uncertainty of the pixel size, e.g. '0.5 %'.")
+@click.option("--pixel-u", metavar="RATIO[,RATIO]", help=PIXEL_U)
 @click.option("--rows", metavar="A:B", help="Rows to measure, end exclusive.")
 @click.option("--columns", metavar="A:B", help="Columns to measure, end exclusive.")
 @click.option(
@@ -114,11 +115,11 @@ def lines(
     if frames:
         from wafer.frames import measure_frames, read_frames
 
-        stack = read_frames(image, pixel=size, pixel_u=spread, unit=unit)
+        stack = read_frames(image, pixel=size, **spread, unit=unit)
         with compile_notice(session.remark):
             result = measure_frames(stack, settings)
     else:
-        data = read_image(image, pixel=size, pixel_u=spread, unit=unit, measured_rows=row_range(rows))
+        data = read_image(image, pixel=size, **spread, unit=unit, measured_rows=row_range(rows))
         with compile_notice(session.remark):
             result = measure_sem_lines(data, settings)
     if picture is not None:

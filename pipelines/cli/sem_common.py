@@ -26,14 +26,26 @@ def pixel_size(text: str) -> tuple[tuple[float, float], str]:
     return (x.value, y.to(x.unit)), x.unit
 
 
-def pixel_uncertainty(text: str | None, size: tuple[float, float] | None) -> tuple[float, float] | None:
-    """A relative standard uncertainty (``0.5 %``) of both pixel sizes, in their unit."""
+PIXEL_U = (
+    "Relative standard uncertainty of the pixel size: '0.5 %' of one calibration, x and y err alike, or "
+    "'0.5 %,0.7 %' of x and y on their own."
+)
+
+
+def pixel_uncertainty(text: str | None, size: tuple[float, float] | None) -> dict[str, Any]:
+    """A relative standard uncertainty (``0.5 %``) of both pixel sizes together, or of each (``0.5 %,0.7 %``), as
+    arguments of `wafer.read_image`."""
+    from metrology_core.errors import ParameterError
     from metrology_core.units import quantity
 
     if text is None or size is None:
-        return None
-    relative = quantity(text, "ratio").to("1")
-    return size[0] * relative, size[1] * relative
+        return {}
+    parts = [quantity(part, "ratio").to("1") for part in text.split(",")]
+    if len(parts) > 2:
+        raise ParameterError(
+            "an uncertainty of the pixel size is one ratio or x,y", got=text, expected="for example '0.5 %'"
+        )
+    return {"pixel_u": (size[0] * parts[0], size[1] * parts[-1]), "pixel_u_common": len(parts) == 1}
 
 
 def row_range(text: str | None, what: str = "rows") -> tuple[int, int] | None:

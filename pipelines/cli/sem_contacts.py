@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipelines.cli.sem_common import (
+    PIXEL_U,
     finite,
     pixel_size,
     pixel_uncertainty,
@@ -29,7 +30,7 @@ _PLACEMENT = ("sem.contact_pitch", "sem.placement")
 @click.command("contacts")
 @click.argument("image", type=click.Path(path_type=Path))
 @click.option("--pixel", metavar="SIZE[,SIZE]", help="Pixel size, e.g. 0.9nm, or x,y; default: what the file says.")
-@click.option("--pixel-u", metavar="RATIO", help="Relative standard uncertainty of the pixel size, e.g. '0.5 %'.")
+@click.option("--pixel-u", metavar="RATIO[,RATIO]", help=PIXEL_U)
 @click.option("--rows", metavar="A:B", help="Rows to measure, end exclusive.")
 @click.option("--columns", metavar="A:B", help="Columns to measure, end exclusive.")
 @click.option(
@@ -75,7 +76,7 @@ def contacts(
         rows=row_range(rows),
         columns=row_range(columns, "columns"),
     )
-    data = read_image(image, pixel=size, pixel_u=spread, unit=unit, measured_rows=settings.rows)
+    data = read_image(image, pixel=size, **spread, unit=unit, measured_rows=settings.rows)
     with compile_notice(session.remark):
         result = measure_contacts(data, settings)
     if contours is not None:

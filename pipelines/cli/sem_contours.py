@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipelines.cli.sem_common import (
+    PIXEL_U,
     finite,
     pixel_size,
     pixel_uncertainty,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 @click.command("contours")
 @click.argument("image", type=click.Path(path_type=Path))
 @click.option("--pixel", metavar="SIZE[,SIZE]", help="Pixel size, e.g. 0.8nm, or x,y; default: what the file says.")
-@click.option("--pixel-u", metavar="RATIO", help="Relative standard uncertainty of the pixel size, e.g. '0.5 %'.")
+@click.option("--pixel-u", metavar="RATIO[,RATIO]", help=PIXEL_U)
 @click.option("--rows", metavar="A:B", help="Rows to measure, end exclusive.")
 @click.option("--columns", metavar="A:B", help="Columns to measure, end exclusive.")
 @click.option("--design", type=click.Path(path_type=Path), help="Polygons as text, or GDSII or OASIS (extra gds).")
@@ -77,7 +78,7 @@ def contours(session: Session, /, image: Path, **given: Any) -> int:
     if given["design"] is not None:
         design = read_design(given["design"], unit=given["design_unit"], cell=given["cell"], layer=given["layer"])
     spread = pixel_uncertainty(given["pixel_u"], size)
-    data = read_image(image, pixel=size, pixel_u=spread, unit=unit, measured_rows=settings.rows)
+    data = read_image(image, pixel=size, **spread, unit=unit, measured_rows=settings.rows)
     with compile_notice(session.remark):
         result = measure_contours(data, settings, design=design)
     out: Path | None = given["out"]

@@ -127,7 +127,9 @@ class MicroscopeSpec(Strict):
     origin: Annotated[list[Length], Field(min_length=2, max_length=2)] | None = Field(
         default=None, description="Corner of lowest x and y; default [0 mm, 0 mm]."
     )
-    scale_u: AxesSpec | None = Field(default=None, description="Default: scale_u of the instrument for both.")
+    scale_u: AxesSpec | None = Field(
+        default=None, description="Each axis on its own. Default: scale_u of the instrument, one error for both."
+    )
 
 
 class ProfilerSpec(Strict):
@@ -137,7 +139,9 @@ class ProfilerSpec(Strict):
         description="Lowest and highest height."
     )
     z_scale_u: Ratio | None = Field(default=None, description="Of the height scale.")
-    lateral_u: AxesSpec | None = Field(default=None, description="Default: scale_u of the instrument for both.")
+    lateral_u: AxesSpec | None = Field(
+        default=None, description="Each axis on its own. Default: scale_u of the instrument, one error for both."
+    )
     field: Annotated[list[PositiveLength], Field(min_length=2, max_length=2)] | None = Field(
         default=None, description="Width and depth of the field; default the rectangle about the points."
     )

@@ -41,6 +41,7 @@ def image_of(measure: Measure, task: Task, root: Path) -> Image:
         single_input(task, root),
         pixel=pixel,
         pixel_u=None if relative is None else (relative * pixel[0], relative * pixel[1]),
+        pixel_u_common=True,  # u_relative is one number: one calibration
         unit=UNIT,
         root=root,
         measured_rows=None if measure.rows is None else (measure.rows[0], measure.rows[1]),

@@ -125,10 +125,8 @@ def _covariance(spec: RegistrationSpec, unit: str) -> NDArray[np.float64]:
 
 
 # --- microscope and profiler
-def _axes(spec: AxesSpec | None, otherwise: float | None) -> tuple[float, float]:
-    if spec is None:
-        return (otherwise or 0.0,) * 2
-    return spec.x.to("1"), spec.y.to("1")
+def _axes(spec: AxesSpec | None) -> tuple[float, float] | None:
+    return None if spec is None else (spec.x.to("1"), spec.y.to("1"))
 
 
 def _microscope(spec: InstrumentSpec, instrument: Instrument, points: PointSet) -> PointInstrument:
@@ -138,9 +136,7 @@ def _microscope(spec: InstrumentSpec, instrument: Instrument, points: PointSet) 
     assert given is not None
     width, height = (length.to(unit) for length in given.field)
     x, y = (0.0, 0.0) if given.origin is None else (length.to(unit) for length in given.origin)
-    return VirtualMicroscope.from_instrument(
-        instrument, (width, height), origin=(x, y), scale_u=_axes(given.scale_u, instrument.scale_u)
-    )
+    return VirtualMicroscope.from_instrument(instrument, (width, height), origin=(x, y), scale_u=_axes(given.scale_u))
 
 
 def _profiler(spec: InstrumentSpec, instrument: Instrument, points: PointSet) -> PointInstrument:
@@ -160,6 +156,6 @@ def _profiler(spec: InstrumentSpec, instrument: Instrument, points: PointSet) ->
     return VirtualProfiler(
         instrument.id, unit, (bottom, top), 0.0 if given.z_scale_u is None else given.z_scale_u.to("1"),
         instrument.linearity_u or 0.0, instrument.flatness_u or 0.0, instrument.noise or 0.0,
-        _axes(given.lateral_u, instrument.scale_u), ((low[0], low[1]), (high[0], high[1])),
-        PartTemperature.of(instrument),
+        _axes(given.lateral_u) or (instrument.scale_u or 0.0,) * 2, ((low[0], low[1]), (high[0], high[1])),
+        PartTemperature.of(instrument), given.lateral_u is None,
     )  # fmt: skip

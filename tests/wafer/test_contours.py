@@ -219,8 +219,8 @@ def test_scale_and_criterion_enter_the_budget() -> None:
     assert np.median(known.vertices["epe_u"][at]) == pytest.approx(expected, rel=0.02)
     rows = {row.label: row.contribution for row in known.measurements["sem.epe_mean"].budget()}
     assert rows["offset of the edge criterion threshold"] == pytest.approx(0.7)
-    # a growing scale makes both edges of x stand 1.5 nm out: half of the vertices
-    assert abs(rows["pixel size in x"]) == pytest.approx(0.75, rel=0.03)
+    # a growing scale makes all four edges stand 1.5 nm out
+    assert abs(rows["pixel size, x and y alike"]) == pytest.approx(1.5, rel=0.03)
 
 
 def test_defects_are_counted_and_named() -> None:

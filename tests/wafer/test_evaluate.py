@@ -107,11 +107,11 @@ def test_dark_lines_are_the_negative_of_bright_ones() -> None:
 def test_pixel_size_is_one_shared_cause() -> None:
     simulated = simulate_lines(SMALL, seed=7)
     instrument = Instrument(id="SEM-1", type="cd_sem", unit="nm", edge_offset_u=0.3)
-    image = as_image(simulated, pixel_size_u=(0.004, 0.004))
+    image = as_image(simulated, pixel_size_u=(0.004, 0.004), pixel_size_u_common=True)
     result = measure_sem_lines(image, instrument=instrument)
     m = result.measurements
     for name in ("sem.pitch", "sem.cd_line", "sem.lwr_biased_3s"):
-        assert m[name].contributions["instrument/SEM-1/scale/x"] == pytest.approx(0.005 * m[name].value, rel=1e-12)
+        assert m[name].contributions["instrument/SEM-1/scale"] == pytest.approx(0.005 * m[name].value, rel=1e-12)
     edge = "instrument/SEM-1/edge/threshold"
     assert m["sem.cd_line"].contributions[edge] == pytest.approx(0.6)  # both edges move outward
     assert m["sem.cd_space"].contributions[edge] == pytest.approx(-0.6)

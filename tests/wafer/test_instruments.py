@@ -73,8 +73,11 @@ def test_the_declared_instrument_keeps_its_ids() -> None:
     declared = Instrument("SEM-1", "sem", unit="nm", scale_u=0.004, edge_offset_u=0.3, noise=0.5, distortion_u=0.2)
     m = VirtualMicroscope.from_instrument(declared, (400.0, 400.0), criterion="model")
     ids = {c.key: c.id for c in m.causes}
-    assert ids["scale_x"] == declared.scale_influence("x").id and ids["edge_offset"] == "instrument/SEM-1/edge/model"
-    assert set(ids) == {"scale_x", "scale_y", "distortion", "edge_offset", "noise"}
+    assert ids["scale"] == declared.scale_influence().id and ids["edge_offset"] == "instrument/SEM-1/edge/model"
+    assert set(ids) == {"scale", "distortion", "edge_offset", "noise"}
+    each = VirtualMicroscope.from_instrument(declared, (400.0, 400.0), scale_u=(0.004, 0.002))
+    named = {c.key: c.id for c in each.causes}
+    assert [named["scale_x"], named["scale_y"]] == [declared.scale_influence(axis).id for axis in "xy"]
     assert isinstance(m, VirtualInstrument)
     with pytest.raises(ParameterError, match=r"\(n, 2\)"):
         m.simulate(np.zeros((3, 4)), np.zeros((3, 4)), stop=1)

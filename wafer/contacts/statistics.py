@@ -19,6 +19,7 @@ from metrology_core.spreads import chi_square_spread, mean_variance_spread, with
 from metrology_core.units import convert
 from wafer.contacts.contour import Contour
 from wafer.contacts.lattice import Lattice
+from wafer.scale import pixel_scale
 
 NOISE = "noise of the pixels, through the contour fit"
 SAMPLING = "scatter between features"
@@ -291,18 +292,7 @@ class _Budget:
         self.unit, self.px = image.unit, px
         area = "" if settings.rows is None and settings.columns is None else f"/area-{settings.rows}-{settings.columns}"
         self.scope = f"image/{image.digest[:16]}{area}"
-        relative = None
-        if image.pixel_size_u is not None and image.pixel_size is not None and min(image.pixel_size_u) > 0.0:
-            relative = tuple(u / p for u, p in zip(image.pixel_size_u, image.pixel_size, strict=True))
-        elif instrument is not None and instrument.scale_u:
-            relative = (instrument.scale_u, instrument.scale_u)
-        self.scale = relative
-        make = (
-            instrument.scale_influence
-            if instrument is not None
-            else (lambda axis: Influence(f"image/scale/{axis}", f"pixel size in {axis}", "B"))
-        )
-        self.axes = (make("x"), make("y"))
+        self.scale = pixel_scale(image, instrument)
         self.edge: tuple[Influence, float] | None = None
         if instrument is not None and instrument.edge_offset_u:
             row = Influence(
@@ -316,10 +306,7 @@ class _Budget:
     ) -> Measured:
         """``shares``: how much of the value lies along x and along y (of a diameter half each)."""
         if self.scale is not None:
-            rows = rows + [
-                (row, value * share * relative)
-                for row, share, relative in zip(self.axes, shares, self.scale, strict=True)
-            ]
+            rows = rows + self.scale.rows((value * shares[0], value * shares[1]))
         kept = [(row, c) for row, c in rows if c and math.isfinite(c)]
         return Measured(value, self.unit, {r.id: c for r, c in kept}, {r.id: r for r, _ in kept}, bound)
 

@@ -9,6 +9,7 @@ from metrology_core.data import Image
 from metrology_core.instrument import Instrument
 from metrology_core.quantity import Influence, Measured
 from metrology_core.units import convert
+from wafer.scale import pixel_scale
 
 NOISE = "noise of the pixels, through contour and registration"
 SAMPLING = "scatter along edges or between features"
@@ -22,18 +23,7 @@ class ContourBudget:
         self.unit = image.unit
         area = "" if settings.rows is None and settings.columns is None else f"/area-{settings.rows}-{settings.columns}"
         self.scope = f"image/{image.digest[:16]}{area}/contours"
-        self.relative: tuple[float, float] | None = None
-        if image.pixel_size_u is not None and image.pixel_size is not None and min(image.pixel_size_u) > 0.0:
-            (ux, uy), (px, py) = image.pixel_size_u, image.pixel_size
-            self.relative = (ux / px, uy / py)
-        elif instrument is not None and instrument.scale_u:
-            self.relative = (instrument.scale_u, instrument.scale_u)
-        make = (
-            instrument.scale_influence
-            if instrument is not None
-            else (lambda axis: Influence(f"image/scale/{axis}", f"pixel size in {axis}", "B"))
-        )
-        self.axes = (make("x"), make("y"))
+        self.scale = pixel_scale(image, instrument)
         self.edge: Influence | None = None
         self.edge_u = 0.0
         if instrument is not None and instrument.edge_offset_u:
@@ -44,7 +34,7 @@ class ContourBudget:
             self.edge_u = convert(instrument.edge_offset_u, instrument.unit, image.unit)
 
     def measured(
-        self, name: str, value: float, *, noise: float, sampling: float, dof: int, place: float = 0.0,
+        self, name: str, value: float, *, noise: float, sampling: float, dof: float, place: float = 0.0,
         place_dof: int = 1, scale: tuple[float, float] = (0.0, 0.0), edges: float = 0.0, bound: float | None = None,
         factor: float = 1.0,
     ) -> Measured:  # fmt: skip
@@ -56,8 +46,8 @@ class ContourBudget:
             (Influence(f"{stem}/sampling", SAMPLING, "A", max(dof, 1)), sampling),
             (Influence(f"{stem}/place", PLACE, "A", max(place_dof, 1)), place),
         ]
-        if self.relative is not None:
-            rows += [(axis, c * r) for axis, c, r in zip(self.axes, scale, self.relative, strict=True)]
+        if self.scale is not None:
+            rows += self.scale.rows(scale)
         if self.edge is not None:
             rows.append((self.edge, edges * self.edge_u))
         kept = [(row, c * factor) for row, c in rows if c and math.isfinite(c)]

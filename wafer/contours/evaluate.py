@@ -146,7 +146,7 @@ def measure_contours(
     refuse_noise(pixels, noise, SMOOTH)
     budget = ContourBudget(image, settings, instrument)
     flags: set[str] = {*image.flags, *grey_flags(area, image.saturation_level)}
-    if budget.relative is None:
+    if budget.scale is None:
         flags.add("repeatability_only")
     polarity = settings.polarity
     start = edges = origin = None

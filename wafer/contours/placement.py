@@ -11,8 +11,9 @@ import numpy as np
 from metrology_core.data import Image
 from metrology_core.errors import DataError
 from metrology_core.quantity import Measured, two_sided_factor
-from metrology_core.spreads import mean_variance_spread, with_spread
+from metrology_core.spreads import with_spread
 from wafer.contours import registration as reg
+from wafer.contours.correlated import Errors, spread_of
 from wafer.contours.defects import STATES, judge_shapes
 from wafer.contours.design import Design, Edges, area_of
 from wafer.contours.fit_checks import refuse_mismatch, unmodelled
@@ -110,7 +111,7 @@ def placement(
     )  # fmt: skip
     regular = np.flatnonzero(kind == EDGE)
     text = _registration_words(place_of, out.budget.unit)
-    _errors(out, tool, matches, gain, found, regular, edges, px, text)
+    correlated = _errors(out, tool, matches, found, regular, px, text)
     height, width = shape
     tips = find_tips(
         found, edges, rows, place_of, place, normal / np.hypot(*normal.T)[:, None], pixel,
@@ -130,7 +131,7 @@ def placement(
             "kinds": {name: int(np.count_nonzero((kind == k) & (found.state == 0)))
                       for name, k in (("edge", EDGE), ("corner", CORNER), ("line_end", END), ("unmatched", UNMATCHED))},
             "contour_without_design": unmatched, "design_without_contour": empty,
-            "worst": _worst(vertices, matches, regular),
+            "worst": _worst(vertices, matches, regular), "errors": correlated,
         },
     }  # fmt: skip
 
@@ -179,9 +180,8 @@ def _vertex_u(
     """Standard uncertainty of each edge placement error; that a vertex itself pulls at the place is neglected (one of
     hundreds)."""
     variance = (found.u * gain) ** 2 + np.einsum("ia,ab,ib->i", j[:, :4], covariance[:4, :4], j[:, :4])
-    if out.budget.relative is not None:
-        response = by_scale + j[:, :4] @ (place.solve[:4] @ by_scale)
-        variance = variance + (response**2) @ (np.array(out.budget.relative) ** 2)
+    if out.budget.scale is not None:
+        variance = variance + out.budget.scale.variance(by_scale + j[:, :4] @ (place.solve[:4] @ by_scale))
     if out.budget.edge is not None:
         variance = variance + out.budget.edge_u**2
     result: np.ndarray = np.sqrt(variance)
@@ -189,61 +189,56 @@ def _vertex_u(
 
 
 def _errors(
-    out: Collected, tool: _Linear, matches: reg.Matches, gain: np.ndarray, found: Trace, regular: np.ndarray,
-    edges: Edges, px: float, text: str,
-) -> None:  # fmt: skip
-    """Mean and standard deviation of the edge placement errors away from corners and line ends."""
+    out: Collected, tool: _Linear, matches: reg.Matches, found: Trace, regular: np.ndarray, px: float, text: str,
+) -> dict[str, Any]:  # fmt: skip
+    """Mean and standard deviation of the edge placement errors away from corners and line ends; details of both."""
     if regular.size < 10:
         for name in ("sem.epe_mean", "sem.epe_1s", "sem.epe_3s"):
             out.missing[name] = "too little contour lies along edges of the design, away from corners"
-        return
-    epe = matches.epe[regular]
-    own = (found.u[regular] * gain[regular]) ** 2
+        return {}
     n = regular.size
-    cluster = reg.pieces(matches.edge[regular], matches.along[regular], epe, px)
-    count = int(cluster.max()) + 1
-    mean = float(epe.mean())
-
-    def spread_of(values: np.ndarray) -> float:
-        """Standard uncertainty of a mean by the scatter between pieces of edges."""
-        if count < 2:
-            return math.nan
-        sums = np.bincount(cluster, weights=values - values.mean(), minlength=count)
-        return math.sqrt(float(np.sum(sums**2)) * count / (count - 1.0)) / n
-
+    own = np.nan_to_num((found.u * tool.gain) ** 2)
+    solve = np.where(tool.place.used, tool.place.solve[:4], 0.0)
+    spread = spread_of(Errors(matches.epe, own, matches.section, matches.place, matches.around, regular,
+                              tool.j[:, :4], solve, px))  # fmt: skip
     row = np.zeros((1, found.edge.size))
-    row[0, regular] = gain[regular] / n
+    row[0, regular] = tool.gain[regular] / n
     motion = np.zeros((1, 6))
     motion[0, :4] = tool.j[regular, :4].mean(axis=0)
     noise = float(tool.noises(row, motion)[0])
-    scatter = spread_of(epe)
-    sampling = math.sqrt(max(0.0, scatter**2 - noise**2)) if math.isfinite(scatter) else math.nan
     scale = tool.scale(tool.by_scale[regular].mean(axis=0), motion[0])
     words = f"{n} vertices on design edges, away from corners and line ends; {text}; {out.common}"
     out.measurements["sem.epe_mean"] = out.budget.measured(
-        "sem.epe_mean", mean, noise=noise, sampling=sampling, dof=count - 1, place=tool.place_u(motion[0]),
-        place_dof=tool.place.dof, scale=scale, edges=1.0,
+        "sem.epe_mean", float(matches.epe[regular].mean()), noise=noise,
+        sampling=math.sqrt(max(0.0, spread.mean_variance - noise**2)), dof=spread.mean_dof, scale=scale, edges=1.0,
     )  # fmt: skip
-    out.methods["sem.epe_mean"] = f"mean of {words}"
-    variances = (epe - mean) ** 2 * (n / (n - 1.0)) - own
-    variance, u_variance = float(variances.mean()), spread_of(variances)
-    value = math.sqrt(max(0.0, variance))
-    if not math.isfinite(u_variance):
-        u_variance = abs(variance)
-    u = u_variance / (2.0 * value) if variance > u_variance else math.sqrt(max(0.0, variance) + u_variance) - value
-    relative = value / math.sqrt(max(float(np.mean((epe - mean) ** 2)), 1e-300))
-    noise_variance = float(own.mean())
-    drawn = mean_variance_spread(max(variance + noise_variance, 0.0), u_variance, max(count - 1, 1), noise_variance)
+    unit, decay = out.budget.unit, spread.decay
+    hang = (
+        f"errors correlated over {decay.length:.2g} {unit} along edges" if decay.seen
+        else "no correlation seen along edges"
+    )  # fmt: skip
+    out.methods["sem.epe_mean"] = (
+        f"mean of {words}; uncertainty for the mean of the process, from {spread.pieces} pieces of edges ({hang})"
+    )
+    value = math.sqrt(max(0.0, spread.variance))
+    u = (
+        spread.u / (2.0 * value) if spread.variance > spread.u
+        else math.sqrt(max(0.0, spread.variance) + spread.u) - value
+    )  # fmt: skip
+    plain = math.sqrt(float(np.mean((matches.epe[regular] - matches.epe[regular].mean()) ** 2)))
     for factor in (1, 3):
         name = f"sem.epe_{factor}s"
         found_spread = out.budget.measured(
-            name, value, noise=0.0, sampling=u, dof=count - 1, bound=0.0, factor=float(factor),
+            name, value, noise=0.0, sampling=u, dof=spread.dof, bound=0.0, factor=float(factor),
         )  # fmt: skip
-        out.measurements[name] = with_spread(found_spread, factor * drawn, found_spread.contributions)
+        out.measurements[name] = with_spread(found_spread, factor * spread.quantiles, found_spread.contributions)
         out.methods[name] = (
-            f"{factor} times the standard deviation about their mean, noise of each taken off "
-            f"({100.0 * relative:.0f} % of the plain one), of {words}"
+            f"{factor} times the standard deviation of the process about its mean, noise of each vertex "
+            f"({math.sqrt(spread.noise):.2g} {unit}) taken off, what mean and registration took ({spread.lost:.1%} of "
+            f"the variance) added ({100.0 * value / max(plain, 1e-300):.0f} % of the plain one); {hang}; of {words}"
         )
+    return {"correlation_length": decay.length if decay.seen else None, "hurst": decay.hurst if decay.seen else None,
+            "pieces": spread.pieces, "lost_to_registration": spread.lost}  # fmt: skip
 
 
 def _line_ends(
@@ -353,9 +348,7 @@ def _no_ends(tips: list[Tip], gaps: list[Gap], name: str, spacing: float, pixel:
 
 
 def _squares(out: Collected, scale: tuple[float, float]) -> float:
-    if out.budget.relative is None:
-        return 0.0
-    return float(sum((c * r) ** 2 for c, r in zip(scale, out.budget.relative, strict=True)))
+    return 0.0 if out.budget.scale is None else float(out.budget.scale.variance(np.array(scale)))
 
 
 def _shapes(

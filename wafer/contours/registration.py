@@ -36,12 +36,16 @@ _MOST_DECAY = 256.0  # px, longest decay that is looked for
 @dataclass(frozen=True, eq=False)
 class Matches:
     """Contour vertices against design edges, lengths in the unit of the image: ``edge`` (n,) index or -1, ``along``
-    (n,), ``epe`` (n,) signed distance, positive outside the design, ``from_corner`` (n,) along the boundary."""
+    (n,), ``epe`` (n,) signed distance, positive outside the design, ``from_corner`` (n,) along the boundary;
+    ``section``, ``place`` (n,) and ``around`` as `Edges.sections` has them."""
 
     edge: np.ndarray
     along: np.ndarray
     epe: np.ndarray
     from_corner: np.ndarray
+    section: np.ndarray
+    place: np.ndarray
+    around: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,7 +218,9 @@ def match(
     nearest_edges(x, y, ux, uy, rows, FACING, limit, 0, index.size, found_edge, found_along, found_out)
     edge[index], along[index], out[index] = found_edge, found_along, found_out
     scale = 1.0 + values[3]
-    return Matches(edge, along, out, edges.from_corner(edge, along / scale) * scale), rows
+    section, at, around = edges.sections(edge, along / scale)
+    from_corner = edges.from_corner(edge, along / scale) * scale
+    return Matches(edge, along, out, from_corner, section, at * scale, around * scale), rows
 
 
 def sensitivities(
@@ -365,7 +371,7 @@ def _scatter(
     unbiased for residuals that are alike everywhere (Bell and McCaffrey, Survey Methodology 28 (2002) 169).
     """
     index = np.flatnonzero(weight > 0.0)
-    cluster = pieces(matches.edge[index], matches.along[index], residual[index], px)
+    cluster = pieces(matches.section[index], matches.place[index], residual[index], px)
     count = int(cluster.max()) + 1
     rows = j[index] @ root
     k = root.shape[1]
@@ -380,25 +386,27 @@ def _scatter(
     return whole, max(count - k, 1)
 
 
-def pieces(edge: np.ndarray, along: np.ndarray, residual: np.ndarray, px: float) -> np.ndarray:
-    """(n,) numbers of pieces of edges that are long against the decay of the residuals along them."""
-    length = max(_PIECE * px, _PIECES * decay_length(edge, along, residual, px))
-    # the pieces of an edge are equally long: a short rest would be no piece of its own
-    far = np.zeros(int(edge.max(initial=0)) + 1)
-    np.maximum.at(far, edge, along)
-    count = np.maximum(np.round(far / length), 1.0)
-    key = edge * 1_000_003 + np.minimum(
-        np.floor(along / np.maximum(far[edge], 1e-12) * count[edge]), count[edge] - 1.0
+def pieces(section: np.ndarray, place: np.ndarray, residual: np.ndarray, px: float) -> np.ndarray:
+    """(n,) numbers of pieces of sections that are long against the decay of the residuals along them."""
+    length = max(_PIECE * px, _PIECES * decay_length(section, place, residual, px))
+    # the pieces of a section are equally long: a short rest would be no piece of its own
+    near, far = np.full(int(section.max(initial=0)) + 1, np.inf), np.zeros(int(section.max(initial=0)) + 1)
+    np.minimum.at(near, section, place)
+    np.maximum.at(far, section, place)
+    span = np.where(np.isfinite(near), np.maximum(far - near, 1e-12), 1.0)
+    count = np.maximum(np.round(span / length), 1.0)
+    key = section * 1_000_003 + np.minimum(
+        np.floor((place - near[section]) / span[section] * count[section]), count[section] - 1.0
     ).astype(np.int64)
     result: np.ndarray = np.unique(key, return_inverse=True)[1]
     return result
 
 
-def decay_length(edge: np.ndarray, along: np.ndarray, residual: np.ndarray, px: float) -> float:
-    """Distance along an edge at which the covariance of residuals falls to a tenth of what it is near zero; 0 where
+def decay_length(section: np.ndarray, place: np.ndarray, residual: np.ndarray, px: float) -> float:
+    """Distance along a section at which the covariance of residuals falls to a tenth of what it is near zero; 0 where
     they do not hang together. The covariance near zero leaves single vertices out: those hold noise."""
-    order = np.lexsort((along, edge))
-    e, s, r = edge[order], along[order], residual[order] - residual.mean()
+    order = np.lexsort((place, section))
+    e, s, r = section[order], place[order], residual[order] - residual.mean()
     if e.size < 20:
         return 0.0
     bins = np.arange(0.0, _MOST_DECAY + 4.0, 4.0) * px

@@ -14,6 +14,7 @@ from metrology_core.instrument import Instrument
 from metrology_core.quantity import Influence, Measured
 from metrology_core.spreads import with_spread
 from metrology_core.units import convert
+from wafer.scale import pixel_scale
 
 NOISE = "noise of the edges in single rows"
 SAMPLING = "scatter between lines (roughness, local variation)"
@@ -25,19 +26,13 @@ class Scale:
     relative: float
 
 
-def scale_of(
-    image: Image, instrument: Instrument | None, axis: str, px: float, pixel_u: tuple[float, float] | None
-) -> Scale | None:
-    """The uncertainty of the pixel size: what the image states, else what the instrument declares."""
-    relative = pixel_u[0] / px if pixel_u is not None and pixel_u[0] > 0.0 else None
-    if relative is None and instrument is not None:
-        relative = instrument.scale_u
-    if not relative:
+def scale_of(image: Image, instrument: Instrument | None, axis: str) -> Scale | None:
+    """The uncertainty of the pixel size along an axis of the image."""
+    found = pixel_scale(image, instrument)
+    if found is None:
         return None
-    if instrument is not None:
-        return Scale(instrument.scale_influence(axis), relative)
-    # One calibration stated in one place is one cause for all images read with it.
-    return Scale(Influence(f"image/scale/{axis}", f"pixel size in {axis}", "B"), relative)
+    k = "xy".index(axis)
+    return Scale(found.influences[k], found.relative[k]) if found.relative[k] else None
 
 
 class Budget:

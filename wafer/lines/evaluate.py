@@ -134,11 +134,9 @@ def measure_sem_lines(
         )
     pixels = image.pixels
     px, py = image.pixel_size
-    pixel_u = image.pixel_size_u
     axis = "x"
     if settings.orientation == "horizontal":
         pixels, px, py, axis = pixels.T, py, px, "y"
-        pixel_u = (pixel_u[1], pixel_u[0]) if pixel_u is not None else None
     rows_used, (first, end) = area_of(image, settings)
     pixels = pixels[:, first:end]
     found = _edges.find_edges(
@@ -156,7 +154,7 @@ def measure_sem_lines(
     lines = _lines.table(found, line_polarity, settings.detrend)
     spaces = _lines.table(found, -line_polarity, settings.detrend)
     budget = Budget(
-        image.unit, scale, px, scale_of(image, instrument, axis, px, pixel_u), instrument, found.criterion,
+        image.unit, scale, px, scale_of(image, instrument, axis), instrument, found.criterion,
         scope_of(image, settings.rows, settings.columns),
     )  # fmt: skip
 
@@ -270,7 +268,7 @@ def measure_sem_lines(
             f"noise; {box}: roughness longer than the box is part of it; {common}"
         )
     other = "y" if axis == "x" else "x"
-    along = scale_of(image, instrument, other, py, None if pixel_u is None else (pixel_u[1], pixel_u[0]))
+    along = scale_of(image, instrument, other)
     if found.smoothing:
         rough_report = refused(SMOOTHED)
     else:

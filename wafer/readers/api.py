@@ -25,6 +25,7 @@ def read_image(
     *,
     pixel: float | tuple[float, float] | None = None,
     pixel_u: float | tuple[float, float] | None = None,
+    pixel_u_common: bool | None = None,
     unit: str = "nm",
     root: str | Path | None = None,
     rows: tuple[int, int] | None = None,
@@ -38,14 +39,15 @@ def read_image(
     """Read a grey TIFF, PNG, BMP or HDF5 image; grey values as the file had them.
 
     ``pixel`` is the calibrated pixel size, one number or (x, y), with standard uncertainty ``pixel_u``, all in
-    ``unit``; without it the size in the file's metadata counts (flag ``pixel_size_from_file``), and where there is
-    none either, the image has no pixel size. Where both exist and differ by more than 0.5 % or by more than twice
-    ``pixel_u``, the stated one counts and the image carries ``pixel_size_conflict``; its metadata keep both
-    (``pixel_size_file``, ``pixel_size_stated``). ``rows`` and ``columns`` read a region, ends exclusive. ``page``
-    chooses a page of a TIFF file or a frame of an HDF5 stack (default the first; flag ``multi_page`` where there are
-    more), ``dataset`` the dataset of an HDF5 file that holds several. A text file of the same name beside the image
-    (Hitachi, JEOL) gives the pixel size where the image does not. ``root``: `Source.path`
-    is relative to it, else the bare name.
+    ``unit``: one number is one calibration, whose error both axes share, (x, y) are two that are independent unless
+    ``pixel_u_common`` says that they are one. Without ``pixel`` the size in the file's metadata counts (flag
+    ``pixel_size_from_file``), and where there is none either, the image has no pixel size. Where both exist and differ
+    by more than 0.5 % or by more than twice ``pixel_u``, the stated one counts and the image carries
+    ``pixel_size_conflict``; its metadata keep both (``pixel_size_file``, ``pixel_size_stated``). ``rows`` and
+    ``columns`` read a region, ends exclusive. ``page`` chooses a page of a TIFF file or a frame of an HDF5 stack
+    (default the first; flag ``multi_page`` where there are more), ``dataset`` the dataset of an HDF5 file that holds
+    several. A text file of the same name beside the image (Hitachi, JEOL) gives the pixel size where the image does
+    not. ``root``: `Source.path` is relative to it, else the bare name.
 
     Colour images with equal channels (in the region, or in its ``measured_rows`` where only these will be measured) are
     read as grey with flag ``grey_from_colour``. Where colour is confined to a frame or bar drawn around or beside a
@@ -109,6 +111,7 @@ def read_image(
         metadata=facts,
         origin=origin,
         area=area,
+        pixel_size_u_common=isinstance(pixel_u, int | float) if pixel_u_common is None else pixel_u_common,
     )
 
 

@@ -68,11 +68,11 @@ class VirtualMicroscope:
     """A microscope that finds edges in images; lengths in ``unit``.
 
     ``field`` (width, height) of the image and ``origin`` (x, y) of its corner; ``scale_u`` (x, y) relative standard
-    uncertainty of the pixel size; ``distortion_u`` root mean square distortion over the image (smooth, each direction
-    by itself); ``noise`` of an edge point along its normal; ``edge_offset_u`` of the offset of the edge criterion:
-    common to all edges, out of the line, so a width changes by twice of it and a pitch not at all; ``criterion`` names
-    it; ``part`` the temperature of the part. Points in space are measured by their x and y: the image lies in the
-    plane z = constant of their frame.
+    uncertainty of the pixel size, ``scale_common`` whether it is one calibration whose error both axes share;
+    ``distortion_u`` root mean square distortion over the image (smooth, each direction by itself); ``noise`` of an edge
+    point along its normal; ``edge_offset_u`` of the offset of the edge criterion: common to all edges, out of the line,
+    so a width changes by twice of it and a pitch not at all; ``criterion`` names it; ``part`` the temperature of the
+    part. Points in space are measured by their x and y: the image lies in the plane z = constant of their frame.
     """
 
     feature_kinds: ClassVar[tuple[str, ...]] = ("circle", "ellipse", "line")  # edges in the image plane
@@ -87,6 +87,7 @@ class VirtualMicroscope:
     criterion: str = "threshold"
     origin: tuple[float, float] = (0.0, 0.0)
     part: PartTemperature = AT_REFERENCE
+    scale_common: bool = False
 
     def __post_init__(self) -> None:
         _figures(self, ("distortion_u", "noise", "edge_offset_u"))
@@ -104,12 +105,13 @@ class VirtualMicroscope:
         origin: tuple[float, float] = (0.0, 0.0),
         scale_u: tuple[float, float] | None = None,
     ) -> VirtualMicroscope:
-        """The microscope that a declared instrument describes."""
+        """The microscope that a declared instrument describes. Its one ``scale_u`` is common to both axes, ``scale_u``
+        (x, y) given here is of each on its own."""
         scale = instrument.scale_u or 0.0
         return cls(
             instrument.id, instrument.unit, field, (scale, scale) if scale_u is None else scale_u,
             instrument.distortion_u or 0.0, instrument.noise or 0.0, instrument.edge_offset_u or 0.0, criterion, origin,
-            PartTemperature.of(instrument),
+            PartTemperature.of(instrument), scale_u is None,
         )  # fmt: skip
 
     @property
@@ -129,7 +131,10 @@ class VirtualMicroscope:
         def spatial(plane: FloatArray) -> FloatArray:
             return np.concatenate([plane, np.zeros((*plane.shape[:-1], 1))], axis=-1)
 
-        for axis, letter in enumerate("xy"):
+        if self.scale_common and any(self.scale_u):
+            cause = Cause("scale", f"{name}/scale", "pixel size, x and y alike")
+            made.add(cause, spatial((xy * self.scale_u)[None]), [cause.id])
+        for axis, letter in enumerate("" if self.scale_common else "xy"):
             if self.scale_u[axis]:
                 row = np.zeros_like(xy)
                 row[:, axis] = self.scale_u[axis] * xy[:, axis]
@@ -186,7 +191,8 @@ class VirtualProfiler:
 
     ``z_scale_u`` relative standard uncertainty of the height scale; ``linearity_u`` root mean square departure from a
     straight characteristic over ``z_range`` (smooth); ``flatness_u`` root mean square error of the reference flat over
-    the field (smooth); ``noise`` of a sample; ``lateral_u`` (x, y) relative standard uncertainty of the lateral scale;
+    the field (smooth); ``noise`` of a sample; ``lateral_u`` (x, y) relative standard uncertainty of the lateral scale,
+    ``lateral_common`` whether both axes share its error;
     ``field`` two corners (x, y) in the frame of the points, for `modes`; ``part`` the temperature of the part.
     """
 
@@ -202,6 +208,7 @@ class VirtualProfiler:
     lateral_u: tuple[float, float] = (0.0, 0.0)
     field: tuple[tuple[float, float], tuple[float, float]] | None = None
     part: PartTemperature = AT_REFERENCE
+    lateral_common: bool = False
 
     def __post_init__(self) -> None:
         _figures(self, ("z_scale_u", "linearity_u", "flatness_u", "noise"))
@@ -220,14 +227,21 @@ class VirtualProfiler:
                 "linearity of the height scale, smooth over its range",
             ),
             (self.flatness_u, "flatness", f"{name}/flatness", "flatness error of the reference, smooth over the field"),
-            (self.lateral_u[0], "lateral_x", f"{name}/scale/x", "lateral scale in x"),
-            (self.lateral_u[1], "lateral_y", f"{name}/scale/y", "lateral scale in y"),
+            *self._lateral(name),
             (self.noise, "noise", f"{name}/noise", f"noise of single samples of {self.id}"),
         ]
         found = [Cause(key, influence, label) for size, key, influence, label in rows if size]
         made = Builder(1)
         self.part.add_to(made, name, np.ones((1, 3)))
         return (*found[:-1], *made.causes, *found[-1:]) if self.noise else (*found, *made.causes)
+
+    def _lateral(self, name: str) -> list[tuple[float, str, str, str]]:
+        if self.lateral_common:
+            return [(max(self.lateral_u), "lateral", f"{name}/scale", "lateral scale, x and y alike")]
+        return [
+            (u, f"lateral_{axis}", f"{name}/scale/{axis}", f"lateral scale in {axis}")
+            for u, axis in zip(self.lateral_u, "xy", strict=True)
+        ]
 
     def modes(self, points: Any, normals: Any = None, *, scope: str = "") -> Modes:
         """The errors at surface points (n, 3): x and y in the field, z the height, all in ``unit``. Heights err along
@@ -254,6 +268,7 @@ class VirtualProfiler:
             "z_scale": lambda: along(2, self.z_scale_u * (heights - low)),
             "linearity": lambda: along(2, self.linearity_u * math.sqrt(2.0 / _TERMS) * waves),
             "flatness": lambda: along(2, self.flatness_u * _smooth(*self._place(xyz))),
+            "lateral": lambda: along(0, self.lateral_u[0] * xyz[:, 0]) + along(1, self.lateral_u[1] * xyz[:, 1]),
             "lateral_x": lambda: along(0, self.lateral_u[0] * xyz[:, 0]),
             "lateral_y": lambda: along(1, self.lateral_u[1] * xyz[:, 1]),
         }
@@ -311,9 +326,10 @@ class VirtualProfiler:
         out = np.empty((count, ny, nx))
         for t in range(count):
             here = z
-            if "lateral_x" in modes or "lateral_y" in modes:
-                sx = self.lateral_u[0] * modes["lateral_x"][t, 0] if "lateral_x" in modes else 0.0
-                sy = self.lateral_u[1] * modes["lateral_y"][t, 0] if "lateral_y" in modes else 0.0
+            # one draw for both axes, or one for each
+            drawn = [modes.get("lateral", modes.get(f"lateral_{axis}")) for axis in "xy"]
+            if any(d is not None for d in drawn):
+                sx, sy = (0.0 if d is None else u * float(d[t, 0]) for u, d in zip(self.lateral_u, drawn, strict=True))
                 here = _resampled(z, 1.0 + sx, 1.0 + sy)
             error = np.zeros((ny, nx))
             if "z_scale" in modes:

@@ -44,7 +44,7 @@ def test_command(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert found["registration"]["x"] == pytest.approx(3.0, abs=4 * found["registration"]["x_u"] + 0.05)
     assert found["measurements"]["sem.pullback"]["value"] == pytest.approx(4.0, abs=0.8)  # rough ends
     labels = {row["label"] for row in found["measurements"]["sem.epe_mean"]["budget"]}
-    assert "pixel size in x" in labels
+    assert "pixel size, x and y alike" in labels
     with (folder / "look" / "contours.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == found["details"]["vertices"] - sum(r["lost"] for r in found["contours"])

@@ -24,8 +24,8 @@ from tests.docs.documents import blocks
 PARTS = 6
 CAUSES = {
     "scanner": {"distortion", "registration", "noise"},
-    "microscope": {"scale_x", "scale_y", "distortion", "edge_offset", "noise"},
-    "profiler": {"z_scale", "linearity", "flatness", "lateral_x", "lateral_y", "noise"},
+    "microscope": {"scale", "distortion", "edge_offset", "noise"},
+    "profiler": {"z_scale", "linearity", "flatness", "lateral", "noise"},
 }
 FORMS = ("plate flatness", "roundness", "flatness")  # of perfect surfaces: their own subject, docs/coverage.md
 
