@@ -1,6 +1,6 @@
 """Linewidth, space and pitch through whole simulated CD-SEM images: bias, coverage of 95 % intervals, down-sampling.
 
-    python -m benchmarks.accuracy.sem_linewidth [--images 60] [--criteria threshold,model] [--json]
+    python -m benchmarks.accuracy.sem_linewidth [--images 60] [--criteria threshold,model] [--cnr 4] [--json]
 
 The truth is that of the *process*: the drawn width plus twice the place of the criterion on the noise-free section of
 one edge (`benchmarks.accuracy.sem_edges.named_place`), not the mean over the few lines that happen to lie in the image.
@@ -73,6 +73,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=60)
     parser.add_argument("--criteria", default="threshold,model")
+    parser.add_argument("--cnr", type=float, help="this contrast to noise only")
     parser.add_argument("--seed", type=int, default=900)
     parser.add_argument("--plain", action="store_true")
     parser.add_argument("--json", action="store_true")
@@ -81,6 +82,7 @@ def main() -> None:
         bias_and_coverage(cnr, blur, criterion, arguments.images, arguments.seed + 1000 * n, arguments.plain)
         for criterion in arguments.criteria.split(",")
         for n, (cnr, blur) in enumerate(SETTINGS)
+        if arguments.cnr in (None, cnr)
     ]
     if arguments.json:
         print(json.dumps(rows, indent=1))

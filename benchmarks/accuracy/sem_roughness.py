@@ -1,6 +1,6 @@
 """Debiased-Whittle roughness of simulated edges: ensemble bias and coverage of sigma, correlation length, H and noise.
 
-    python -m benchmarks.accuracy.sem_roughness [--trials 200] [--images 0] [--json]
+    python -m benchmarks.accuracy.sem_roughness [--trials 200] [--images 0] [--cnr 1.5,2,4] [--shape 1024x1024] [--json]
 
 Edges are drawn exactly (circulant embedding) with white noise added to single rows: what an edge finder gives.
 ``--images`` adds the whole chain: simulated CD-SEM images, edges, unbiased LWR and LER, and the same images with every
@@ -60,7 +60,9 @@ def draw_and_fit(setting: tuple[float, float, float], trials: int, lines: int, r
     }  # fmt: skip
 
 
-def image_chain(cnr: float, images: int, seed: int, criterion: str = "threshold") -> dict[str, Any]:
+def image_chain(
+    cnr: float, images: int, seed: int, criterion: str = "threshold", shape: tuple[int, int] = (1024, 1024)
+) -> dict[str, Any]:
     """Unbiased over true LWR, LER and its length and exponent, through images; and after down-sampling by two."""
     from benchmarks.accuracy.sem_edges import model
     from wafer import SemLineSettings, measure_sem_lines
@@ -71,7 +73,7 @@ def image_chain(cnr: float, images: int, seed: int, criterion: str = "threshold"
     hits: dict[str, list[bool]] = {}
     lost: dict[str, int] = {}
     for k in range(images):
-        drawn = simulate_lines(model(cnr, 2.0, shape=(1024, 1024), sigma=0.8), seed=seed + k)
+        drawn = simulate_lines(model(cnr, 2.0, shape=shape, sigma=0.8), seed=seed + k)
         for label, step in (("", 1), ("_half", 2)):
             image = Image(drawn.pixels[::step], "nm", (0.8, 0.8 * step))
             m = measure_sem_lines(image, SemLineSettings(criterion=criterion)).measurements  # type: ignore[arg-type]
@@ -87,7 +89,7 @@ def image_chain(cnr: float, images: int, seed: int, criterion: str = "threshold"
             for name, what, value in (("xi", "correlation_length", 10.0), ("hurst", "hurst", 0.6)):
                 if f"sem.lwr_{what}" in m:
                     ratios.setdefault(name + label, []).append(m[f"sem.lwr_{what}"].value / value)
-    out: dict[str, Any] = {"cnr": cnr, "images": images, "criterion": criterion}
+    out: dict[str, Any] = {"cnr": cnr, "images": images, "criterion": criterion, "rows": shape[0], "columns": shape[1]}
     for name, each in ratios.items():
         out[name] = float(np.mean(each))
         out[f"{name}_se"] = float(np.std(each, ddof=1) / math.sqrt(len(each)))
@@ -104,15 +106,22 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=0)
     parser.add_argument("--seed", type=int, default=5)
     parser.add_argument("--criterion", default="threshold")
+    parser.add_argument("--cnr", default="1.5,2,4")
+    parser.add_argument("--shape", default="1024x1024", help="rows x columns of the images")
+    parser.add_argument("--image-seed", type=int, default=100)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
+    ny, nx = (int(part) for part in arguments.shape.split("x"))
     rows = (
         [draw_and_fit(s, arguments.trials, 40, 1024, arguments.seed + i) for i, s in enumerate(SETTINGS)]
         if arguments.trials
         else []
     )
     chain = (
-        [image_chain(c, arguments.images, 100, arguments.criterion) for c in (1.5, 2.0, 4.0)]
+        [
+            image_chain(float(c), arguments.images, arguments.image_seed, arguments.criterion, (ny, nx))
+            for c in arguments.cnr.split(",")
+        ]
         if arguments.images
         else []
     )

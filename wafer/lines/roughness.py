@@ -14,7 +14,7 @@ from metrology_core.spreads import log_normal_spread
 from wafer.edges import EdgeSet
 from wafer.lines import places as _lines
 from wafer.lines.budget import Budget, Scale
-from wafer.roughness import Roughness, Traces, autocorrelation, fit_roughness, height_height, psd_curves, traces
+from wafer.roughness import Pairs, Roughness, Traces, autocorrelation, fit_roughness, height_height, psd_curves, traces
 
 COMMON_MODE_EDGES = 8  # edges from which the common shift of each row is taken off
 _MISFIT_LIMIT = 5.0  # standard deviations of the misfit of a model that holds
@@ -38,16 +38,15 @@ class RoughnessReport:
 class Residuals:
     """Detrended edges of the complete lines in pixels, NaN where lost.
 
-    ``left``, ``right``, ``width`` are (lines, rows); ``edges`` (2 lines, rows) the edges without the common shift of
-    each row, ``kept`` the share of their variance that was left by that, ``correlation`` that of the two edges of a
-    line (their product holds no noise; per line in ``products``, in squared pixels).
+    ``width`` is (lines, rows); ``edges`` (2 lines, rows) the left edges, then the right ones; ``shifted`` tells whether
+    the common shift of each row was taken off them. ``products`` (lines,): mean product of the two edges of a line
+    without what that shift took, in squared pixels; no noise is in it.
     """
 
     width: np.ndarray
     edges: np.ndarray
-    kept: float
+    shifted: bool
     products: np.ndarray
-    variance: float
 
 
 def residuals_of(found: EdgeSet, left: np.ndarray, detrend: str) -> Residuals:
@@ -57,7 +56,6 @@ def residuals_of(found: EdgeSet, left: np.ndarray, detrend: str) -> Residuals:
     width = _lines.residuals(y, x[left + 1] - x[left], detrend)
     both = _lines.residuals(y, np.concatenate([x[left], x[left + 1]]), detrend)
     n = both.shape[0]
-    kept = 1.0
     common = n >= COMMON_MODE_EDGES
     if common:
         good = np.isfinite(both)
@@ -73,9 +71,8 @@ def residuals_of(found: EdgeSet, left: np.ndarray, detrend: str) -> Residuals:
         share = 1.0 / n
         for _ in range(3):
             share = (1.0 + seen * (1.0 - share) + share) / n
-        kept = 1.0 - share
-        products = products + share * variance / kept
-    return Residuals(width, both, kept, products, variance / kept)
+        products = products + share * variance / (1.0 - share)
+    return Residuals(width, both, common, products)
 
 
 def refuse_smoothed(found: EdgeSet) -> None:
@@ -108,22 +105,21 @@ def measure_roughness(
     noise_lags = np.array(found.noise.vertical) if found.noise.vertical else None
     rows = found.rows.size
     box = f"{rows} rows, box length {rows * row:.4g} {budget.unit}"
-    pair = 0.0
     near: tuple[float, float] | None = None
     for stem, residual, what in (("lwr", rest.width, "line widths"), ("ler", rest.edges, "edges of complete lines")):
         given = traces(residual, detrend)
         fit = None
         if given is not None and rows >= 64:
-            fit = fit_roughness(
-                given, noise_lags=noise_lags, pair_correlation=pair if stem == "ler" else 0.0, start=near
-            )
+            pairs = None
+            if stem == "ler":
+                products = rest.products[np.isfinite(rest.products)]
+                pairs = Pairs(float(np.mean(products)) if products.size else 0.0, rest.shifted)
+            fit = fit_roughness(given, noise_lags=noise_lags, pairs=pairs, start=near)
         if given is None or fit is None or fit.status != "converged":
             reason = "fewer than 64 rows, or too many lost" if fit is None else f"spectrum fit {fit.status}"
             out.missing |= {name: reason for name in names if name.startswith(f"sem.{stem}")}
             continue
         near = float(fit.parameters[1]), float(fit.parameters[2])
-        if stem == "ler" and rest.kept < 1.0:
-            fit = _scaled(fit, 1.0 / rest.kept)
         gain, gain_u = edge_gain(found, float(fit.parameters[0]) * (1.0 if stem == "ler" else math.sqrt(0.5)))
         if gain < 1.0:
             fit = _followed(fit, gain, gain_u)
@@ -132,7 +128,7 @@ def measure_roughness(
         follows = (
             f"; divided by {gain:.4f}, the share of its wander that an edge shows in this noise" if gain < 1 else ""
         )
-        shift = "; common shift of each row taken off" if stem == "ler" and rest.kept < 1.0 else ""
+        shift = "; common shift of each row taken off" if stem == "ler" and rest.shifted else ""
         method = (
             f"debiased-Whittle likelihood of the mean periodogram of {fit.traces} {what}, stretched-exponential "
             f"autocorrelation and {noise}; {detrend} detrend, {box}{shift}{follows}; {common}"
@@ -145,10 +141,7 @@ def measure_roughness(
             out.flags.add("short_for_roughness")
         out.facts[f"{stem}_spectrum_misfit"] = fit.misfit
         _view(out, stem, given, fit, budget, row)
-        if stem == "lwr":
-            # c = 1 - var(w) / (2 var(edge)): enough to count independent traces
-            pair = float(np.clip(np.mean(rest.products) / max(rest.variance, 1e-300), -1.0, 1.0))
-        else:
+        if stem == "ler":
             _correlation(out, rest, fit, gain, budget, common)
     return out
 
@@ -166,17 +159,6 @@ NAMES = (
     "unbiased_1s", "unbiased_3s", "unbiased_box_1s", "unbiased_box_3s", "correlation_length", "hurst", "noise_1s",
 )  # fmt: skip
 CORRELATION = "sem.left_right_correlation"
-
-
-def _scaled(fit: Roughness, factor: float) -> Roughness:
-    """The fit of traces whose variance was reduced: sigmas and spectra scaled back."""
-
-    root = math.sqrt(factor)
-    scale = np.array([root, 1.0, 1.0, root])
-    return replace(
-        fit, parameters=fit.parameters * scale, covariance=fit.covariance * np.outer(scale, scale), box=fit.box * root,
-        box_gradient=fit.box_gradient * root / scale,
-    )  # fmt: skip
 
 
 def edge_gain(found: EdgeSet, seen: float) -> tuple[float, float]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from wafer.roughness.curves import autocorrelation, cross_curves, cross_spectra, height_height, psd_curves
 from wafer.roughness.spectrum import Traces, traces
-from wafer.roughness.whittle import Roughness, fit_roughness
+from wafer.roughness.whittle import Pairs, Roughness, fit_roughness
 
 __all__ = [
+    "Pairs",
     "Roughness",
     "Traces",
     "autocorrelation",

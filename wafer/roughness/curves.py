@@ -36,8 +36,8 @@ def psd_curves(given: Traces, fit: Roughness, row: float, pixel: float, points: 
 
     ``row`` and ``pixel`` are the row distance and the pixel across the line in one unit: frequencies come in 1/unit,
     densities in unit^3. ``measured`` with its 95 % range under the fitted model (``range_low``, ``range_high``: chi
-    squared with two degrees of freedom per ordinate and trace), ``fit`` with the 95 % interval of the fit, ``clean``
-    (the roughness without noise).
+    squared with two degrees of freedom per ordinate and independent trace), ``fit`` with the 95 % interval of the fit,
+    ``clean`` (the roughness without noise).
     """
     from scipy.special import chdtri
 
@@ -49,7 +49,7 @@ def psd_curves(given: Traces, fit: Roughness, row: float, pixel: float, points: 
         return np.bincount(group, weights=values) / size
 
     density = pixel * pixel * row
-    dof = 2.0 * given.count * size
+    dof = 2.0 * size * mean(fit.independent)
     fitted, spread = mean(fit.expected) * density, mean(fit.expected_u) * density
     relative = spread / np.maximum(fitted, 1e-300)
     return {

@@ -102,17 +102,22 @@ class Expectation:
     def __call__(self, lags: np.ndarray) -> np.ndarray:
         """(..., N) autocorrelations to (..., N // 2) expected ordinates."""
         n = self.n
-        folded = self.kernel * lags
-        # sum over positive and negative lags at the frequencies k/N: every lag m meets m - N there
-        ring = folded.copy()
-        ring[..., 1:] += folded[..., :0:-1]
-        out = np.fft.rfft(ring, axis=-1).real[..., 1 : n // 2 + 1]
+        out = self.undetrended(lags)
         if self.linear:
             u = self.times_line(lags)
             u_hat = np.fft.rfft(u, axis=-1)[..., 1 : n // 2 + 1]
             inner = (u @ self.line)[..., None]
             out = out + (-2.0 * (self.line_hat * u_hat.conj()).real + self.line_power * inner) / n
         return np.asarray(out)
+
+    def undetrended(self, lags: np.ndarray) -> np.ndarray:
+        """The same of traces as they were before the line was taken off."""
+        n = self.n
+        folded = self.kernel * lags
+        # sum over positive and negative lags at the frequencies k/N: every lag m meets m - N there
+        ring = folded.copy()
+        ring[..., 1:] += folded[..., :0:-1]
+        return np.asarray(np.fft.rfft(ring, axis=-1).real[..., 1 : n // 2 + 1])
 
     def times_line(self, lags: np.ndarray) -> np.ndarray:
         """Toeplitz matrix of the ``lags`` times the unit line: with a straight line the sum over the lags needs their
@@ -137,24 +142,26 @@ class Expectation:
         return np.asarray((n * lags[..., 0] - lost) / (n - (2 if self.linear else 1)))
 
 
-def score_covariance(weights: np.ndarray, lags: np.ndarray, ordinates: np.ndarray) -> np.ndarray:
+def score_covariance(weights: np.ndarray, lags: np.ndarray, expectation: Expectation) -> np.ndarray:
     """Covariance of the sums ``sum_k weights[i, k] I_k`` over k = 1 ... N/2 of one trace; (p, p).
 
     Ordinates of a periodogram are correlated by leakage. Exactly, for a normal series: with G the covariance of the
     transform, ``cov = 1/2 sum_kl a_k b_l |G_kl|^2`` over the full circle. The covariance matrix is Toeplitz, so that
     ``G_kl = i (q_k - q_l) / (sqrt(N) (1 - z_k / z_l))`` off the diagonal with q the imaginary part of the transform of
     ``R(t) - R(N - t)``: the double sum is a convolution with ``1 / (4 sin^2)`` and costs a few transforms.
-    ``lags`` (N,), ``ordinates`` (N // 2): expected periodogram, the diagonal.
+    The diagonal is the expected periodogram. A line that ``expectation`` takes off (`_line_terms`) is taken off all
+    ordinates of a trace at once: sigma of lines of 16 correlation lengths is 12 % less certain for it.
     """
     n = lags.size
     half = n // 2
     difference = np.zeros(n)
     difference[1:] = lags[1:] - lags[:0:-1]
-    q = np.fft.fft(difference).imag / np.sqrt(n)
+    q = np.zeros(n)
+    q[: half + 1] = np.fft.rfft(difference).imag / np.sqrt(n)
     circle = np.zeros((weights.shape[0], n))
     diagonal = np.zeros(n)
     circle[:, 1 : half + 1] = weights
-    diagonal[1 : half + 1] = ordinates
+    diagonal[1 : half + 1] = expectation.undetrended(lags)
     if n % 2 == 0:
         circle[:, half] *= (
             2.0  # the ordinate at the Nyquist frequency stands for itself, the others for their mirror too
@@ -162,16 +169,46 @@ def score_covariance(weights: np.ndarray, lags: np.ndarray, ordinates: np.ndarra
     mirror = np.arange(1, (n + 1) // 2)
     circle[:, n - mirror] = circle[:, mirror]
     diagonal[n - mirror] = diagonal[mirror]
-    sine = np.sin(np.pi * np.arange(1, n) / n)
-    kernel = np.zeros(n)
-    kernel[1:] = 1.0 / (4.0 * n * sine * sine)
-    kernel_hat = np.fft.rfft(kernel)
+    q[n - mirror] = -q[mirror]
+    # sum_kl a_k b_l h_{k-l} (q_k - q_l)^2 by the transforms of a, a q and a q^2 (Parseval), and the diagonal; that of
+    # 1 / (4 n sin^2(pi k / n)) without k = 0 is ((n^2 - 1) / 3 - 2 j (n - j)) / (4 n)
+    j = np.arange(half + 1)
+    kernel_hat = ((n * n - 1.0) / 3.0 - 2.0 * j * (n - j)) / (4.0 * n * n)
+    kernel_hat[1 : (n + 1) // 2] *= 2.0  # both halves
+    turned = circle * q
+    plain, once, twice = np.fft.rfft(np.stack([circle, turned, turned * q]), axis=-1)
+    once = once.imag  # of odd sequences; the others are even
+    cross = (twice.real * kernel_hat) @ plain.real.T
+    out = cross + cross.T - 2.0 * (once * kernel_hat) @ once.T + (circle * diagonal**2) @ circle.T
+    if expectation.linear:
+        out = out + _line_terms(circle[:, : half + 1], lags, expectation)
+    return np.asarray(0.25 * (out + out.T))
 
-    def spread(values: np.ndarray) -> np.ndarray:
-        return np.asarray(np.fft.irfft(np.fft.rfft(values, axis=-1) * kernel_hat, n, axis=-1))
 
-    plain, once, twice = spread(circle), spread(circle * q), spread(circle * q * q)
-    # sum_kl a_k b_l h_{k-l} (q_k - q_l)^2, and the diagonal
-    off = (circle * q * q) @ plain.T + circle @ twice.T - 2.0 * (circle * q) @ once.T
-    out = 0.5 * (off + (circle * diagonal**2) @ circle.T)
-    return np.asarray(0.5 * (out + out.T))
+def _line_terms(weights: np.ndarray, lags: np.ndarray, expectation: Expectation) -> np.ndarray:
+    """What a straight line taken off adds to ``sum_kl a_k b_l |G_kl|^2`` over the full circle.
+
+    With the unit vector l of the line the transform loses ``l^_k l'y``, so G becomes ``G - p q^* - q p^*`` with
+    ``p = l^ / sqrt(N)``, ``q = (C l)^ / sqrt(N) - p l'C l / 2``. The squares of what is added are sums over one index;
+    its products with G are forms in the Toeplitz matrix C of the ``lags``, by transforms over 2 N. ``weights``
+    (p, N // 2 + 1) at k = 0 ... N/2.
+    """
+    n = lags.size
+    root = np.sqrt(n)
+    u = expectation.times_line(lags)
+    p = np.fft.rfft(expectation.line) / root
+    q = np.fft.rfft(u) / root - 0.5 * float(u @ expectation.line) * p
+    full = 2.0 * weights  # both halves of the circle
+    if n % 2 == 0:
+        full[:, -1] *= 0.5
+    pp, qq, pq = full @ np.abs(p) ** 2, full @ np.abs(q) ** 2, full @ (p * q.conj()).real
+    square = np.outer(pp, qq) + np.outer(qq, pp) + 2.0 * np.outer(pq, pq)
+    both = np.fft.irfft(np.stack([weights * p, weights * q]), n, axis=-1)
+    one, other = np.fft.rfft(both, 2 * n, axis=-1)
+    ring = np.zeros(2 * n)
+    ring[:n] = lags
+    ring[n + 1 :] = lags[:0:-1]
+    spectrum = np.fft.rfft(ring).real
+    spectrum[1:-1] *= 2.0  # both halves
+    product = 0.5 * ((one * spectrum) @ other.conj().T).real
+    return np.asarray(square - 2.0 * (product + product.T))

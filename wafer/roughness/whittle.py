@@ -5,7 +5,7 @@ traces: ``minimise sum_k log E_k + I_k / E_k`` (Whittle 1953; debiased by Sykuls
 Biometrika 106 (2019) 251-266). Nothing is subtracted from the spectrum: the noise is a parameter with its own place in
 the autocorrelation, ``R(m) = sigma^2 exp(-(m D / xi)^(2H)) + sigma_n^2 rho_n(m)`` (Azarnouche, thesis, LTM-CNRS 2012).
 The covariance is the sandwich of the expected Hessian and the exact covariance of the score, which knows that leakage
-correlates the ordinates.
+and the line taken off correlate the ordinates, and that the two edges of a line are correlated.
 """
 
 from __future__ import annotations
@@ -18,7 +18,41 @@ import numpy as np
 from wafer.roughness.spectrum import Expectation, Traces, score_covariance
 
 _H_MIN, _H_SPAN = 0.02, 0.98
+_MOST_CORRELATED = 0.99  # of a pair of edges: what is left of its difference stays positive
 PARAMETERS = ("sigma", "correlation_length", "hurst", "noise")
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """How traces that are the two edges of lines depend on each other.
+
+    ``product``: mean product of the residuals of both edges of a line in squared pixels, in which no noise is;
+    ``common_shift``: whether the mean over all edges was taken off each row. With n edges of independent noise, and c
+    the correlation of the roughness of a pair, that mean holds 1/n of the variance of the noise and (1 + c)/n of that
+    of the roughness (`keeps`).
+    """
+
+    product: float
+    common_shift: bool
+
+    def correlation(self, variance: float, edges: int) -> float:
+        """c, from the variance of the roughness of the traces as they are."""
+        share = 1.0 / edges if self.common_shift else 0.0
+        c = self.product * (1.0 - share) / max(variance + share * self.product, 1e-300)
+        return float(np.clip(c, -_MOST_CORRELATED, _MOST_CORRELATED))
+
+    def keeps(self, correlation: float, edges: int) -> tuple[float, float]:
+        """Shares of the variances of roughness and noise that are left."""
+        return (1.0 - (1.0 + correlation) / edges, 1.0 - 1.0 / edges) if self.common_shift else (1.0, 1.0)
+
+    def independent(self, correlation: np.ndarray, edges: int) -> np.ndarray:
+        """Independent traces that tell as much about their variance as ``edges`` of this ``correlation`` (pairs, noise
+        included): ``(tr C)^2 / tr C^2`` of their covariance matrix, which has the eigenvalues 1 + c and 1 - c, once for
+        each pair; the common shift is one of the former."""
+        lines = 0.5 * edges
+        even, odd = 1.0 + correlation, 1.0 - correlation
+        left = lines - 1.0 if self.common_shift else lines
+        return np.asarray((even * left + odd * lines) ** 2 / (even**2 * left + odd**2 * lines))
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,9 +61,10 @@ class Roughness:
 
     ``parameters``: sigma (of an infinitely long line), correlation length, Hurst exponent, sd of the noise of one row;
     ``covariance`` (4, 4) is theirs. ``box``: expected standard deviation within the measured length after detrending,
-    noise apart, and its gradient to the parameters. ``expected`` and ``clean`` (N // 2) are the fitted periodogram with
-    and without noise. ``status`` is ``converged``, ``not_converged`` or ``not_resolved`` (the data do not separate
-    roughness from noise). ``misfit`` is the mean of ``M (I/E - 1)^2`` over the ordinates: 1 for a model that holds.
+    noise apart, and its gradient to the parameters. ``expected`` and ``clean`` (N // 2) are the fitted periodogram of
+    the traces as they are, with and without noise; at each ordinate ``independent`` (N // 2) of them are. ``status`` is
+    ``converged``, ``not_converged`` or ``not_resolved`` (the data do not separate roughness from noise). ``misfit`` is
+    the mean of ``M (I/E - 1)^2`` over the ordinates, M independent traces: 1 for a model that holds.
     """
 
     parameters: np.ndarray
@@ -39,6 +74,7 @@ class Roughness:
     expected: np.ndarray
     expected_u: np.ndarray
     clean: np.ndarray
+    independent: np.ndarray
     traces: int
     rows: int
     status: str
@@ -61,15 +97,15 @@ def model_lags(n: int, xi: float, hurst: float) -> np.ndarray:
 
 
 def fit_roughness(
-    given: Traces, *, noise_lags: np.ndarray | None = None, pair_correlation: float = 0.0, count: float | None = None,
+    given: Traces, *, noise_lags: np.ndarray | None = None, pairs: Pairs | None = None,
     start: tuple[float, float] | None = None,
 ) -> Roughness:  # fmt: skip
     """Fit (sigma, xi, H, noise) to the mean periodogram of ``given``.
 
-    ``noise_lags`` (from lag 1): autocorrelation of the noise along the line, for filtered images. ``pair_correlation``:
-    between the left and right edges among the traces; it makes fewer independent traces of them. ``count`` replaces the
-    number of traces where they are not independent. Fisher scoring with step control from two starts, the first of
-    them at ``start`` (correlation length in rows, Hurst exponent) where given.
+    ``noise_lags`` (from lag 1): autocorrelation of the noise along the line, for filtered images. ``pairs``: where the
+    traces are edges, two for each line, and not independent; sigma, box and noise are those of the edges before their
+    common shift was taken off. Fisher scoring with step control from two starts, the first of them at ``start``
+    (correlation length in rows, Hurst exponent) where given.
     """
     fit = _Fit(given, noise_lags)
     best: tuple[float, np.ndarray, bool, int] | None = None
@@ -83,35 +119,40 @@ def fit_roughness(
     assert best is not None
     _, theta, converged, iterations = best
     e, de = fit.expected(theta)
-    independent = (given.count if count is None else count) / (1.0 + pair_correlation**2)
-    weight = fit.weight
-    hessian = (de * (weight / e**2)) @ de.T
-    lags = fit.lags(theta)
-    scores = score_covariance(de * weight / e**2, lags, e)
+    sigma, xi, hurst, noise = fit.natural(theta)
+    rough, clean = fit.rough(theta)
+    variance = fit.expectation.box_variance(rough)
+    independent = np.full(e.size, float(given.count))
+    kept = (1.0, 1.0)
+    if pairs is not None:
+        c = pairs.correlation(float(variance[0]), given.count)
+        independent = pairs.independent(c * clean / e, given.count)
+        kept = pairs.keeps(c, given.count)
+    score = de * (fit.weight / e**2)
+    hessian = score @ de.T
     scale = np.sqrt(np.diag(hessian))
     usable = bool(np.all(scale > 0.0)) and float(np.linalg.cond(hessian / np.outer(scale, scale))) < 1e10
     if usable:
         inverse = np.linalg.inv(hessian)
-        covariance = inverse @ scores @ inverse / independent
+        spread = score_covariance(score / np.sqrt(independent), fit.lags(theta), fit.expectation)
+        covariance = inverse @ spread @ inverse
     else:
         covariance = np.full((4, 4), math.nan)
-    # to the natural parameters
-    sigma, xi, hurst, noise = fit.natural(theta)
-    jacobian = np.diag([0.5 * sigma, xi, _H_SPAN * (hurst - _H_MIN) / _H_SPAN * (1.0 - (hurst - _H_MIN) / _H_SPAN),
-                        0.5 * noise])  # fmt: skip
-    natural = jacobian @ covariance @ jacobian
-    rough = model_lags(fit.n, xi, hurst)
-    variance = sigma**2 * fit.expectation.box_variance(rough)
+    expected_u = np.sqrt(np.maximum(np.einsum("ik,ij,jk->k", de, np.nan_to_num(covariance), de), 0.0))
+    # to the natural parameters, of edges that keep their common shift
+    share = (hurst - _H_MIN) / _H_SPAN
+    sigma, noise = sigma / math.sqrt(kept[0]), noise / math.sqrt(kept[1])
+    jacobian = np.array([0.5 * sigma, xi, _H_SPAN * share * (1.0 - share), 0.5 * noise])
+    natural = covariance * np.outer(jacobian, jacobian)
+    variance = variance / kept[0]
     box = math.sqrt(max(float(variance[0]), 0.0))
     gradient = np.array([box / sigma, 0.5 * variance[1] / (box * xi), 0.5 * variance[2] / box, 0.0])
-    spread = np.sqrt(np.maximum(np.einsum("ik,ij,jk->k", de, np.nan_to_num(covariance), de), 0.0))
     status = "converged" if converged else "not_converged"
     if converged and (not usable or not natural[0, 0] < (0.5 * sigma) ** 2 or not natural[0, 0] > 0.0):
         status = "not_resolved"
     return Roughness(
-        np.array([sigma, xi, hurst, noise]), natural, box, gradient, e, spread,
-        sigma**2 * fit.expectation(rough[0]), given.count, given.rows, status,
-        fit.misfit(theta, given.count), iterations,
+        np.array([sigma, xi, hurst, noise]), natural, box, gradient, e, expected_u, clean, independent, given.count,
+        given.rows, status, fit.misfit(theta, independent), iterations,
     )  # fmt: skip
 
 
@@ -119,6 +160,7 @@ class _Fit:
     def __init__(self, given: Traces, noise_lags: np.ndarray | None) -> None:
         self.n = given.rows
         self._last: tuple[np.ndarray, tuple[np.ndarray, np.ndarray]] | None = None
+        self._rough: tuple[np.ndarray, np.ndarray] | None = None
         self.expectation = Expectation(given)
         self.data = given.periodogram
         self.total = float(np.mean(self.data))
@@ -151,29 +193,38 @@ class _Fit:
         logit = math.log((hurst - _H_MIN) / (_H_MIN + _H_SPAN - hurst))
         return np.array([math.log(rough), math.log(xi), logit, math.log(max(noise, self.floor))])
 
+    def rough(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Autocovariance of the roughness with its derivatives to log xi and H, (3, N), and its periodogram."""
+        self.expected(theta)
+        assert self._rough is not None
+        variance = math.exp(theta[0])
+        return variance * self._rough[0], variance * self._rough[1]
+
     def lags(self, theta: np.ndarray) -> np.ndarray:
-        sigma, xi, hurst, noise = self.natural(theta)
-        return np.asarray(sigma**2 * model_lags(self.n, xi, hurst)[0] + noise**2 * self.noise_lags)
+        """Autocovariance with noise."""
+        return np.asarray(self.rough(theta)[0][0] + math.exp(theta[3]) * self.noise_lags)
 
     def expected(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Expected periodogram and its derivatives to theta."""
         if self._last is not None and np.array_equal(self._last[0], theta):
             return self._last[1]
         sigma, xi, hurst, noise = self.natural(theta)
-        parts = sigma**2 * self.expectation(model_lags(self.n, xi, hurst))
+        model = model_lags(self.n, xi, hurst)
+        unit = self.expectation(model)
+        parts = sigma**2 * unit
         floor = noise**2 * self.noise
         share = (hurst - _H_MIN) / _H_SPAN
         e = np.maximum(parts[0] + floor, self.floor)
         found = e, np.stack([parts[0], parts[1], parts[2] * _H_SPAN * share * (1.0 - share), floor])
-        self._last = theta.copy(), found
+        self._last, self._rough = (theta.copy(), found), (model, unit[0])
         return found
 
     def objective(self, e: np.ndarray) -> float:
         return float(self.weight @ (np.log(e) + self.data / e))
 
-    def misfit(self, theta: np.ndarray, count: int) -> float:
+    def misfit(self, theta: np.ndarray, count: float | np.ndarray) -> float:
         e, _ = self.expected(theta)
-        return float(count * np.mean((self.data / e - 1.0) ** 2))
+        return float(np.mean(count * (self.data / e - 1.0) ** 2))
 
     def solve(self, theta: np.ndarray) -> tuple[float, np.ndarray, bool, int]:
         low = np.array([-math.inf, math.log(0.2), -6.0, math.log(self.floor)])
