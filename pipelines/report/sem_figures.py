@@ -10,6 +10,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from pipelines.report import contact_svg, spectrum_svg
+from pipelines.report.edge_spectrum_svg import edge_spectrum_svg
 from pipelines.report.encode import clean
 from pipelines.report.i18n import Words
 from pipelines.report.markup import num
@@ -115,6 +116,7 @@ def contact_figure(
         ],
         "more": max(0, len(rows) - SHOWN),
         "scan": scan_rows(words, view),
+        "spectrum": edge_spectrum_svg(list(view.get("edge_spectrum") or ()), unit),
         "caption": words.t(
             "contacts.caption",
             n=len(shape[2]),

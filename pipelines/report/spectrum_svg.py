@@ -84,7 +84,7 @@ def spectrum_svg(curves: Mapping[str, NDArray[np.float64]], unit: str, label: st
             f"M{a:.1f} {b:.1f}V{c:.1f}" + (f"M{a - 3.0:.1f} {d:.1f}h6" if d < floor - 1e-9 else "")
             for a, b, c, d in bars if c < floor - 1e-9
         )  # fmt: skip
-    parts = [f'<rect width="{WIDTH:g}" height="{HEIGHT:g}" fill="#fff"/>', *_axes(x0, x1, low, high, unit)]
+    parts = [f'<rect width="{WIDTH:g}" height="{HEIGHT:g}" fill="#fff"/>', *axes(x0, x1, low, high, unit)]
     parts += [
         f'<path d="{band("range_low", "range_high")}" fill="{RANGE}"/>',
         f'<path d="{band("fit_low", "fit_high")}" fill="{FIT}" fill-opacity=".28"/>',
@@ -100,7 +100,7 @@ def spectrum_svg(curves: Mapping[str, NDArray[np.float64]], unit: str, label: st
     ).format(int(WIDTH), int(HEIGHT), label, Markup("".join(parts)))
 
 
-def _axes(x0: float, x1: float, low: float, high: float, unit: str) -> list[str]:
+def axes(x0: float, x1: float, low: float, high: float, unit: str) -> list[str]:
     """Frame, decades, and the names of the axes."""
     width, height = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
     name = str(clean(unit))

@@ -18,6 +18,7 @@ from metrology_core.quantity import Influence, Measured
 from metrology_core.spreads import chi_square_spread, mean_variance_spread, with_spread
 from metrology_core.units import convert
 from wafer.contacts.contour import Contour
+from wafer.contacts.edge_spectrum import edge_spectrum
 from wafer.contacts.lattice import Lattice
 from wafer.scale import pixel_scale
 
@@ -157,7 +158,6 @@ def _shape(out: Statistics, contours: list[Contour], budget: _Budget, common: st
     """Second mode (elongation) and higher modes (edge roughness), the variance of noise taken off both."""
     n = len(contours)
     second, second_noise, rough, rough_noise, weights = [], [], [], [], []
-    spectrum: dict[int, list[float]] = {}
     for c in contours:
         variance = np.diag(c.covariance)[3:].reshape(-1, 2)
         second.append(float(np.sum(c.modes[0] ** 2)))
@@ -165,8 +165,6 @@ def _shape(out: Statistics, contours: list[Contour], budget: _Budget, common: st
         rough.append(0.5 * float(np.sum(c.modes[1:] ** 2)))
         rough_noise.append(0.5 * float(variance[1:].sum()))
         weights.append(len(c.modes) - 1)
-        for k in range(len(c.modes)):
-            spectrum.setdefault(k + 2, []).append(float(np.sum(c.modes[k] ** 2) - variance[k].sum()) / 2.0)
     mean2 = float(np.mean(second)) - float(np.mean(second_noise))
     u2 = float(np.std(second, ddof=1)) / math.sqrt(n) if n > 1 else math.nan
     value = 4.0 * math.sqrt(max(0.0, mean2))
@@ -191,11 +189,7 @@ def _shape(out: Statistics, contours: list[Contour], budget: _Budget, common: st
                 f"{factor} times the root mean variance of the Fourier modes 3 to {max(weights) + 2} of the radius, "
                 f"{n} features, noise taken off; {common}"
             )
-    out.details["mode_variance"] = {
-        str(k): {"value": float(np.mean(v)) * budget.px**2,
-                 "u": float(np.std(v, ddof=1)) / math.sqrt(len(v)) * budget.px**2 if len(v) > 1 else None}
-        for k, v in sorted(spectrum.items())
-    }  # fmt: skip
+    out.details["edge_spectrum"] = edge_spectrum(contours, budget.px)
 
 
 def _placement(

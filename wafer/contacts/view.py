@@ -54,6 +54,7 @@ def contact_view(image: Image, result: ContactResult) -> tuple[dict[str, Any], d
         "criterion": result.details["criterion"],
         "polarity": result.details["polarity"],
         "scan": result.details["scan"],
+        "edge_spectrum": result.details.get("edge_spectrum", []),
     }
     return view, arrays
 

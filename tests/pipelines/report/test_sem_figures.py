@@ -67,6 +67,10 @@ def test_contacts_by_recipe_with_page(tmp_path: Path) -> None:
     body = page[page.index('class="sem contacts"') :]
     assert body.count(f'stroke="{contact_svg.COLOURS["missing"]}"') == 2
     assert 'data-m="contacts.missing"' in body
+    # nine modes at most, each with a bar, and a point where noise left power
+    drawing = body[body.index("Spectrum of the edges") :].split("</svg>", 1)[0]
+    bars, points = len(re.findall(r"\dV", drawing)), drawing.count("h0")
+    assert 2 <= points <= bars <= 9
 
 
 def test_spectra_on_the_page_and_in_the_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
