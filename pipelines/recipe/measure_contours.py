@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from pipelines.recipe.amounts import Length, LengthUnit, PositiveLength, Ratio
 from pipelines.recipe.base import Name, Strict, relative_path
-from pipelines.recipe.measure_sem import PixelSpec, SemCharacteristicSpec, check_level, check_rows
+from pipelines.recipe.measure_sem import Area, PixelSpec, SemCharacteristicSpec, check_area, check_level
 
 
 class ContourCharacteristicSpec(SemCharacteristicSpec):
@@ -41,7 +41,8 @@ class SemContoursMeasure(Strict):
 
     kind: Literal["sem_contours"]
     pixel: PixelSpec
-    rows: Annotated[list[int], Field(min_length=2, max_length=2)] | None = None
+    rows: Area | None = None
+    columns: Area | None = None
     criterion: Literal["threshold", "model"] = "threshold"
     level: Ratio | None = Field(default=None, description="Level of the threshold; default 50 %.")
     spacing: float | None = Field(default=None, ge=1.0, le=12.0, description="Pixels of contour for each vertex.")
@@ -49,7 +50,7 @@ class SemContoursMeasure(Strict):
     design: DesignSpec | None = None
     characteristics: list[ContourCharacteristicSpec] = Field(min_length=1)
 
-    _rows = field_validator("rows")(staticmethod(check_rows))
+    _area = field_validator("rows", "columns")(staticmethod(check_area))
 
     @model_validator(mode="after")
     def _level(self) -> SemContoursMeasure:

@@ -10,6 +10,8 @@ from pydantic_core import PydanticCustomError
 from pipelines.recipe.amounts import PositiveLength, Ratio
 from pipelines.recipe.base import OrText, ResultSpec, Strict
 
+Area = Annotated[list[int], Field(min_length=2, max_length=2)]
+
 
 class PixelSpec(OrText):
     """Calibrated pixel size with its relative standard uncertainty; one text stands for equal x and y."""
@@ -26,6 +28,27 @@ class PixelSpec(OrText):
 
 class SemCharacteristicSpec(ResultSpec):
     """A characteristic of the lines in an image."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: Any, handler: Any) -> Any:
+        """The schema for editors says what `_counts` takes: plain numbers for counts, and for nothing else."""
+        from wafer.characteristics import COUNT_IDS
+
+        schema = dict(handler.resolve_ref_schema(handler(core_schema)))
+        keys = dict(schema["properties"])
+        number: dict[str, Any] = {"type": "number"}
+        limit = {"anyOf": [number, {"type": "string"}]}
+        keys_of_limits = ("plus_minus", "minus", "plus", "lower", "upper", "max", "min")
+        plain = {
+            "type": "object", "description": "Limits of a count: plain numbers.", "additionalProperties": False,
+            "properties": dict.fromkeys(keys_of_limits, limit),
+        }  # fmt: skip
+        for key, also in (("nominal", number), ("tolerance", plain)):
+            keys[key] = {**keys[key], "anyOf": [*keys[key]["anyOf"], also]}
+        no_count = {"properties": {"characteristic": {"not": {"enum": list(COUNT_IDS)}}}}
+        quantities = {"properties": {key: dict(schema["properties"][key]) for key in ("nominal", "tolerance")}}
+        others = {"if": no_count, "then": quantities}
+        return {**schema, "properties": keys, "allOf": [others]}
 
     @model_validator(mode="before")
     @classmethod
@@ -51,15 +74,9 @@ class ContactCharacteristicSpec(SemCharacteristicSpec):
     """A characteristic of the contacts or pillars in an image."""
 
 
-def _area(value: list[int] | None) -> list[int] | None:
+def check_area(value: list[int] | None) -> list[int] | None:
     if value is not None and not 0 <= value[0] < value[1]:
         raise PydanticCustomError("out_of_range", "an image area is [first, end], with 0 <= first < end")
-    return value
-
-
-def check_rows(value: list[int] | None) -> list[int] | None:
-    if value is not None and not 0 <= value[0] < value[1]:
-        raise PydanticCustomError("out_of_range", "rows are [first, end], with 0 <= first < end")
     return value
 
 
@@ -79,7 +96,8 @@ class SemLinesMeasure(Strict):
 
     kind: Literal["sem_lines"]
     pixel: PixelSpec
-    rows: Annotated[list[int], Field(min_length=2, max_length=2)] | None = None
+    rows: Area | None = None
+    columns: Area | None = None
     criterion: Literal["threshold", "max_gradient", "sigmoid", "linear_approximation", "model"] = "threshold"
     level: Ratio | None = Field(default=None, description="Level of criteria threshold and model; default 50 %.")
     lines: Literal["bright", "dark"] = "bright"
@@ -90,13 +108,32 @@ class SemLinesMeasure(Strict):
         description="Filter of the image before its edges are found: gaussian, gaussian_x (across the lines) or "
         "gaussian_y (along them) with its sigma, for example 'gaussian 2 px'. Not with roughness. Default: none.",
     )
+    frames: bool = Field(
+        default=False,
+        description="Each file is a stack of frames of one field: their average is measured, and roughness from "
+        "products of frames.",
+    )
     characteristics: list[SemCharacteristicSpec] = Field(min_length=1)
 
-    _rows = field_validator("rows")(staticmethod(check_rows))
+    _area = field_validator("rows", "columns")(staticmethod(check_area))
 
     @model_validator(mode="after")
     def _level(self) -> SemLinesMeasure:
         check_level(self.level, self.criterion, "threshold", "model")
+        return self
+
+    @model_validator(mode="after")
+    def _frames(self) -> SemLinesMeasure:
+        """Products of frames need frames, and frames are not smoothed: both would fail for every image."""
+        from wafer.characteristics import FRAME_IDS
+
+        asked = [c.characteristic for c in self.characteristics if c.characteristic in FRAME_IDS]
+        if asked and not self.frames:
+            raise PydanticCustomError(
+                "contradiction", "{names} needs repeated frames: write 'frames: true'", {"names": ", ".join(asked)}
+            )
+        if self.frames and self.smoothing is not None:
+            raise PydanticCustomError("contradiction", "repeated frames are not smoothed", {"key": "smoothing"})
         return self
 
     @model_validator(mode="after")
@@ -124,8 +161,8 @@ class SemContactsMeasure(Strict):
 
     kind: Literal["sem_contacts"]
     pixel: PixelSpec
-    rows: Annotated[list[int], Field(min_length=2, max_length=2)] | None = None
-    columns: Annotated[list[int], Field(min_length=2, max_length=2)] | None = None
+    rows: Area | None = None
+    columns: Area | None = None
     criterion: Literal["threshold", "sigmoid", "model"] = "threshold"
     level: Ratio | None = Field(default=None, description="Level of criterion threshold; default 50 %.")
     polarity: Literal["auto", "dark", "bright"] = "auto"
@@ -134,7 +171,7 @@ class SemContactsMeasure(Strict):
     )
     characteristics: list[ContactCharacteristicSpec] = Field(min_length=1)
 
-    _rows = field_validator("rows", "columns")(staticmethod(_area))
+    _area = field_validator("rows", "columns")(staticmethod(check_area))
 
     @model_validator(mode="after")
     def _level(self) -> SemContactsMeasure:

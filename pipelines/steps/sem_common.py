@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from metrology_core import flags as _flags
 from metrology_core.characteristics import get as get_characteristic
 from metrology_core.conformity import decide
+from metrology_core.errors import DataError
 from metrology_core.measurement import Measurement
 from pipelines.recipe.convert import calibration_flags, decision_rule, tolerance
 from pipelines.record import StepResult
@@ -35,18 +36,35 @@ def image_of(measure: Measure, task: Task, root: Path) -> Image:
     """The image of a task with the pixel size of the recipe; raises `ReaderError`."""
     from wafer.readers import read_image
 
+    return read_image(single_input(task, root), **_options(measure, task, root))
+
+
+def frames_of(measure: SemLinesMeasure, task: Task, root: Path) -> tuple[Image, ...]:
+    """The frames of a task's stack, as `image_of` one image; raises `DataError` for a file of one frame."""
+    from wafer.frames import read_frames
+
+    frames = read_frames(single_input(task, root), **_options(measure, task, root))
+    if len(frames) < 2:
+        raise DataError(
+            "the file holds one frame", where=task.inputs[0].path, expected="a stack of frames of one field",
+            remedy="leave 'frames: true' out of the recipe, or store the frames as pages of one file",
+        )  # fmt: skip
+    return frames
+
+
+def _options(measure: Measure, task: Task, root: Path) -> dict[str, Any]:
+    """How the recipe wants images read."""
     pixel = (measure.pixel.x.to(UNIT), measure.pixel.y.to(UNIT))
     relative = None if measure.pixel.u_relative is None else measure.pixel.u_relative.to("1")
-    return read_image(
-        single_input(task, root),
-        pixel=pixel,
-        pixel_u=None if relative is None else (relative * pixel[0], relative * pixel[1]),
-        pixel_u_common=True,  # u_relative is one number: one calibration
-        unit=UNIT,
-        root=root,
-        measured_rows=None if measure.rows is None else (measure.rows[0], measure.rows[1]),
-        acquisition=acquisition_of(task),
-    )
+    return {
+        "pixel": pixel,
+        "pixel_u": None if relative is None else (relative * pixel[0], relative * pixel[1]),
+        "pixel_u_common": True,  # u_relative is one number: one calibration
+        "unit": UNIT,
+        "root": root,
+        "measured_rows": None if measure.rows is None else (measure.rows[0], measure.rows[1]),
+        "acquisition": acquisition_of(task),
+    }
 
 
 def step_result(

@@ -53,5 +53,6 @@ def _settings(measure: SemContoursMeasure) -> Any:
         spacing=measure.spacing,
         polarity=measure.polarity,
         rows=None if measure.rows is None else (measure.rows[0], measure.rows[1]),
+        columns=None if measure.columns is None else (measure.columns[0], measure.columns[1]),
         **place,
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from metrology_core.errors import RecipeError
 from pipelines.recipe.convert import instrument
 from pipelines.record import StepResult
-from pipelines.steps.sem_common import UNIT, image_of, step_result
+from pipelines.steps.sem_common import UNIT, frames_of, image_of, step_result
 
 if TYPE_CHECKING:
     from pipelines.plan import Task
@@ -24,9 +24,16 @@ def measure_sem_lines_task(recipe: Recipe, task: Task, root: Path) -> StepResult
     measure = recipe.measure
     if measure.kind != "sem_lines":
         raise RecipeError("this step measures lines in SEM images", got=measure.kind)
-    image = image_of(measure, task, root)
     declared = instrument(recipe.instrument, UNIT)
-    found = measure_sem_lines(image, _settings(measure, recipe.seed), instrument=declared)
+    settings = _settings(measure, recipe.seed)
+    if measure.frames:
+        from wafer.frames import measure_frames
+
+        frames = frames_of(measure, task, root)
+        image, found = frames[0], measure_frames(frames, settings, instrument=declared)
+    else:
+        image = image_of(measure, task, root)
+        found = measure_sem_lines(image, settings, instrument=declared)
     return step_result(recipe, task, image, declared, found, found.views, found.arrays)
 
 
@@ -39,6 +46,7 @@ def _settings(measure: SemLinesMeasure, seed: int) -> Any:
         criterion=measure.criterion,
         level=0.5 if measure.level is None else measure.level.to("1"),
         rows=None if measure.rows is None else (measure.rows[0], measure.rows[1]),
+        columns=None if measure.columns is None else (measure.columns[0], measure.columns[1]),
         lines=measure.lines,
         orientation=measure.orientation,
         detrend=measure.detrend,
