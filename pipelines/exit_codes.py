@@ -1,7 +1,7 @@
 """Exit codes of the command line (DESIGN section 6): a contract for scripts.
 
 Precedence where several apply: 5 > 4 > 2 > 3 > 1 > 6 > 0. An internal error (70) stands above all, since nothing that
-follows it can be trusted.
+follows it can be trusted. What asks for 3 in each command: docs/exit-codes.md.
 """
 
 from __future__ import annotations
@@ -33,6 +33,30 @@ MEANING = {
     ExitCode.INDETERMINATE: "some indeterminate",
     ExitCode.INTERNAL: "internal error",
 }
+_VERDICTS = (0, 1, 3, 4, 5, 6)
+_IMAGE = "3: the image cannot be used, or a characteristic that was asked for has no value"
+# command -> what it can give beside 2, 70 and, after Ctrl-C, 4; and what these say where that is not plain
+OF_COMMANDS: dict[str, tuple[tuple[int, ...], str]] = {
+    "run": (_VERDICTS, "3: a part was not measured, or only in part, or its data carry no verdict; no part at all"),
+    "status": (_VERDICTS, "what `run` would give now"),
+    "deviation": (_VERDICTS, "as `run`, of one part"),
+    "fit": ((0, 3), "3: the file cannot be used, or the fit did not converge"),
+    "sem lines": ((0, 3), _IMAGE),
+    "sem contacts": ((0, 3), _IMAGE),
+    "sem contours": ((0, 3), f"{_IMAGE} (with a design: its placement errors, its line ends)"),
+    "map": ((0, 3), "3: the file cannot be used, or a summary that it states is not that of its sites"),
+    "lot": ((0, 3, 5), "3: a characteristic has too few values, or no two of a level to compare"),
+    "budget": ((0, 3), "3: Monte Carlo stopped before it met its tolerance, or a certificate cannot be used"),
+    "report": ((0, 5), "5: it was built from records that do not match the journal"),
+    "export": ((0, 5), "0: the files are written, whatever they say"),
+    "verify": ((0, 4, 5), "0: intact and complete; 4: intact, not complete"),
+    "recipe check": ((0,), "0: valid"),
+    "recipe init": ((0,), "0: written"),
+    "recipe schema": ((0,), "0: printed"),
+    "demo": ((0, 1), "1: an outcome or verdict differs from the simulated truth"),
+    "selftest": ((0, 3), "70: a fit is not within its limits; 3: results of `--judge` cannot be read"),
+    "doctor": ((0, 1), "1: something is missing"),
+}
 PRECEDENCE = (
     ExitCode.INTERNAL,
     ExitCode.INTEGRITY,
@@ -52,11 +76,14 @@ def combine(codes: Iterable[int]) -> ExitCode:
     return next((code for code in PRECEDENCE if code in given), ExitCode.CONFORMING)
 
 
-def of_part(outcome: str, verdict: str, flags: Iterable[str] = ()) -> ExitCode:
+def of_part(outcome: str, verdict: str, flags: Iterable[str] = (), *, strict: bool = False) -> ExitCode:
     """The code that one part asks for. A part with a characteristic missing, or with a verdict that its data cannot
-    carry, counts as not (wholly) measured."""
+    carry, counts as not (wholly) measured; where ``strict``, a provisional verdict as indeterminate at best."""
+    flags = set(flags)
     codes = [ExitCode.CONFORMING]
-    if outcome not in MEASURED or not {"partial_result", "verdict_withheld"}.isdisjoint(flags):
+    if strict and "provisional_verdict" in flags:
+        codes.append(ExitCode.INDETERMINATE)
+    if outcome not in MEASURED or flags & {"partial_result", "verdict_withheld"}:
         codes.append(ExitCode.NOT_MEASURED)
     if verdict == "nonconforming":
         codes.append(ExitCode.NONCONFORMING)

@@ -92,6 +92,7 @@ def run_recipe(
     remark: Callable[[str], None] | None = None,
     measure: str = STEP,
     report: bool = True,
+    strict: bool = False,
 ) -> RunSummary:
     """Measure all inputs of a recipe and commit one record for each.
 
@@ -101,7 +102,7 @@ def run_recipe(
     ``(recipe, task, root) -> StepResult``. ``progress`` is called after every part; ``on_interrupt``
     once, from the signal handler, when the first interrupt came, with what is finished first (``parts`` or ``report``);
     ``remark`` with a line of text before something that
-    takes long (also from another thread).
+    takes long (also from another thread). ``strict``: a provisional verdict asks for exit code 6 at best.
 
     In the main thread the first SIGINT or SIGTERM lets the parts in flight end (``interrupted``, resumable), the second
     stops at once. Raises `RecipeError`, `UsageError`, and `IntegrityError`.
@@ -160,7 +161,9 @@ def run_recipe(
             driver.closed()
         rows = driver.outcomes()
     codes = [
-        of_part(row.outcome, row.verdict, row.flags) for row in rows if row.outcome != "not_run" or not interrupted
+        of_part(row.outcome, row.verdict, row.flags, strict=strict)
+        for row in rows
+        if row.outcome != "not_run" or not interrupted
     ]
     if not rows:
         codes.append(ExitCode.NOT_MEASURED)  # of nothing nothing conforms

@@ -1,4 +1,4 @@
-"""Writes docs/flags.md and docs/characteristics.md from the registries.
+"""Writes docs/flags.md, docs/characteristics.md, docs/fitting-criteria.md and docs/exit-codes.md from the registries.
 
 python scripts/generate_docs.py            write the files
 python scripts/generate_docs.py --check    exit 1 where a file is not what the registries say
@@ -128,10 +128,41 @@ def fitting_page() -> str:
     return f"# Fitting: features and criteria\n\n{NOTE}\n{ABOUT_FITTING}\n{markdown()}"
 
 
+ABOUT_CODES = """\
+What a command tells the shell, the same for all of them. Where several apply, the first of {precedence} is
+returned: 1 means that everything was measured.
+
+| code | meaning |
+|---|---|
+{meanings}
+* A file that the command line names and that is not there is wrong use (2); one that is there and cannot be used is not
+  measured (3).
+* A provisional verdict counts as it reads; `run` and `status` say how many there are. With `--strict` (`run`, `status`,
+  `deviation`) a part with one counts as indeterminate: 6, where nothing worse asks for another code ([decision
+  0046](decisions/0046-exit-codes-of-provisional-verdicts.md)).
+* A flag of information or warning alone asks for no code.
+"""
+
+
+def codes_page() -> str:
+    """The exit codes, and which command gives which."""
+    from pipelines.exit_codes import MEANING, OF_COMMANDS, PRECEDENCE
+
+    meanings = "".join(_row(f"{int(code)}", words) for code, words in MEANING.items())
+    precedence = ", ".join(f"{int(code)}" for code in PRECEDENCE)
+    text = f"# Exit codes\n\n{NOTE}\n" + ABOUT_CODES.format(precedence=precedence, meanings=meanings)
+    text += "\n## By command\n\nEvery command can give 2, 70 and, after Ctrl-C, 4. Beside these:\n\n"
+    text += _table("command", "codes", "in its own words")
+    for name, (codes, words) in OF_COMMANDS.items():
+        text += _row(f"`abbe {name}`", " ".join(map(str, codes)), words)
+    return text
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "docs/flags.md": flags_page,
     "docs/characteristics.md": characteristics_page,
     "docs/fitting-criteria.md": fitting_page,
+    "docs/exit-codes.md": codes_page,
 }
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipelines.cli.session import Session, json_option
+from pipelines.cli.session import Session, json_option, named_file
 from pipelines.cli.tables import show_flags
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ def budget(
 def _certificate(session: Session, path: Path) -> int:
     from pipelines.budget.certificate import read_certificate
 
+    named_file(path, "certificate")
     found = read_certificate(path)
     session.answer(found.to_dict())
     if session.as_json:

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from pipelines.cli.session import Session, json_option
+from pipelines.cli.session import Session, json_option, named_file
 from pipelines.cli.tables import show_flags, value_table
 
 _METHODS = ("best-fit", "minimum-maximum", "tolerance-fit", "rps", "none")
@@ -61,6 +61,7 @@ _METHODS = ("best-fit", "minimum-maximum", "tolerance-fit", "rps", "none")
 @click.option("--out", type=click.Path(path_type=Path), help="New folder for recipe, record and report.")
 @click.option("--resume", is_flag=True, help="Go on with the same command after an interruption, in its --out folder.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the coarse alignment.")
+@click.option("--strict", is_flag=True, help="A provisional verdict counts as indeterminate: exit code 6 at best.")
 @json_option
 @click.pass_obj
 def deviation(
@@ -85,6 +86,7 @@ def deviation(
     out: Path | None,
     resume: bool,
     seed: int,
+    strict: bool,
 ) -> int:
     """Deviations of SCAN from NOMINAL (mesh STL, OBJ, PLY, or CAD), + for excess material.
 
@@ -104,8 +106,7 @@ def deviation(
         (nominal, "nominal"),
         *([(targets, "file of targets")] if targets else []),
     ):
-        if not path.is_file():
-            raise UsageError(f"there is no {what} {str(path)!r}", remedy="check the path")
+        named_file(path, what)
     if also:
         _check_together(scan, also, align, loss)
     if resume and out is None:
@@ -125,7 +126,7 @@ def deviation(
         with told(session.remark):
             summary = run_recipe(
                 recipe, [scan.resolve() if also else scan], out=base / "run", data_root=folder, report=out is not None,
-                remark=session.remark, resume=resume,
+                remark=session.remark, resume=resume, strict=strict,
             )  # fmt: skip
         run = RunFolder(base / "run")
         row = run.outcomes()[0]

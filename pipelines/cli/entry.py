@@ -72,8 +72,9 @@ class LazyGroup(click.Group):
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 all conforming, 1 some nonconforming, 2 wrong use or recipe, 3 something not measured, "
-    "4 interrupted (resumable), 5 integrity violated, 6 some indeterminate, 70 internal error.",
+    epilog="Exit codes of all commands: 0 all conforming (without verdicts: done), 1 some nonconforming, 2 wrong use "
+    "or recipe, 3 something not measured, 4 interrupted (resumable), 5 integrity violated, 6 some indeterminate (with "
+    "--strict also provisional), 70 internal error. By command: docs/exit-codes.md.",
 )
 @click.version_option(__version__, "-V", "--version", prog_name="abbe", message="%(prog)s %(version)s")
 def cli() -> None:

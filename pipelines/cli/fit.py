@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipelines.cli.session import Session, json_option
+from pipelines.cli.session import Session, json_option, named_file
 from pipelines.cli.tables import show_flags
 
 if TYPE_CHECKING:
@@ -82,9 +82,13 @@ def fit_command(
     """
     from metrology_core import fit
     from metrology_core.errors import AbbeError
+    from metrology_core.units import unit as find_unit
     from pipelines.execute.compiling import compile_notice
     from pipelines.exit_codes import ExitCode
 
+    if unit is not None:
+        find_unit(unit)  # wrong words are told before a file that is not there
+    named_file(file)
     try:
         layout = _text_layout(columns, separator, decimal)
         if dataset is not None:

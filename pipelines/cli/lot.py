@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from pipelines.cli.session import Session, json_option
+from pipelines.cli.session import Session, json_option, named_file
 from pipelines.cli.tables import show_flags
 
 
@@ -26,7 +26,7 @@ from pipelines.cli.tables import show_flags
 def lot(session: Session, run_folder: Path, names: tuple[str, ...]) -> int:
     """Spread of every characteristic of RUN by lot, wafer, field and image, with intervals.
 
-    Exit code 3 where a characteristic gives no level.
+    Exit code 3 where a characteristic has too few values, or no level, to compare.
     """
     from pipelines.exit_codes import ExitCode
     from pipelines.lots import by_characteristic, components_document, decompose, doubts, leave_out, why_no_components
@@ -53,7 +53,8 @@ def lot(session: Session, run_folder: Path, names: tuple[str, ...]) -> int:
     session.answer({"run": str(run.path), "characteristics": rows})
     if not session.as_json:
         _show(session, rows)
-    return int(ExitCode.CONFORMING if any(row["components"] for row in rows) else ExitCode.NOT_MEASURED)
+    known = rows and all(row["components"] for row in rows)
+    return int(ExitCode.CONFORMING if known else ExitCode.NOT_MEASURED)
 
 
 def _show(session: Session, rows: list[dict[str, Any]]) -> None:
@@ -121,6 +122,7 @@ def film_map(
     frame = WaferFrame(
         quantity(diameter, "length").to("mm"), quantity(edge_exclusion, "length").to("mm"), notch,  # type: ignore[arg-type]
     )  # fmt: skip
+    named_file(file)
     maps = read_film_maps(file, unit=unit)
     rows: list[dict[str, Any]] = []
     for found in maps:

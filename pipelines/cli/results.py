@@ -51,12 +51,13 @@ def report(session: Session, run_folder: Path) -> int:
 
 @click.command()
 @RUN
+@click.option("--strict", is_flag=True, help="A provisional verdict counts as indeterminate: exit code 6 at best.")
 @json_option
 @click.pass_obj
-def status(session: Session, run_folder: Path) -> int:
+def status(session: Session, run_folder: Path, strict: bool) -> int:
     """Counts of outcomes and verdicts of RUN, what was not measured, and how to go on.
 
-    The exit code is the one that 'abbe run' would give.
+    The exit code is the one that 'abbe run' would give, with or without --strict.
     """
     from pipelines.exit_codes import ExitCode, combine, of_part
     from pipelines.lock import is_locked
@@ -78,7 +79,11 @@ def status(session: Session, run_folder: Path) -> int:
     opened = [entry for entry in journal.entries if entry["event"] in ("run_opened", "run_resumed")]
     gaps = any(row.outcome == "not_run" for row in rows)
     resume = opened[-1]["resume"] if opened and (gaps or not closed) and not working else None
-    codes = [of_part(row.outcome, row.verdict, row.flags) for row in rows if row.outcome != "not_run" or closed]
+    codes = [
+        of_part(row.outcome, row.verdict, row.flags, strict=strict)
+        for row in rows
+        if row.outcome != "not_run" or closed
+    ]
     if not closed:
         codes.append(ExitCode.INTERRUPTED)
     if journal.fault is not None:

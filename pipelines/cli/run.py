@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 @click.option("--scheduler", metavar="ADDR", help="Address of a Dask scheduler, e.g. tls://10.0.0.5:8786.")
 @click.option("--resume", is_flag=True, help="Go on with a run that was interrupted.")
 @click.option("--retry-crashed", is_flag=True, help="With --resume: measure quarantined parts again.")
+@click.option("--strict", is_flag=True, help="A provisional verdict counts as indeterminate: exit code 6 at best.")
 @json_option
 @click.pass_obj
 def run(
@@ -36,6 +37,7 @@ def run(
     scheduler: str | None,
     resume: bool,
     retry_crashed: bool,
+    strict: bool,
 ) -> int:
     """Measure all inputs of RECIPE into the run folder OUT.
 
@@ -59,6 +61,7 @@ def run(
             progress=progress,
             on_interrupt=_told,
             remark=session.remark,
+            strict=strict,
         )
     session.answer(summary.to_dict())
     if not session.as_json:

@@ -19,7 +19,7 @@ from pipelines.cli.sem_common import (
 )
 from pipelines.cli.sem_contacts import contacts
 from pipelines.cli.sem_contours import contours
-from pipelines.cli.session import Session, json_option
+from pipelines.cli.session import Session, json_option, named_file
 
 if TYPE_CHECKING:
     from wafer import SemLineResult
@@ -112,6 +112,7 @@ def lines(
         orientation=orientation,  # type: ignore[arg-type]
         smoothing=smoothing,
     )
+    named_file(image, "image")
     if frames:
         from wafer.frames import measure_frames, read_frames
 

@@ -18,7 +18,7 @@ from pipelines.cli.sem_common import (
     show_values,
     values_document,
 )
-from pipelines.cli.session import Session, json_option
+from pipelines.cli.session import Session, json_option, named_file
 
 if TYPE_CHECKING:
     from metrology_core.data import Image
@@ -76,6 +76,7 @@ def contacts(
         rows=row_range(rows),
         columns=row_range(columns, "columns"),
     )
+    named_file(image, "image")
     data = read_image(image, pixel=size, **spread, unit=unit, measured_rows=settings.rows)
     with compile_notice(session.remark):
         result = measure_contacts(data, settings)

@@ -18,7 +18,7 @@ from pipelines.cli.sem_common import (
     show_values,
     values_document,
 )
-from pipelines.cli.session import Session, json_option
+from pipelines.cli.session import Session, json_option, named_file
 
 if TYPE_CHECKING:
     from metrology_core.data import Image
@@ -74,8 +74,10 @@ def contours(session: Session, /, image: Path, **given: Any) -> int:
         corner=length("corner"),
         free=tuple(given["free"]),
     )
+    named_file(image, "image")
     design = None
     if given["design"] is not None:
+        named_file(given["design"], "design")
         design = read_design(given["design"], unit=given["design_unit"], cell=given["cell"], layer=given["layer"])
     spread = pixel_uncertainty(given["pixel_u"], size)
     data = read_image(image, pixel=size, **spread, unit=unit, measured_rows=settings.rows)
@@ -90,7 +92,7 @@ def contours(session: Session, /, image: Path, **given: Any) -> int:
     if not session.as_json:
         _show(session, result)
     lost = bool(result.tips) and "sem.pullback" in result.missing  # line ends are there and none was measured
-    lacking = design is not None and ("sem.epe_mean" in result.missing or lost)
+    lacking = not result.measurements or (design is not None and ("sem.epe_mean" in result.missing or lost))
     return int(ExitCode.NOT_MEASURED if lacking else ExitCode.CONFORMING)
 
 

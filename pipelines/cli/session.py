@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
@@ -110,6 +111,17 @@ class Session:
             self._answer = {"text": self._text}
         if self._answer is not None:
             stdout.write(json.dumps(self._answer, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
+
+
+def named_file(path: Path, what: str = "file") -> None:
+    """A file that the command line names and that is not there is wrong use (2); one that is there and cannot be used
+    is something not measured (3). Raises `UsageError`."""
+    from metrology_core.errors import UsageError
+
+    if not path.exists():
+        raise UsageError(f"there is no {what} {str(path)!r}", remedy="check the path")
+    if path.is_dir():
+        raise UsageError(f"{str(path)!r} is a folder", expected=f"a {what}", remedy="name the file")
 
 
 def reason_words(outcome: str, reason: Mapping[str, Any] | None) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from metrology_core.errors import ParameterError, ReaderError, UnitError
+from metrology_core.errors import DataError, ParameterError, ReaderError, UnitError
 from metrology_core.statistics import nested_components
 from wafer.maps import SiteMap, WaferFrame, place_of, read_film_maps
 from wafer.simulate.disturb import charged, distorted
@@ -119,7 +119,7 @@ def test_real_collection(data_root: Path) -> None:
 def test_a_map_needs_a_place_for_each_value() -> None:
     with pytest.raises(ParameterError):
         SiteMap(np.zeros(2), np.zeros(2), np.zeros(3), "nm")
-    with pytest.raises(ParameterError, match="no value"):
+    with pytest.raises(DataError, match="no value"):
         SiteMap(np.zeros(1), np.zeros(1), np.full(1, np.nan), "nm").summary()
 
 

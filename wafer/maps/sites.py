@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from metrology_core.errors import ParameterError
+from metrology_core.errors import DataError, ParameterError
 
 
 @dataclass(frozen=True)
@@ -73,10 +73,10 @@ class SiteMap:
             raise ParameterError("a map has one place for each value", got=f"{self.x.shape}, {self.value.shape}")
 
     def summary(self) -> SiteSummary:
-        """Over the finite values; raises `ParameterError` where there are none."""
+        """Over the finite values; raises `DataError` where there are none."""
         v = self.value[np.isfinite(self.value)]
         if not v.size:
-            raise ParameterError("the map has no value", got=self.wafer)
+            raise DataError("the map has no value", got=self.wafer)
         return SiteSummary(
             v.size, float(v.mean()), float(v.std(ddof=1)) if v.size > 1 else math.nan, float(v.min()), float(v.max())
         )

@@ -95,7 +95,7 @@ WRONG = [
     (["export", "gone"], 2, "UsageError", "not a run folder"),
     (["export", "gone", "--as", "qif"], 2, "ParameterError", "csv, json"),
     (["fit", "plan", "x.csv"], 2, "UsageError", "plane"),
-    (["fit", "plane", "gone.csv", "--unit", "mm"], 3, "ReaderError", "does not exist"),
+    (["fit", "plane", "gone.csv", "--unit", "mm"], 2, "UsageError", "there is no file"),
     (["fit", "plane", "gone.csv", "--unit", "mn"], 2, "UnitError", "unknown unit"),
     (["sem", "lines", "x.tif", "--pixel", "0.8"], 2, "UnitError", "unit"),
     (["sem", "lines", "x.tif", "--pixel", "1nm", "--rows", "9:1"], 2, "ParameterError", "FIRST:END"),
