@@ -38,7 +38,11 @@ if TYPE_CHECKING:
 @click.option("--origin", metavar="X,Y", help="Design place in the middle of the image, e.g. 12.4um,3um.")
 @click.option("--search", metavar="LENGTH", help="How far the design may be off; default: a quarter of the image.")
 @click.option("--limit", metavar="LENGTH", help="Largest distance of a contour from its edge; default: 15 pixels.")
-@click.option("--corner", metavar="LENGTH", help="Stretch about design corners that does not count.")
+@click.option(
+    "--corner",
+    metavar="LENGTH",
+    help="Stretch about design corners that does not count; default: as far as they are seen rounded.",
+)
 @click.option(
     "--free", type=click.Choice(["rotation", "scale"]), multiple=True, help="Registration finds this too; repeatable."
 )
@@ -154,6 +158,20 @@ def _held(where: dict[str, Any], name: str) -> str:
     return f"{where[name]:.4g} (as stated, not held)" if u is None else f"{where[name]:.4g} ± {u:.2g}"
 
 
+def _corners(where: dict[str, Any], unit: str) -> str:
+    """What about corners does not count, and why."""
+    found = where["corners"]
+    if found["source"] != "estimated":
+        why = {"stated": "as stated", "edge_width": "from the width of the edge; too few corners to see their rounding"}
+        return f"corners: {where['corner']:.3g} {unit} of each edge left out ({why[found['source']]})"
+    parts = [
+        f"{name.replace('_', ' ')} {row['reach']:.3g} {unit} (radius {row['radius']:.3g} {unit} over {row['corners']})"
+        for name, row in found["kinds"].items()
+        if "radius" in row
+    ]
+    return f"corners: left out of each edge, from their rounding in the contours: {', '.join(parts)}"
+
+
 def _show(session: Session, result: ContourResult) -> None:
     console = session.console
     show_values(session, result.measurements, result.methods)
@@ -167,6 +185,7 @@ def _show(session: Session, result: ContourResult) -> None:
             f"design at x {_held(where, 'x')}, y {_held(where, 'y')} {result.unit} "
             "(standard uncertainties; x right, y up, from the middle of the image)", markup=False,
         )  # fmt: skip
+        console.print(_corners(where, result.unit), markup=False)
         counts = ", ".join(f"{n} {name}" for name, n in result.shapes["counts"].items() if n)
         console.print(
             f"polygons: {counts}; without partner: {details['contour_without_design']:.1%} of the contours, "

@@ -19,6 +19,7 @@ from metrology_core.units import unit as _unit
 MAX_BYTES = 2**28
 MAX_VERTICES = 5_000_000
 SHARP = math.radians(20.0)  # a vertex that turns more is a corner
+CONVEX, CONCAVE, LINE_END = 0, 1, 2  # kinds of corners
 _END_RATIO = 1.5  # a line end is shorter than its neighbours by this factor
 
 
@@ -79,8 +80,8 @@ class Edges:
 
     ``start``, ``end``, ``normal`` (m, 2), the normal pointing out of the feature; ``polygon`` (m,) number; ``arc`` (m,)
     length of the boundary before the edge, ``length`` (m,); ``corners`` per polygon the arc lengths of its sharp
-    corners and ``around`` (p,) its perimeter; ``line_end`` (m,) whether an edge is the end of a line; ``rings`` the
-    oriented polygons.
+    corners, ``corner_kind`` whether they are `CONVEX`, `CONCAVE` or of a `LINE_END`, and ``around`` (p,) its perimeter;
+    ``line_end`` (m,) whether an edge is the end of a line; ``rings`` the oriented polygons.
     """
 
     start: np.ndarray
@@ -90,25 +91,34 @@ class Edges:
     arc: np.ndarray
     length: np.ndarray
     corners: tuple[np.ndarray, ...]
+    corner_kind: tuple[np.ndarray, ...]
     around: np.ndarray
     line_end: np.ndarray
     rings: tuple[np.ndarray, ...]
 
     def from_corner(self, edge: np.ndarray, along: np.ndarray) -> np.ndarray:
         """Distance along the boundary to the nearest sharp corner; inf where a polygon has none; NaN for edge -1."""
+        return self.nearest_corner(edge, along)[0]
+
+    def nearest_corner(self, edge: np.ndarray, along: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The distance of `from_corner`, and kind and number of that corner (`CONVEX` and -1 where there is none)."""
         result = np.full(edge.shape, math.nan)
+        kind, number = np.full(edge.shape, CONVEX), np.full(edge.shape, -1)
+        before = 0
         for p, corners in enumerate(self.corners):
             mine = np.flatnonzero((edge >= 0) & (self.polygon[np.maximum(edge, 0)] == p))
-            if not mine.size:
-                continue
             if not corners.size:
                 result[mine] = math.inf
                 continue
             at = self.arc[edge[mine]] + along[mine]
             ring = np.concatenate((corners[-1:] - self.around[p], corners, corners[:1] + self.around[p]))
             k = np.clip(np.searchsorted(ring, at), 1, ring.size - 1)
-            result[mine] = np.minimum(at - ring[k - 1], ring[k] - at)
-        return result
+            back, ahead = at - ring[k - 1], ring[k] - at
+            result[mine] = np.minimum(back, ahead)
+            nearest = (np.where(back <= ahead, k - 1, k) - 1) % corners.size
+            kind[mine], number[mine] = self.corner_kind[p][nearest], before + nearest
+            before += corners.size
+        return result, kind, number
 
     def sections(self, edge: np.ndarray, along: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Stretches of boundary between sharp corners: (n,) number, -1 for edge -1; (n,) place along it; and by number
@@ -145,7 +155,7 @@ def edges_of(design: Design) -> Edges:
     """Orient the polygons (features to the left of their edges), find corners and line ends."""
     rings = oriented(design.polygons)
     parts: list[list[np.ndarray]] = [[] for _ in range(7)]
-    corners, around = [], []
+    corners, kinds, around = [], [], []
     for number, p in enumerate(rings):
         d = np.roll(p, -1, axis=0) - p
         length = np.hypot(*d.T)
@@ -156,6 +166,8 @@ def edges_of(design: Design) -> Edges:
         corners.append(arc[sharp])
         around.append(float(length.sum()))
         end = _line_ends(length, turn)
+        # a line end has a corner at its start and one where the next edge starts
+        kinds.append(np.where(end | np.roll(end, 1), LINE_END, np.where(turn > 0.0, CONVEX, CONCAVE))[sharp])
         normal = np.column_stack((along[:, 1], -along[:, 0]))
         n = len(p)
         for part, values in zip(
@@ -168,7 +180,7 @@ def edges_of(design: Design) -> Edges:
     real = np.array([(*np.round(b, 6), *np.round(a, 6)) not in keys for a, b in zip(start, stop, strict=True)], bool)
     return Edges(
         start[real], stop[real], normal[real], polygon[real], arc[real], length[real], tuple(corners),
-        np.array(around), ends[real].astype(bool), tuple(rings),
+        tuple(kinds), np.array(around), ends[real].astype(bool), tuple(rings),
     )  # fmt: skip
 
 

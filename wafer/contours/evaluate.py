@@ -44,7 +44,8 @@ class ContourSettings:
     With a design: ``origin`` the design place in the middle of the image area (None: middle of the design's box), in
     the unit of the image; ``search`` how far it may be off, ``limit`` largest distance of a contour from
     its edge, ``corner`` distance from a corner of the design within which an edge does not count (all in the unit of
-    the image; None: a quarter of the image, 15 px, 1.5 widths of the edge); ``free``: ``rotation``, ``scale``.
+    the image; None: a quarter of the image, 15 px, as far as the contours show corners rounded,
+    `wafer.contours.corners`); ``free``: ``rotation``, ``scale``.
     """
 
     criterion: Literal["threshold", "model"] = "threshold"

@@ -12,7 +12,9 @@ from metrology_core.data import Image
 from metrology_core.errors import DataError
 from metrology_core.quantity import Measured, two_sided_factor
 from metrology_core.spreads import with_spread
+from wafer.contours import corners
 from wafer.contours import registration as reg
+from wafer.contours.corners import Zone
 from wafer.contours.correlated import Errors, spread_of
 from wafer.contours.defects import STATES, judge_shapes
 from wafer.contours.design import Design, Edges, area_of
@@ -27,8 +29,6 @@ if TYPE_CHECKING:
 
 EDGE, CORNER, END, UNMATCHED = 0, 1, 2, 3
 LIMIT = 15.0  # px
-CORNER_WIDTHS = 1.5  # widths of the edge (10 % to 90 %)
-LEAST_CORNER = 5.0  # px
 SEARCH = 0.25  # of the shorter side
 _AT_ONCE = 24
 _WORST = 12
@@ -77,12 +77,21 @@ def placement(
     px = pixel[0]
     shape = (image.shape[0], image.shape[1])
     limit = settings.limit if settings.limit is not None else LIMIT * px
-    corner = settings.corner if settings.corner is not None else px * max(
-        LEAST_CORNER, CORNER_WIDTHS * found.profile.width
-    )  # fmt: skip
+    width = found.profile.width
+    zone = Zone.of_width(width, px) if settings.corner is None else Zone.stated(settings.corner)
     place_of, matches, rows = reg.register(
-        found, edges, shape, pixel, origin, start, corner=corner, limit=limit, free=settings.free
+        found, edges, shape, pixel, origin, start, zone=zone, limit=limit, free=settings.free
     )
+    if settings.corner is None:
+        seen = corners.estimated(matches, edges, zone, width, px)
+        if seen.longest > zone.longest:
+            near = reg.Start((float(place_of.values[0]), float(place_of.values[1])), start.correlation, start.bright,
+                             start.ambiguous)  # fmt: skip
+            place_of, matches, rows = reg.register(
+                found, edges, shape, pixel, origin, near, zone=seen, limit=limit, free=settings.free
+            )
+        zone = seen
+    corner = zone.longest
     out.flags.update(place_of.flags)
     unmatched, empty = refuse_mismatch(found, place_of, matches, rows, shape, pixel, corner, limit)
     out.flags.update(unmodelled(found, edges, place_of, matches, rows, shape, pixel))
@@ -101,7 +110,7 @@ def placement(
     matched = matches.edge >= 0
     kind[matched] = EDGE
     kind[matched & edges.line_end[np.maximum(matches.edge, 0)]] = END
-    kind[matched & (matches.from_corner <= corner)] = CORNER
+    kind[matched & ~zone.outside(matches, edges)] = CORNER
     # few pieces know their scatter badly: so that k = 2 still holds about 95 %
     widened = noise_of_place + sampling * (two_sided_factor(0.95, place_of.dof) / two_sided_factor(0.95, math.inf)) ** 2
     epe_u = _vertex_u(out, found, gain, j, widened, by_scale, place_of)
@@ -124,7 +133,8 @@ def placement(
         out.flags.add("unmatched_contours")
     return {
         "registration": {
-            **reg.summary(place_of, covariance, out.budget.unit), "corner": corner, "limit": limit,
+            **reg.summary(place_of, covariance, out.budget.unit), "corner": corner, "corners": zone.to_dict(),
+            "limit": limit,
         },
         "tips": tip_rows, "gaps": gap_rows, "shapes": shapes, "design": tuple(ring + shift for ring in rings),
         "details": {

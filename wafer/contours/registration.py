@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from metrology_core.errors import DataError, ParameterError
+from wafer.contours.corners import Zone
 from wafer.contours.design import Edges
 from wafer.contours.trace import Trace
 
@@ -36,13 +37,16 @@ _MOST_DECAY = 256.0  # px, longest decay that is looked for
 @dataclass(frozen=True, eq=False)
 class Matches:
     """Contour vertices against design edges, lengths in the unit of the image: ``edge`` (n,) index or -1, ``along``
-    (n,), ``epe`` (n,) signed distance, positive outside the design, ``from_corner`` (n,) along the boundary;
-    ``section``, ``place`` (n,) and ``around`` as `Edges.sections` has them."""
+    (n,), ``epe`` (n,) signed distance, positive outside the design, ``from_corner`` (n,) along the boundary, of which
+    ``corner`` (n,) is the kind and ``corner_number`` (n,) the number; ``section``, ``place`` (n,) and ``around`` as
+    `Edges.sections` has them."""
 
     edge: np.ndarray
     along: np.ndarray
     epe: np.ndarray
     from_corner: np.ndarray
+    corner: np.ndarray
+    corner_number: np.ndarray
     section: np.ndarray
     place: np.ndarray
     around: np.ndarray
@@ -219,8 +223,8 @@ def match(
     edge[index], along[index], out[index] = found_edge, found_along, found_out
     scale = 1.0 + values[3]
     section, at, around = edges.sections(edge, along / scale)
-    from_corner = edges.from_corner(edge, along / scale) * scale
-    return Matches(edge, along, out, from_corner, section, at * scale, around * scale), rows
+    from_corner, kind, number = edges.nearest_corner(edge, along / scale)
+    return Matches(edge, along, out, from_corner * scale, kind, number, section, at * scale, around * scale), rows
 
 
 def sensitivities(
@@ -247,11 +251,11 @@ def sensitivities(
 
 def register(
     trace: Trace, edges: Edges, shape: tuple[int, int], pixel: tuple[float, float], origin: np.ndarray, start: Start,
-    *, corner: float, limit: float, free: Sequence[str] = (),
+    *, zone: Zone, limit: float, free: Sequence[str] = (),
 ) -> tuple[Registration, Matches, np.ndarray]:  # fmt: skip
     """Fit the place of the design to the found contours; ``free`` may name ``rotation`` and ``scale``.
 
-    Vertices nearer than ``corner`` to a design corner do not count, those on line ends only where nothing else holds a
+    Vertices within the ``zone`` of a design corner do not count, those on line ends only where nothing else holds a
     direction. Returns the registration, the matches at it, and the design edges in the image.
     """
     place = places_of(trace, shape, pixel)
@@ -266,7 +270,7 @@ def register(
     for _ in range(12):
         matches, rows = match(trace, edges, place, normal, values, origin, limit)
         j = sensitivities(rows, matches, place, values[:2], edges.line_end)
-        plain = (matches.edge >= 0) & (matches.from_corner > corner)
+        plain = zone.outside(matches, edges)
         ends = plain & edges.line_end[np.maximum(matches.edge, 0)]
         used = plain & ~ends
         if not by_ends and _weakest(j, used) < _LEAST_PART * max(plain.sum(), 1) < _weakest(j, plain):
@@ -315,16 +319,20 @@ def _weakest(j: np.ndarray, used: np.ndarray) -> float:
 
 
 def _weights(epe: np.ndarray, j: np.ndarray, used: np.ndarray, columns: list[int]) -> np.ndarray:
-    """Tukey's biweights of the residuals of a plain fit."""
+    """Tukey's biweights of the residuals of a plain fit, edges and line ends each against their own spread: round ends
+    are no outliers among straight edges, and may alone hold a direction."""
     weight = used.astype(np.float64)
     value = np.nan_to_num(epe)
+    ends = j[:, 5] > 0.0
+    groups = [g for g in (used & ~ends, used & ends) if g.any()]
     for _ in range(4):
         a = j[:, columns] * np.sqrt(weight)[:, None]
         fitted = np.linalg.lstsq(a, value * np.sqrt(weight), rcond=1e-6)[0]
         residual = value - j[:, columns] @ fitted
-        spread = 1.4826 * float(np.median(np.abs(residual[used]))) + 1e-9
-        z = residual / (_TUKEY * spread)
-        weight = np.where(used & (np.abs(z) < 1.0), (1.0 - z * z) ** 2, 0.0)
+        for group in groups:
+            spread = 1.4826 * float(np.median(np.abs(residual[group]))) + 1e-9
+            z = residual[group] / (_TUKEY * spread)
+            weight[group] = np.where(np.abs(z) < 1.0, (1.0 - z * z) ** 2, 0.0)
     return weight
 
 
