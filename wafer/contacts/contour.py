@@ -48,6 +48,13 @@ class Template:
     distance: np.ndarray
     grey: np.ndarray
 
+    @property
+    def width(self) -> float:
+        """Width of the edge in pixels, 10 % to 90 % of a Gaussian's whose slope is half its largest as far apart."""
+        from wafer.contours.trace import slope_width
+
+        return slope_width(self.distance, np.gradient(self.grey, self.distance))
+
 
 @dataclass(frozen=True, eq=False)
 class Contour:

@@ -33,6 +33,8 @@ PITCH_CONFLICT = 0.04  # relative: real arrays are up to 2.5 % off in one axis b
 CRITERIA = ("threshold", "sigmoid", "model")
 INSIDE, OUTSIDE = 0.8, 0.85
 """How far the strips of features on a lattice reach, in radii."""
+FARTHEST, WIDTHS = 10.0, 1.75
+"""How far those of others reach: so many pixels, or widths of the edge (10 % to 90 %) where these are more."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ def find_contacts(pixels: np.ndarray, settings: ContactSettings, aspect: float =
         )
     if lattice is None:  # once more with the radius of the contour, which noise moves less than that of a region
         size = np.array([good[i].radius if i in good else r for i, r in enumerate(found.radius)])
-        edges = _edges(found, size, lattice, settings)
+        edges = _edges(found, size, lattice, settings, max(FARTHEST, WIDTHS * template.width))
     typical = float(np.median([c.radius for c in good.values()]))
     contours: dict[int, Contour] = {}
     for i, first in rough.items():
@@ -185,13 +187,16 @@ def _empty_sites(
     return out
 
 
-def _edges(found: Candidates, radius: np.ndarray, lattice: Lattice | None, settings: ContactSettings) -> list[Edge]:
+def _edges(
+    found: Candidates, radius: np.ndarray, lattice: Lattice | None, settings: ContactSettings, most: float = FARTHEST
+) -> list[Edge]:
     """Reach of the strips for each region: shares of its own radius, so that the same feature seen at another
     magnification has the same plateaus and the same threshold; outside at most half way to the neighbour.
 
     On a lattice one reach serves all, from the median of the regions on it. Elsewhere sizes may differ, and each
     feature has its own: a median over all would hang on how many specks the noise makes of the ground, and the level
-    of the threshold with it. Neighbours lie anywhere there (`Edge.crowded`), so nobody looks further than 10 px.
+    of the threshold with it. Neighbours lie anywhere there (`Edge.crowded`), so nobody looks further than ``most`` px:
+    ten, or 1.75 widths of the edge where that is more (an oversampled image).
     """
     if lattice is not None:
         inner = on_lattice(lattice) & ~found.touches
@@ -206,7 +211,7 @@ def _edges(found: Candidates, radius: np.ndarray, lattice: Lattice | None, setti
         if lattice is not None:
             outside, inside = max(3.0, min(float(f), OUTSIDE * float(r))), max(3.0, INSIDE * float(r))
         else:
-            outside, inside = min(10.0, max(3.0, float(f))), min(10.0, max(3.0, 0.8 * float(r)))
+            outside, inside = min(most, max(3.0, float(f))), min(most, max(3.0, 0.8 * float(r)))
         plateau = 0.6 * min(inside, outside)
         sign = -1.0 if found.bright else 1.0
         out.append(Edge(Window(inside, outside), plateau, settings.level, sign, crowded=lattice is None))

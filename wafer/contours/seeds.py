@@ -4,7 +4,7 @@ enters a measured number; the edges are found again in the unsmoothed image."""
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -17,6 +17,7 @@ LEAST_AREA = 20.0  # px^2
 _NORMAL = 4.0  # px along the contour over which its direction is averaged
 _MOST_BEND = 0.2  # 1/px: no sharper bend can be told from directions so averaged
 _SLOW = 8.0  # px along the contour over which its bend is averaged: noise must not bend a stretch
+DEPTH = 24  # px, how far the middle of a feature or gap is looked for; wide edges look further (`deeper`)
 _STEEP = 0.35  # share of the step that must be crossed within 6 px about a level line, else it runs in noise
 
 
@@ -142,6 +143,22 @@ def find_seeds(image: np.ndarray, spacing: float, polarity: Literal["auto", "dar
     )  # fmt: skip
 
 
+def deeper(seeds: Seeds, most: float) -> Seeds:
+    """The seeds with ``inside`` and ``outside`` looked for up to ``most`` px: the plateaus of wide edges lie there.
+
+    As many steps as for narrow edges, wider ones: the more steps, the sooner one of them meets the stairs of the mask.
+    """
+    from scipy.ndimage import distance_transform_edt
+
+    step = most / DEPTH
+    reach = [
+        step * _reach(distance_transform_edt(mask), seeds.x, seeds.y, step * s * seeds.ux, step * s * seeds.uy, step)
+        + 0.5 * (step - 1.0)  # `trace` adds the other half of a pixel for whole steps
+        for mask, s in ((seeds.mask, -1.0), (~seeds.mask, 1.0))
+    ]
+    return replace(seeds, inside=reach[0], outside=reach[1])
+
+
 def _bend(normal: np.ndarray, closed: bool, gap: float) -> np.ndarray:
     """(n,) curvature in 1/px of a contour whose normals (n, 2), ``gap`` px apart, lie a quarter turn before its
     direction: how fast they turn, positive where they spread."""
@@ -173,16 +190,17 @@ def _bright(above: np.ndarray) -> bool:
 
 
 def _reach(
-    depth: np.ndarray, x: np.ndarray, y: np.ndarray, ux: np.ndarray, uy: np.ndarray, most: int = 24
+    depth: np.ndarray, x: np.ndarray, y: np.ndarray, ux: np.ndarray, uy: np.ndarray, length: float = 1.0
 ) -> np.ndarray:
-    """How far one can go along a direction until the distance to the nearest edge no longer grows."""
+    """How many steps (``ux``, ``uy``) of ``length`` px one can go until the distance to the nearest edge no longer
+    grows."""
     from scipy.ndimage import map_coordinates
 
-    steps = np.arange(most + 1, dtype=np.float64)
+    steps = np.arange(DEPTH + 1, dtype=np.float64)
     place = np.stack((y[:, None] + steps * uy[:, None], x[:, None] + steps * ux[:, None]))
     d = map_coordinates(depth, place, order=1, mode="nearest")
-    growing = np.diff(d, axis=1) > 0.25
+    growing = np.diff(d, axis=1) > 0.25 * length
     growing[:, :2] = True  # pixels of the mask make the first steps uncertain
-    stop = np.where(growing.all(axis=1), most, np.argmin(growing, axis=1))
+    stop = np.where(growing.all(axis=1), DEPTH, np.argmin(growing, axis=1))
     result: np.ndarray = stop.astype(np.float64)
     return np.maximum(result, 2.0) if math.isfinite(float(result.sum())) else result

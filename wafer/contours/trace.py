@@ -15,18 +15,19 @@ from typing import Literal
 import numpy as np
 
 from wafer.contours.grey import GreyNoise
-from wafer.contours.seeds import Seeds
+from wafer.contours.seeds import DEPTH, Seeds, deeper
 from wafer.contours.strips import STEP, Window, add_row_lags
 
 Criterion = Literal["threshold", "model"]
 Feet = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # x, y, ux, uy
 REACH = 10.0  # px, most that a strip reaches to either side
 _LEAST_REACH = 3.0
-_FARTHEST = 20.0  # px, most that a plateau lies from its edge: mind the depth that `seeds` looks for
 _PLATEAU = (1.5, 2.5)  # widths of the edge from the contour between which its plateaus lie ...
+_LOOK = 4.2  # widths of a wide edge within which the middle of feature and gap is looked for, as for usual ones
 _INNERMOST = 0.8  # ... where the depth of feature or gap leaves room; else from this share of the depth on: of the two
 # the width is known worse (rough contours widen the mean profile), so it limits wide features alone
 _DEEP = 0.9  # of the usual depth that a vertex needs to count for the mean profile
+_WIDE, _WIDER = 8.0, 2.0  # px: a wider edge hardly fits into the strips; so many widths to either side hold it
 _PASSES = 12
 _STILL = 0.01  # px
 _MOST = 1.5  # px a pass may move a vertex
@@ -117,7 +118,17 @@ def trace(
     state = np.where(border, 2, np.where(good, 0, 1)).astype(np.int64)
     edge = np.where(good, moved + shift, np.nan)
     soft = _along(np.where(good, edge, moved), seeds, good)
-    width = _slope_width(profile)
+    width = slope_width(profile.distance, profile.slope)
+    if width > _WIDE:  # an oversampled image: the window may end on the edge
+        far = Window(_WIDER * width, _WIDER * width)
+        strips = _mean_strips(image, seeds, soft, parallel, spacing, far)
+        within = (far.distances() >= -seeds.inside[:, None] - 0.5) & (far.distances() <= seeds.outside[:, None] + 0.5)
+        seen = good & _whole(strips, within)
+        if seen.sum() >= _FEW:
+            wider = _profile(far.distances(), strips, within, seen, level)
+            width = max(width, slope_width(wider.distance, wider.slope))
+    if _PLATEAU[1] * width > DEPTH - 1.0:
+        seeds = deeper(seeds, _LOOK * width)
     farthest = max(_room(seeds.inside[good], width)[1], _room(seeds.outside[good], width)[1]) if good.any() else REACH
     wide = Window(farthest, farthest)
     soft_grey = _mean_strips(image, seeds, soft, parallel, spacing, wide)
@@ -223,11 +234,11 @@ def _along(values: np.ndarray, seeds: Seeds, alive: np.ndarray) -> np.ndarray:
     return out
 
 
-def _slope_width(profile: Profile) -> float:
+def slope_width(distance: np.ndarray, slope: np.ndarray) -> float:
     """Width of the edge in pixels, 10 % to 90 %, from the half-maximum width of its slope (a Gaussian's): local, so
     that it does not hang on where the plateaus are taken."""
-    steep = np.abs(profile.slope)
-    middle = np.abs(profile.distance) <= _LEAST_REACH
+    steep = np.abs(slope)
+    middle = np.abs(distance) <= _LEAST_REACH
     top = int(np.flatnonzero(middle)[np.argmax(steep[middle])])
     sides = []
     for values in (steep[top::-1], steep[top:]):
@@ -247,7 +258,7 @@ def _room(depth: np.ndarray, width: float) -> tuple[float, float]:
     pattern seen with other pixels has the same plateaus, and its threshold lies at the same place.
     """
     usual = float(depth.mean()) + 0.5  # whole steps were counted
-    end = min(usual, max(_PLATEAU[1] * width, _LEAST_REACH), _FARTHEST)
+    end = min(usual, max(_PLATEAU[1] * width, _LEAST_REACH))
     return min(_PLATEAU[0] * width, _INNERMOST * end), end
 
 
