@@ -10,11 +10,21 @@ import numpy as np
 
 from metrology_core.errors import ParameterError
 from metrology_core.quantity import Influence, Measured
-from metrology_core.spreads import log_normal_spread
+from metrology_core.spreads import bounded_spread, log_error, log_normal_spread
 from wafer.edges import EdgeSet
 from wafer.lines import places as _lines
 from wafer.lines.budget import Budget, Scale
-from wafer.roughness import Pairs, Roughness, Traces, autocorrelation, fit_roughness, height_height, psd_curves, traces
+from wafer.roughness import (
+    HURST_BOUNDS,
+    Pairs,
+    Roughness,
+    Traces,
+    autocorrelation,
+    fit_roughness,
+    height_height,
+    psd_curves,
+    traces,
+)
 
 COMMON_MODE_EDGES = 8  # edges from which the common shift of each row is taken off
 _MISFIT_LIMIT = 5.0  # standard deviations of the misfit of a model that holds
@@ -105,7 +115,7 @@ def measure_roughness(
     noise_lags = np.array(found.noise.vertical) if found.noise.vertical else None
     rows = found.rows.size
     box = f"{rows} rows, box length {rows * row:.4g} {budget.unit}"
-    near: tuple[float, float] | None = None
+    near: tuple[float, float, float] | None = None
     for stem, residual, what in (("lwr", rest.width, "line widths"), ("ler", rest.edges, "edges of complete lines")):
         given = traces(residual, detrend)
         fit = None
@@ -119,7 +129,8 @@ def measure_roughness(
             reason = "fewer than 64 rows, or too many lost" if fit is None else f"spectrum fit {fit.status}"
             out.missing |= {name: reason for name in names if name.startswith(f"sem.{stem}")}
             continue
-        near = float(fit.parameters[1]), float(fit.parameters[2])
+        # widths have twice the noise of edges
+        near = float(fit.parameters[1]), float(fit.parameters[2]), float(fit.parameters[3]) * math.sqrt(0.5)
         gain, gain_u = edge_gain(found, float(fit.parameters[0]) * (1.0 if stem == "ler" else math.sqrt(0.5)))
         if gain < 1.0:
             fit = _followed(fit, gain, gain_u)
@@ -177,9 +188,11 @@ def _followed(fit: Roughness, gain: float, gain_u: float) -> Roughness:
     """The fit of edges that show ``gain`` of their wander: sigma and the spectrum of the roughness, not the noise."""
     scale = np.array([1.0 / gain, 1.0, 1.0, 1.0])
     covariance = fit.covariance * np.outer(scale, scale)
+    spectrum = math.sqrt(covariance[0, 0])
     covariance[0, 0] += (fit.parameters[0] / gain * gain_u / gain) ** 2
+    shape = fit.shape.beside(np.array([spectrum / math.sqrt(covariance[0, 0]), 1.0, 1.0, 1.0]))
     return replace(
-        fit, parameters=fit.parameters * scale, covariance=covariance, box=fit.box / gain,
+        fit, parameters=fit.parameters * scale, covariance=covariance, shape=shape, box=fit.box / gain,
         box_gradient=fit.box_gradient / gain / scale, clean=fit.clean / gain**2,
     )  # fmt: skip
 
@@ -194,18 +207,28 @@ def _characteristics(
     root = np.linalg.cholesky(fit.covariance / np.outer(scale, scale) + 1e-12 * np.eye(4)) * scale[:, None]
     causes = [Influence(f"{budget.scope}/{stem}/spectrum/{j}", _SPECTRUM, "A") for j in range(4)]
     across = budget.scale
+    along_u = 0.0 if along is None else along.relative
+    across_u = 0.0 if budget.scale_row is None else budget.scale_row.relative
+    # the scale adds to what the spectrum knows about the logarithms
+    known = np.sqrt(np.diag(fit.covariance)) / fit.parameters
+    shape = fit.shape.beside(known / np.hypot(known, [across_u, along_u, 0.0, across_u]))
+    errors = {i: log_error(float(shape.bend[i]), float(shape.dof[i])) for i in (0, 1, 3)}
 
     def add(
-        name: str, value: float, parts: np.ndarray, unit: str, extra: list[tuple[Influence, float]], words: str
-    ) -> None:
+        name: str, value: float, parts: np.ndarray, unit: str, extra: list[tuple[Influence, float]], words: str,
+        error: np.ndarray | None = None,
+    ) -> None:  # fmt: skip
         contributions = {c.id: float(p) for c, p in zip(causes, parts, strict=True)}
         rows = {c.id: c for c in causes}
         for influence, part in extra:
             contributions[influence.id] = part
             rows[influence.id] = influence
         found = Measured(value, unit, contributions, rows, 0.0)
-        if name != "hurst" and value > 0.0:  # fitted as logarithms, and distributed like that
-            found = replace(found, samples=log_normal_spread(value, found.u))
+        # fitted as logarithms, and distributed like that; H as a logit
+        if error is None:
+            found = replace(found, samples=bounded_spread(value, found.u, *HURST_BOUNDS))
+        elif value > 0.0:
+            found = replace(found, samples=log_normal_spread(value, found.u, error))
         out.measurements[f"sem.{stem}_{name}"] = found
         out.methods[f"sem.{stem}_{name}"] = f"{words}; {method}"
 
@@ -215,15 +238,16 @@ def _characteristics(
     for factor in (1, 3):
         f = factor * across
         add(f"unbiased_{factor}s", sigma * f, root[0] * f, budget.unit, scale_x(sigma * f),
-            f"{factor} sigma of an infinitely long line, noise excluded")  # fmt: skip
+            f"{factor} sigma of an infinitely long line, noise excluded", errors[0])  # fmt: skip
         add(f"unbiased_box_{factor}s", fit.box * f, fit.box_gradient @ root * f, budget.unit, scale_x(fit.box * f),
-            f"{factor} sigma expected within the measured length after detrending, noise excluded")  # fmt: skip
+            f"{factor} sigma expected within the measured length after detrending, noise excluded",
+            errors[0])  # fmt: skip
     y_scale = [] if along is None else [(along.influence, xi * row * along.relative)]
     add("correlation_length", xi * row, root[1] * row, budget.unit, y_scale,
-        "xi of exp(-(t/xi)^(2H)) along the line")  # fmt: skip
+        "xi of exp(-(t/xi)^(2H)) along the line", errors[1])  # fmt: skip
     add("hurst", float(hurst), root[2], "1", [], "H of exp(-(t/xi)^(2H))")
     add("noise_1s", noise * across, root[3] * across, budget.unit, scale_x(noise * across),
-        "standard deviation of the noise of one row, from the spectrum")  # fmt: skip
+        "standard deviation of the noise of one row, from the spectrum", errors[3])  # fmt: skip
 
 
 def _correlation(

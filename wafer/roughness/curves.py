@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -64,11 +65,15 @@ def psd_curves(given: Traces, fit: Roughness, row: float, pixel: float, points: 
     }
 
 
+@functools.lru_cache(maxsize=8)
 def _bins(half: int, points: int) -> tuple[np.ndarray, np.ndarray]:
     """Number of the bin of each ordinate 1 ... ``half``, and how many ordinates each bin has."""
     edges = np.unique(np.round(np.geomspace(1.0, half + 1.0, points + 1)).astype(np.int64))
     group = np.searchsorted(edges, np.arange(1, half + 1), side="right") - 1
-    return group, np.bincount(group).astype(np.float64)
+    size = np.bincount(group).astype(np.float64)
+    for array in (group, size):
+        array.setflags(write=False)
+    return group, size
 
 
 def cross_spectra(residuals: np.ndarray) -> np.ndarray:

@@ -112,12 +112,10 @@ class Expectation:
 
     def undetrended(self, lags: np.ndarray) -> np.ndarray:
         """The same of traces as they were before the line was taken off."""
-        n = self.n
         folded = self.kernel * lags
-        # sum over positive and negative lags at the frequencies k/N: every lag m meets m - N there
-        ring = folded.copy()
-        ring[..., 1:] += folded[..., :0:-1]
-        return np.asarray(np.fft.rfft(ring, axis=-1).real[..., 1 : n // 2 + 1])
+        # sum over positive and negative lags: twice the real part, less the lag 0 that both halves have
+        both = np.fft.rfft(folded, axis=-1).real[..., 1 : self.n // 2 + 1]
+        return np.asarray(2.0 * both - folded[..., :1])
 
     def times_line(self, lags: np.ndarray) -> np.ndarray:
         """Toeplitz matrix of the ``lags`` times the unit line: with a straight line the sum over the lags needs their

@@ -5,7 +5,8 @@ traces: ``minimise sum_k log E_k + I_k / E_k`` (Whittle 1953; debiased by Sykuls
 Biometrika 106 (2019) 251-266). Nothing is subtracted from the spectrum: the noise is a parameter with its own place in
 the autocorrelation, ``R(m) = sigma^2 exp(-(m D / xi)^(2H)) + sigma_n^2 rho_n(m)`` (Azarnouche, thesis, LTM-CNRS 2012).
 The covariance is the sandwich of the expected Hessian and the exact covariance of the score, which knows that leakage
-and the line taken off correlate the ordinates, and that the two edges of a line are correlated.
+and the line taken off correlate the ordinates, and that the two edges of a line are correlated. Its own uncertainty
+and the skewness of the estimates give the distributions their shape (`Shape`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 from wafer.roughness.spectrum import Expectation, Traces, score_covariance
 
 _H_MIN, _H_SPAN = 0.02, 0.98
+HURST_BOUNDS = (_H_MIN, _H_MIN + _H_SPAN)
 _MOST_CORRELATED = 0.99  # of a pair of edges: what is left of its difference stays positive
 PARAMETERS = ("sigma", "correlation_length", "hurst", "noise")
 
@@ -56,19 +58,42 @@ class Pairs:
 
 
 @dataclass(frozen=True, eq=False)
+class Shape:
+    """How the error of an estimate over its stated standard uncertainty is distributed, for log sigma^2, log xi, logit
+    of H and log noise^2; (4,) each, to the first order of the inverse root of the number of values.
+
+    With T = (estimate - truth) / u as stated, ``T + bend T^2 / 2`` has no skewness, and is taken as Student's t with
+    ``dof``. ``bend`` is a third of minus the skewness of T: that of the maximum of a likelihood (P. McCullagh, "Tensor
+    Methods in Statistics", 1987, ch. 7; ordinates of M traces are gamma distributed), and that which comes from u being
+    larger wherever the estimate is. For one variance it is u/3, the cube root of Wilson and Hilferty. ``dof`` is
+    ``1 / (2 var(log u))`` without the part of log u that follows the estimate itself.
+    """
+
+    bend: np.ndarray
+    dof: np.ndarray
+
+    def beside(self, share: np.ndarray) -> Shape:
+        """That of estimates of whose standard uncertainty only ``share`` (4,) is this one, the rest normal and known:
+        third cumulants stay what they are, and so do the variances of the variances (Welch and Satterthwaite)."""
+        return Shape(self.bend * share**3, self.dof / share**4)
+
+
+@dataclass(frozen=True, eq=False)
 class Roughness:
     """Result of `fit_roughness`; lengths across the line in pixels of x, along it in rows.
 
     ``parameters``: sigma (of an infinitely long line), correlation length, Hurst exponent, sd of the noise of one row;
-    ``covariance`` (4, 4) is theirs. ``box``: expected standard deviation within the measured length after detrending,
-    noise apart, and its gradient to the parameters. ``expected`` and ``clean`` (N // 2) are the fitted periodogram of
-    the traces as they are, with and without noise; at each ordinate ``independent`` (N // 2) of them are. ``status`` is
-    ``converged``, ``not_converged`` or ``not_resolved`` (the data do not separate roughness from noise). ``misfit`` is
-    the mean of ``M (I/E - 1)^2`` over the ordinates, M independent traces: 1 for a model that holds.
+    ``covariance`` (4, 4) is theirs, ``shape`` that of their distribution. ``box``: expected standard deviation within
+    the measured length after detrending, noise apart, and its gradient to the parameters. ``expected`` and ``clean``
+    (N // 2) are the fitted periodogram of the traces as they are, with and without noise; at each ordinate
+    ``independent`` (N // 2) of them are. ``status`` is ``converged``, ``not_converged`` or ``not_resolved`` (the data
+    do not separate roughness from noise). ``misfit`` is the mean of ``M (I/E - 1)^2`` over the ordinates, M independent
+    traces: 1 for a model that holds.
     """
 
     parameters: np.ndarray
     covariance: np.ndarray
+    shape: Shape
     box: float
     box_gradient: np.ndarray
     expected: np.ndarray
@@ -96,16 +121,29 @@ def model_lags(n: int, xi: float, hurst: float) -> np.ndarray:
     return out
 
 
+def model_curvature(n: int, xi: float, hurst: float) -> np.ndarray:
+    """Second derivatives of `model_lags`: log xi twice, log xi and H, H twice; (3, n)."""
+    out = np.zeros((3, n))
+    log = np.log(np.arange(1, n) / xi)
+    power = np.exp(np.minimum(2.0 * hurst * log, 600.0))
+    slope = power * np.exp(-power)
+    bent = slope * (1.0 - power)
+    out[0, 1:] = -4.0 * hurst**2 * bent
+    out[1, 1:] = 2.0 * slope + 4.0 * hurst * log * bent
+    out[2, 1:] = -4.0 * log * log * bent
+    return out
+
+
 def fit_roughness(
     given: Traces, *, noise_lags: np.ndarray | None = None, pairs: Pairs | None = None,
-    start: tuple[float, float] | None = None,
+    start: tuple[float, float, float] | None = None,
 ) -> Roughness:  # fmt: skip
     """Fit (sigma, xi, H, noise) to the mean periodogram of ``given``.
 
     ``noise_lags`` (from lag 1): autocorrelation of the noise along the line, for filtered images. ``pairs``: where the
     traces are edges, two for each line, and not independent; sigma, box and noise are those of the edges before their
     common shift was taken off. Fisher scoring with step control from two starts, the first of them at ``start``
-    (correlation length in rows, Hurst exponent) where given.
+    (correlation length in rows, Hurst exponent, noise of a row) where given.
     """
     fit = _Fit(given, noise_lags)
     best: tuple[float, np.ndarray, bool, int] | None = None
@@ -136,8 +174,10 @@ def fit_roughness(
         inverse = np.linalg.inv(hessian)
         spread = score_covariance(score / np.sqrt(independent), fit.lags(theta), fit.expectation)
         covariance = inverse @ spread @ inverse
+        shape = fit.shape(theta, inverse, float(np.mean(independent)))
     else:
         covariance = np.full((4, 4), math.nan)
+        shape = Shape(np.zeros(4), np.full(4, math.inf))
     expected_u = np.sqrt(np.maximum(np.einsum("ik,ij,jk->k", de, np.nan_to_num(covariance), de), 0.0))
     # to the natural parameters, of edges that keep their common shift
     share = (hurst - _H_MIN) / _H_SPAN
@@ -151,8 +191,8 @@ def fit_roughness(
     if converged and (not usable or not natural[0, 0] < (0.5 * sigma) ** 2 or not natural[0, 0] > 0.0):
         status = "not_resolved"
     return Roughness(
-        np.array([sigma, xi, hurst, noise]), natural, box, gradient, e, expected_u, clean, independent, given.count,
-        given.rows, status, fit.misfit(theta, independent), iterations,
+        np.array([sigma, xi, hurst, noise]), natural, shape, box, gradient, e, expected_u, clean, independent,
+        given.count, given.rows, status, fit.misfit(theta, independent), iterations,
     )  # fmt: skip
 
 
@@ -180,10 +220,10 @@ class _Fit:
         h = _H_MIN + _H_SPAN / (1.0 + math.exp(-theta[2]))
         return math.exp(0.5 * theta[0]), math.exp(theta[1]), h, math.exp(0.5 * theta[3])
 
-    def start(self, hurst: float, given: tuple[float, float] | None = None) -> np.ndarray:
-        """From the level of the highest frequencies and the width of what rises above it; ``given``: xi and H."""
+    def start(self, hurst: float, given: tuple[float, float, float] | None = None) -> np.ndarray:
+        """From the level of the highest frequencies and the width of what rises above it; ``given``: xi, H, noise."""
         tail = self.data[-max(4, self.data.size // 8) :] / self.noise[-max(4, self.data.size // 8) :]
-        noise = 0.8 * float(np.mean(tail))
+        noise = 0.8 * float(np.mean(tail)) if given is None else given[2] ** 2
         rough = max(float(np.mean(self.data)) - noise, 0.05 * self.total)
         low = float(np.mean(self.data[: max(3, self.data.size // 64)]))
         # at low frequency the spectrum of an exponential autocorrelation is 2 sigma^2 xi
@@ -218,6 +258,40 @@ class _Fit:
         found = e, np.stack([parts[0], parts[1], parts[2] * _H_SPAN * share * (1.0 - share), floor])
         self._last, self._rough = (theta.copy(), found), (model, unit[0])
         return found
+
+    def shape(self, theta: np.ndarray, inverse: np.ndarray, count: float) -> Shape:
+        """`Shape` of the estimates ``theta``; ``inverse``: of the expected Hessian of one trace.
+
+        Along ``v``, the row of the inverse of one parameter, that parameter and its nuisances move together. With D and
+        D2 the derivatives of log E: ``s`` is the sum over the ordinates of (D v)^3, ``j`` that of (v'D2 v)(D v), over
+        u^3. The skewness of an estimate is -(3 j + s), log u has the slope -j / u, so the skewness of T is 3 j - s.
+        """
+        sigma, xi, hurst, _ = self.natural(theta)
+        e, de = self.expected(theta)
+        share = (hurst - _H_MIN) / _H_SPAN
+        first = _H_SPAN * share * (1.0 - share)
+        bent = sigma**2 * self.expectation(model_curvature(self.n, xi, hurst))
+        zero = np.zeros_like(e)
+        both = np.array(
+            [
+                [de[0], de[1], de[2], zero],
+                [de[1], bent[0], bent[1] * first, zero],
+                [de[2], bent[1] * first, bent[2] * first**2 + de[2] * (1.0 - 2.0 * share), zero],
+                [zero, zero, zero, de[3]],
+            ]
+        )
+        d = de / e
+        square = d[:, None, :] * d[None, :, :]
+        weighed = (d * self.weight).T
+        second = ((both / e - square).reshape(16, -1) @ weighed).reshape(4, 4, 4)
+        third = (square.reshape(16, -1) @ weighed).reshape(4, 4, 4)
+        slope = -np.einsum("ia,ic,abc->ib", inverse, inverse, second)  # of half the variance to all parameters
+        own = np.diag(inverse)
+        u3 = own**1.5 * math.sqrt(count)
+        j = -np.einsum("ib,ib->i", slope, inverse) / u3
+        s = np.einsum("ia,ib,ic,abc->i", inverse, inverse, inverse, third) / u3
+        wander = np.einsum("ia,ab,ib->i", slope, inverse, slope) / own**2 / count
+        return Shape(s / 3.0 - j, 0.5 / np.maximum(wander - j**2, 1e-12))
 
     def objective(self, e: np.ndarray) -> float:
         return float(self.weight @ (np.log(e) + self.data / e))
