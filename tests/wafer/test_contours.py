@@ -546,17 +546,22 @@ def test_nested_rings_stay_holes() -> None:
     assert found.registration is not None and found.measurements["sem.shape_defects"].value == 0.0
 
 
-def test_line_ends_that_the_spacing_leaves_out_name_a_spacing_that_measures_them() -> None:
-    """Ends of 22 nm at a low dose, vertices further apart than 2 px: the stated reason and remedy are true."""
+def test_narrow_line_ends_are_measured_with_closer_vertices() -> None:
+    """Ends of 22 nm at a low dose: the noise asks for vertices 6 px apart, of which the ends hold two. They are traced
+    again with closer ones; a spacing that was stated is kept, and the stated reason and remedy are true."""
     image = simulate_shapes(line_ends(5, 22.0, 56.0, 30.0), seed=73, pullback=5.0, end_width=26.0,
                             electrons_per_grey=0.15)  # fmt: skip
     picture, design = Image(image.pixels, "nm", (0.8, 0.8)), Design(image.design, "nm")
     found = measure_contours(picture, ContourSettings(origin=(0.0, 0.0)), design=design)
-    assert found.details["spacing_px"] > 2.0 and found.tips and "sem.pullback" not in found.measurements
-    for name in ("sem.pullback", "sem.tip_to_tip"):
-        assert "too narrow" in found.missing[name] and "spacing" in found.missing[name]
-    stated = float(found.missing["sem.pullback"].rsplit("at most ", 1)[1].removesuffix(" px"))
-    again = measure_contours(picture, ContourSettings(origin=(0.0, 0.0), spacing=stated), design=design)
-    # the spacing is a statement about all ends; six standard uncertainties hold the rounding of the ends too
-    assert all("reason" not in tip for tip in again.tips)
-    assert abs(again.measurements["sem.pullback"].value - 5.0) < 6.0 * again.measurements["sem.pullback"].u
+    assert found.details["spacing_px"] > found.details["line_end_spacing_px"] > 1.0
+    assert all("reason" not in tip for tip in found.tips) and len(found.gaps) == 5
+    wide = measure_contours(picture, ContourSettings(origin=(0.0, 0.0), spacing=6.0), design=design)
+    for name, true in (("sem.pullback", 5.0), ("sem.tip_to_tip", 40.0)):
+        # six standard uncertainties hold the rounding of the ends too
+        assert abs(found.measurements[name].value - true) < 6.0 * found.measurements[name].u
+        assert "px of contour, for narrow ends" in found.methods[name]
+        assert "too narrow" in wide.missing[name] and "spacing" in wide.missing[name]
+    for name in ("sem.epe_mean", "sem.epe_1s"):  # edges keep the wide spacing
+        assert found.measurements[name].value == pytest.approx(wide.measurements[name].value, abs=1e-9)
+    stated = float(wide.missing["sem.pullback"].rsplit("at most ", 1)[1].removesuffix(" px"))
+    assert stated == found.details["line_end_spacing_px"]

@@ -39,7 +39,8 @@ class ContourSettings:
 
     ``criterion``: ``threshold`` (``level`` between the plateaus of each contour's own mean profile) or ``model`` (half
     of the step of the mean profile of all contours). ``spacing`` px of contour that a vertex averages over (None: 2,
-    more where the image is noisy). ``polarity`` of the features; ``rows``, ``columns`` image area, end exclusive.
+    more where the image is noisy, less again for line ends that are too narrow for it). ``polarity`` of the features;
+    ``rows``, ``columns`` image area, end exclusive.
 
     With a design: ``origin`` the design place in the middle of the image area (None: middle of the design's box), in
     the unit of the image; ``search`` how far it may be off, ``limit`` largest distance of a contour from
@@ -157,7 +158,7 @@ def measure_contours(
         design = design.to(image.unit)
         origin, start, edges = begin(split, design, settings, image)
         polarity = "bright" if start.bright else "dark"
-    found, spacing = _traced(pixels, noise, split, settings, polarity)
+    found, spacing = traced(pixels, noise, split, settings, polarity)
     good = found.state == 0
     if not good.any():
         raise DataError("no edge was found along the contours", remedy="check contrast and noise of the image")
@@ -172,9 +173,8 @@ def measure_contours(
         if settings.criterion == "threshold"
         else "half of the step of the mean profile of all contours"
     )
-    out.common = (
-        f"edge: {text}; unfiltered image; {int(good.sum())} vertices, each the mean over {spacing:.3g} px of contour"
-    )
+    words = f"edge: {text}; unfiltered image"
+    out.common = f"{words}; {int(good.sum())} vertices, each the mean over {spacing:.3g} px of contour"
     from wafer.contours.closed import closed_contours
 
     table = closed_contours(out, pixels, found, noise, image.pixel_size)
@@ -201,6 +201,14 @@ def measure_contours(
 
         extra = placement(out, pixels, found, noise, settings, image.pixel_size, edges, origin, start, vertices, shift)
         details.update(extra.pop("details"))
+        if settings.spacing is None and spacing > SPACING:
+            from wafer.contours.ends import measure_narrow_ends
+
+            closer = measure_narrow_ends(
+                out, pixels, noise, split, settings, image.pixel_size, edges, origin, start, shift, extra, words
+            )
+            if closer is not None:
+                details["line_end_spacing_px"] = closer
     else:
         for name in _OF_DESIGN:
             out.missing[name] = "no design was given"
@@ -223,7 +231,7 @@ class Collected:
     common: str = ""
 
 
-def _traced(
+def traced(
     pixels: np.ndarray, noise: GreyNoise, split: Any, settings: ContourSettings, polarity: Any
 ) -> tuple[Trace, float]:
     """Contours with the stated spacing, or with as wide a one as the noise asks for."""

@@ -18,6 +18,7 @@ from wafer.contours.corners import Zone
 from wafer.contours.correlated import Errors, spread_of
 from wafer.contours.defects import STATES, judge_shapes
 from wafer.contours.design import Design, Edges, area_of
+from wafer.contours.ends import LEAST_SPACING, finest
 from wafer.contours.fit_checks import refuse_mismatch, unmodelled
 from wafer.contours.grey import GreyNoise
 from wafer.contours.tips import CENTRAL, LEAST, NARROW, Gap, Tip, find_gaps, find_tips
@@ -311,7 +312,13 @@ def _line_ends(
     for i, tip in enumerate(tips):
         at = tip.place + (0.0 if tip.reason else tip.excess) * tip.axis
         x, y = at / np.array(pixel) + middle + shift
-        row: dict[str, Any] = {"tip": i, "x": float(x), "y": float(y), "axis": [float(a) for a in tip.axis]}
+        row: dict[str, Any] = {
+            "tip": i,
+            "x": float(x),
+            "y": float(y),
+            "axis": [float(a) for a in tip.axis],
+            "width": tip.width,
+        }
         if tip.reason:
             row["reason"] = tip.reason
         else:
@@ -347,14 +354,14 @@ def _no_ends(tips: list[Tip], gaps: list[Gap], name: str, spacing: float, pixel:
     if reason != NARROW:
         return f"{text}; check the process and the picture, allow larger errors with limit"
     least = min(tip.width for tip in mine if tip.reason == NARROW)
-    finest = 2.0 * CENTRAL * least / max(pixel) / (LEAST + 1)
+    closest = finest(least, pixel)
     text += (
         f", its central half ({2.0 * CENTRAL * least:.3g} {unit} wide) holds fewer than {LEAST} vertices of "
         f"{spacing:.3g} px of contour (more than 2 px are chosen where the image is noisy)"
     )
-    if finest < 1.0:
+    if closest < LEAST_SPACING:
         return f"{text}; take an image with smaller pixels"
-    return f"{text}; give spacing, here at most {math.floor(10.0 * finest) / 10.0:.2g} px"
+    return f"{text}; give spacing, here at most {math.floor(10.0 * closest) / 10.0:.2g} px"
 
 
 def _squares(out: Collected, scale: tuple[float, float]) -> float:
