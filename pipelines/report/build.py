@@ -8,8 +8,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+
 from metrology_core.errors import AbbeError
-from pipelines.report import markup, model
+from pipelines.report import markup, model, spectrum_svg
 from pipelines.report.encode import Site, clean, pack_json, safe_json
 from pipelines.report.figures import Figures, nice_limit, view_limit
 from pipelines.report.film_figures import Scales, film_gallery, film_scales
@@ -46,6 +48,7 @@ def _environment(words: Words) -> Any:
         flag_remedy=markup.flag_remedy,
         pm=markup.plus_minus,
         percent=percent,
+        psd_keys={key: Markup(drawn) for key, drawn in spectrum_svg.KEYS.items()},
         clean=clean,
         instrument=partial(markup.instrument_text, words),
     )

@@ -14,6 +14,13 @@ from pipelines.report.encode import png
 from pipelines.report.svg import edge_path
 
 SIDE = {"left": "#35d0ff", "right": "#ffc13b"}
+LEGEND = {
+    "measured": "measured, mean of the lines",
+    "range": "95 % of such means fall here under the fit",
+    "fit": "fit with its 95 % interval",
+    "clean": "roughness without noise",
+    "cross": "products of frames, 95 % interval",
+}
 TITLES = {"lwr": "Linewidth: power spectral density", "ler": "Edges: power spectral density"}
 
 
@@ -50,6 +57,6 @@ def line_picture(
             f'<text x="{x + 10:.0f}" y="{ny + 24}" font-family="sans-serif" font-size="15">'
             f"{TITLES.get(name, name)}</text>"
             f'<svg x="{x:.0f}" y="{ny + 34}" width="{inner:.0f}" height="{tall:.0f}">'
-            f"{spectrum_svg.spectrum_svg(curves, str(spectrum.get('unit', 'px')), name.upper())}</svg>"
+            f"{spectrum_svg.spectrum_svg(curves, str(spectrum.get('unit', 'px')), name.upper(), LEGEND)}</svg>"
         )
     return "\n".join(parts) + "</svg>\n"

@@ -30,6 +30,7 @@ def spectrum_figure(words: Words, view: Mapping[str, Any], arrays: Mapping[str, 
     return {
         "title": words.t(f"psd.{name}") if known else Markup(clean(name)),
         "svg": spectrum_svg.spectrum_svg(curves, str(unit), name.upper()),
+        "cross": "cross" in curves,
         "caption": words.t(
             "psd.caption",
             n=view.get("traces", "?"),

@@ -1,6 +1,7 @@
 """A roughness spectrum as SVG: measured ordinates, their range under the fit, the fit with its interval, noise apart.
 
-Both axes are logarithmic; the text in the drawing is symbols and units only, so that it needs no translation.
+Both axes are logarithmic; without a legend the text in the drawing is symbols and units only, so that it needs no
+translation.
 Colours are written into the drawing: the same text serves the report and a picture file of its own.
 """
 
@@ -43,8 +44,11 @@ def curves_of(view: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> di
     return curves
 
 
-def spectrum_svg(curves: Mapping[str, NDArray[np.float64]], unit: str, label: str) -> Markup:
-    """The drawing. ``unit`` is that of lengths: frequencies in 1/unit, densities in unit cubed."""
+def spectrum_svg(
+    curves: Mapping[str, NDArray[np.float64]], unit: str, label: str, legend: Mapping[str, str] | None = None
+) -> Markup:
+    """The drawing. ``unit`` is that of lengths: frequencies in 1/unit, densities in unit cubed. ``legend``: words for
+    the keys of `LEGEND`, written into the drawing; without it the page that shows the drawing has the legend."""
     x = np.log10(curves["frequency"])
     positive = np.concatenate([curves[k][curves[k] > 0.0] for k in ("measured", "range_low", "range_high", "fit_low")])
     if not positive.size:
@@ -94,10 +98,42 @@ def spectrum_svg(curves: Mapping[str, NDArray[np.float64]], unit: str, label: st
     ]
     if crosses:
         parts.append(f'<path d="{crosses}" fill="none" stroke="{CROSS}" stroke-width="1.2"/>')
+    if legend:
+        shown = {key: words for key, words in legend.items() if key != "cross" or crosses}
+        parts.append(_legend(shown, px, up(curves["range_low"]), up(curves["range_high"])))
     return Markup(
         '<svg xmlns="http://www.w3.org/2000/svg" class="photo spectrum" viewBox="0 0 {} {}" role="img">'
         "<title>{}</title>{}</svg>"
     ).format(int(WIDTH), int(HEIGHT), label, Markup("".join(parts)))
+
+
+# in the order of the drawing: what the words of a legend are for
+KEYS = {
+    "measured": f'<path d="M5 7h0M13 7h0M21 7h0" stroke="{MEASURED}" stroke-width="5" stroke-linecap="round"/>',
+    "range": f'<rect width="26" height="14" fill="{RANGE}"/>',
+    "fit": f'<rect y="3" width="26" height="8" fill="{FIT}" fill-opacity=".28"/>'
+    f'<path d="M0 7h26" stroke="{FIT}" stroke-width="1.8"/>',
+    "clean": f'<path d="M0 7h26" stroke="{CLEAN}" stroke-width="1.6" stroke-dasharray="7 4"/>',
+    "cross": f'<path d="M13 0v14M9 7h8" fill="none" stroke="{CROSS}" stroke-width="1.2"/>',
+}
+
+
+def _legend(words: Mapping[str, str], px: Any, low: NDArray[np.float64], high: NDArray[np.float64]) -> str:
+    """The keys with their words, in the corner at the left end where the curves leave more room."""
+    width, height = 44.0 + 6.2 * max(map(len, words.values())), 12.0 + 20.0 * len(words)
+    near = np.asarray(px) < LEFT + 16.0 + width
+    below = HEIGHT - BOTTOM - float(low[near].max(initial=TOP))
+    above = float(high[near].min(initial=HEIGHT)) - TOP
+    x, y = LEFT + 8.0, (HEIGHT - BOTTOM - height - 8.0 if below >= above else TOP + 8.0)
+    rows = "".join(
+        f'<g transform="translate(8 {8 + 20 * i})">{KEYS[key]}'
+        f'<text x="34" y="11.5" font-family="sans-serif" font-size="12" fill="{INK}">{clean(text)}</text></g>'
+        for i, (key, text) in enumerate(words.items())
+    )
+    return (
+        f'<g class="legend" transform="translate({x:g} {y:.1f})"><rect width="{width:.0f}" height="{height:g}" '
+        f'fill="#fff" fill-opacity=".88" stroke="{GRID}"/>{rows}</g>'
+    )
 
 
 def axes(x0: float, x1: float, low: float, high: float, unit: str) -> list[str]:

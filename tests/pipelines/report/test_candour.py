@@ -123,3 +123,21 @@ def test_an_own_factor_stands_beside_u_and_the_heading_claims_none(synthetic: Mo
         assert "k = 2" in catalogue(language)["index.legendU"]
     page = next(p for p in (index.parent / "parts").glob("*.html") if "(k = 6.90)" in _plain(p.read_text()))
     assert catalogue("en")["part.ownfactor"] in _plain(page.read_text(encoding="utf-8"))
+
+
+def test_a_flag_that_speaks_another_language_says_its_remedy_in_it(synthetic: ModuleType, tmp_path: Path) -> None:
+    """What a flag means and what to do about it stand side by side: half of it in English is no translation."""
+    zh = catalogue("zh")
+    for name, flag in FLAGS.items():
+        if f"term.flag.{name}" in zh:
+            assert re.search(r"[\u4e00-\u9fff]", zh.get(f"term.remedy.{name}", "")), name
+            for word in re.findall(r"[a-z]+_[a-z_]+", flag.remedy):  # keys of recipes are the same in every language
+                assert word in zh[f"term.remedy.{name}"], (name, word)
+    assert not {key for key in zh if key.startswith("term.remedy.")} - {f"term.remedy.{name}" for name in FLAGS}
+    part = _good(synthetic, 1, flags=["provisional_verdict", "tilted"])
+    index = build_report(synthetic.write_run(tmp_path / "run", [part]))
+    page = next((index.parent / "parts").glob("*.html")).read_text(encoding="utf-8")
+    said = FLAGS["provisional_verdict"].remedy
+    for text in (index.read_text(encoding="utf-8"), page):
+        assert f'data-m="term.remedy.provisional_verdict" data-en="{said}">{said}' in text
+        assert "term.remedy.tilted" not in text  # nothing to do

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from pipelines.report import contact_svg, spectrum_svg
+from pipelines.report.line_svg import LEGEND
 from pipelines.run import run_recipe
 from pipelines.store import RunFolder
 
@@ -92,6 +93,24 @@ def test_spectra_on_the_page_and_in_the_picture(tmp_path: Path, capsys: pytest.C
     texts = [t.text for t in root.iter("{http://www.w3.org/2000/svg}text")]
     assert sum("PSD / nm" in (t or "") for t in texts) == 2
     assert len(list(root.iter("{http://www.w3.org/2000/svg}image"))) == 1
+    # each of the two spectra says what its marks are; a single image has no products of frames
+    assert [texts.count(words) for words in LEGEND.values()] == [2, 2, 2, 2, 0]
+
+
+def test_the_legend_lies_in_the_emptier_corner_and_shows_what_is_drawn() -> None:
+    f = np.geomspace(1e-3, 1.0, 40)
+    falling, rising = 2.0 * f**-1.5, 2.0 * f**1.5
+    places = []
+    for p in (falling, rising):
+        curves = dict.fromkeys(spectrum_svg.CURVES, p) | {"frequency": f}
+        svg = str(spectrum_svg.spectrum_svg(curves, "nm", "x", LEGEND))
+        found = re.search(r'class="legend" transform="translate\(([\d.]+) ([\d.]+)\)"', svg)
+        assert found is not None and LEGEND["fit"] in svg and LEGEND["cross"] not in svg
+        places.append(float(found[2]))
+        names = dict.fromkeys(spectrum_svg.FRAMES, p) | {"cross_frequency": f}
+        assert LEGEND["cross"] in str(spectrum_svg.spectrum_svg(curves | names, "nm", "x", LEGEND))
+        assert "legend" not in str(spectrum_svg.spectrum_svg(curves, "nm", "x"))  # the page has its own
+    assert places[0] > 0.5 * spectrum_svg.HEIGHT > places[1]  # below a falling spectrum, above a rising one
 
 
 def test_axes_are_true_to_the_numbers() -> None:
