@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -56,7 +57,7 @@ _METHODS = ("best-fit", "minimum-maximum", "tolerance-fit", "rps", "none")
     "sections",
     multiple=True,
     metavar="AXIS=PLACE",
-    help="A plane cut, e.g. 'z=12.5 mm' (a bare number: --unit); repeat.",
+    help="A plane cut, e.g. 'z=12.5 mm'; repeat. A bare number is in --unit, if the nominal has the same.",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="New folder for recipe, record and report.")
 @click.option("--resume", is_flag=True, help="Go on with the same command after an interruption, in its --out folder.")
@@ -141,6 +142,9 @@ def deviation(
     return int(summary.exit_code)
 
 
+_BARE = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+
+
 def _check_together(scan: Path, also: tuple[Path, ...], align: str, loss: str) -> None:
     """Further scans are other files, and are registered together by least squares only."""
     from metrology_core.errors import UsageError
@@ -173,11 +177,6 @@ def _write_recipe(base: Path, scan: Path, nominal: Path, **given: Any) -> Path:
     def amount(text: str) -> str:
         quantity(text, "length")  # a bare number is refused: its unit would be a guess
         return text.strip()
-
-    def place_at(text: str) -> str:
-        """A place of a section, a coordinate: a bare number is in the unit of the scan's coordinates."""
-        text = text.strip()
-        return f"{text} {given['unit']}" if text and (text[-1].isdigit() or text[-1] == ".") else text
 
     align: dict[str, Any] = {"method": given["align"].replace("-", "_"), "loss": given["loss"]}
     if given["targets"] is not None:
@@ -215,7 +214,7 @@ def _write_recipe(base: Path, scan: Path, nominal: Path, **given: Any) -> Path:
     if given["search_limit"]:
         measure["search_limit"] = amount(given["search_limit"])
     if given["sections"]:
-        measure["sections"] = [_section(text, place_at, given["nominal_unit"]) for text in given["sections"]]
+        measure["sections"] = [_section(text, given["unit"], given["nominal_unit"]) for text in given["sections"]]
     measure["characteristics"] = [
         largest,
         smallest,
@@ -236,19 +235,31 @@ def _write_recipe(base: Path, scan: Path, nominal: Path, **given: Any) -> Path:
     return path
 
 
-def _section(text: str, amount: Any, unit: str) -> dict[str, Any]:
-    """``z=12.5 mm`` as a plane of the recipe."""
-    from metrology_core.errors import UsageError
+def _section(text: str, unit: str, nominal_unit: str) -> dict[str, Any]:
+    """``z=12.5 mm`` as a plane of the recipe. A bare number is in the one unit of scan and nominal, and refused where
+    they have two."""
+    from metrology_core.errors import UnitError, UsageError
+    from metrology_core.units import quantity
+    from metrology_core.units import unit as find_unit
 
+    example = "for example --section 'z=12.5 mm'"
     axis, _, place = text.partition("=")
-    axis = axis.strip().lower()
-    if axis not in ("x", "y", "z") or not place.strip():
-        raise UsageError(
-            "a section is an axis and a place", expected="for example --section 'z=12.5 mm'", got=repr(text)
-        )
+    axis, at = axis.strip().lower(), place.strip()
+    if axis not in ("x", "y", "z") or not at:
+        raise UsageError("a section is an axis and a place", expected=example, got=repr(text))
+    if _BARE.fullmatch(at):
+        if find_unit(unit) != find_unit(nominal_unit):
+            raise UsageError(
+                f"the section {text!r} has no unit, and scan and nominal have two: {unit} and {nominal_unit}",
+                expected=example, remedy=f"write --section '{axis}={at} {nominal_unit}'",
+            )  # fmt: skip
+        at = f"{at} {unit}"
+    try:
+        quantity(at, "length")
+    except UnitError as error:
+        raise UsageError(f"the section {text!r} is no place: {error.what}", expected=example) from None
     k = "xyz".index(axis)
-    at = amount(place)
-    zero = f"0 {unit}"
+    zero = f"0 {nominal_unit}"
     return {
         "name": f"{axis} = {at}",
         "origin": [at if i == k else zero for i in range(3)],

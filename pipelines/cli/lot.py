@@ -71,7 +71,13 @@ def _show(session: Session, rows: list[dict[str, Any]]) -> None:
             session.console.print(f"  no levels: {row['why_none']}", markup=False)
             continue
         table = Table(box=None, pad_edge=False)
-        for title in ("level", "groups", f"s / {found['unit']}", "95 % interval", "share of variance"):
+        for title in (
+            "level",
+            "groups",
+            f"s / {found['unit']}".removesuffix(" / 1"),
+            "95 % interval",
+            "share of variance",
+        ):
             table.add_column(title)
         for c in found["components"]:
             if c["status"] == "not_estimable":

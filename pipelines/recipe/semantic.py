@@ -365,6 +365,11 @@ def _limits(document: Document, place: Path_, row: dict[str, Any], definition: A
                 f"'{value.text}' is a {value.dimension.replace('_', ' ')}, but {subject} is a {dimension}",
                 where,
             )
+        elif definition is not None and definition.id in _counts() and value.unit != "1":
+            yield document.problem(
+                "recipe/wrong-dimension", f"'{value.text}': {definition.id} is a number of defects, not a share", where,
+                hint="write a plain number, e.g. 'upper: 0'",
+            )  # fmt: skip
     if not isinstance(limits, dict):
         if isinstance(row.get("process"), dict):
             yield document.problem(

@@ -11,7 +11,7 @@ from metrology_core.flags import FLAGS
 from pipelines.report.encode import clean
 from pipelines.report.i18n import Words
 from pipelines.report.model import PROVISIONAL
-from pipelines.report.numbers import exact, fixed, place
+from pipelines.report.numbers import exact, fixed, place, unit_text
 
 _SEVERITIES = {name: flag.severity for name, flag in FLAGS.items()}
 
@@ -35,9 +35,9 @@ def plus_minus(row: Mapping[str, Any]) -> Markup:
     """Value ± U with unit, and the coverage factor of U where that is not 2 (a distribution was drawn)."""
     decimals = value_place(row)
     value = num(row["value"], decimals)
-    unit = escape(row.get("unit") or "")
+    unit = escape(unit_text(row.get("unit")))
     if not row.get("U"):
-        return Markup("{} {}").format(value, unit)
+        return Markup("{} {}").format(value, unit) if unit else value
     return Markup('<span class="pm">{} ± {} <span class="unit">{}</span>{}</span>').format(
         value, num(row["U"], decimals), unit, own_factor(row.get("k"))
     )

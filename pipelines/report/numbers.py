@@ -63,3 +63,9 @@ def probability(p: float | None) -> str:
     if p < 0.0001:
         return "< 0.01\u202f%"
     return fixed(p * 100.0, 2 if p > 0.99 or p < 0.01 else 1) + "\u202f%"
+
+
+def unit_text(unit: object) -> str:
+    """A unit as it stands behind a number: nothing behind a pure one, whose unit is 1."""
+    text = str(unit or "")
+    return "" if text == "1" else text

@@ -16,7 +16,7 @@ from pipelines.report.encode import clean
 from pipelines.report.i18n import Words
 from pipelines.report.lot_view import lot_view
 from pipelines.report.markup import num, own_factor, value_place
-from pipelines.report.numbers import exact, fixed, limit, percent, place, probability
+from pipelines.report.numbers import exact, fixed, limit, percent, place, probability, unit_text
 from pipelines.report.svg import Zone, lot_chart, share_bar, tolerance_bar
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def measurement_row(words: Words, m: Mapping[str, Any]) -> dict[str, Any]:
     verdict = model.verdict_of(m)
     interval = m.get("interval")
     value, expanded, factor = m.get("value"), m.get("U"), m.get("k", 2.0)
-    label = f"{m.get('name')}: {fixed(value, decimals)} {m.get('unit')}" if value is not None else ""
+    label = f"{m.get('name')}: {fixed(value, decimals)} {unit_text(m.get('unit'))}".strip() if value is not None else ""
     shown = _BLANK
     if interval:
         shown = Markup('<span class="nb">{}</span> … <span class="nb">{}</span>').format(
@@ -69,7 +69,7 @@ def measurement_row(words: Words, m: Mapping[str, Any]) -> dict[str, Any]:
         "name": clean(m.get("name", "")),
         "characteristic": clean(m.get("characteristic", "")),
         "title": words.term(f"term.char.{m.get('characteristic')}", clean(m.get("title") or "")),
-        "unit": clean(m.get("unit") or ""),
+        "unit": clean(unit_text(m.get("unit"))),
         "nominal": _BLANK if m.get("nominal") is None else limit(m["nominal"]),
         "limits": limits_text(zone),
         "has_value": value is not None,
@@ -250,15 +250,17 @@ def lot_card(
     u = statistics.median(lot.uncertainties) if lot.uncertainties else None
     decimals = place(2.0 * u) if u else None
     s = figures["s"]
+    unit = unit_text(lot.unit)
     return {
         "row": lot,
-        "chart": lot_chart(lot.zone, lot.points, total, f"{lot.name} ({lot.unit})"),
+        "unit": unit,
+        "chart": lot_chart(lot.zone, lot.points, total, f"{lot.name} ({unit})" if unit else lot.name),
         "mean": num(figures["mean"], decimals),
         "s": num(s, place(s)) if s else (num(s, None) if s is not None else _BLANK),
         "min": num(figures["min"], decimals),
         "max": num(figures["max"], decimals),
         "limits": limits_text(lot.zone),
-        "wafers": lot_view(words, lot.placed, frame, pages or {}, lot.unit, decimals, seed),
+        "wafers": lot_view(words, lot.placed, frame, pages or {}, unit, decimals, seed),
     }
 
 

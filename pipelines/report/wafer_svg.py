@@ -152,6 +152,8 @@ def _place(
         return drawn, [*signs, count]
     rows = math.ceil(len(spots) / columns)
     w, h = field or (2.0 * size, 2.0 * size)
+    if field is not None and len(spots) > 1:
+        w, h = w - 1.6, h - 1.6  # what belongs to one field stands closer than fields do
     step_x, step_y = w / columns, h / rows
     if field is None and columns > 1:  # discs stay large enough to be seen and hit
         step_x = step_y = max(step_x, 4.4)
@@ -270,4 +272,4 @@ def scale_svg(scale: Scale, decimals: int | None, unit: str) -> Markup:
     )
     return Markup(
         '<svg class="mapscale" viewBox="0 0 {0:g} 26" width="{0:g}" height="26" role="img"><title>{1}</title>{2}</svg>'
-    ).format(whole, escape(f"{low} … {high} {clean(unit)}"), Markup("").join(parts))
+    ).format(whole, escape(f"{low} … {high} {clean(unit)}".rstrip()), Markup("").join(parts))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,21 @@ def test_a_limit_on_shape_defects_decides(shapes: Path, limit: str, capsys: pyte
     assert main(["export", str(shapes / name)]) == 0
     table = (shapes / name / "exports" / "measurements.csv").read_text()
     assert "sem.shape_defects" in table
+    for page in (shapes / name / "report").rglob("*.html"):  # a pure number has no unit behind it
+        text = page.read_text()
+        assert '<span class="unit">1</span>' not in text and "/ 1</th>" not in text
+        assert re.search(r'title="4">4</span>', text) and not re.search(r'title="4">4</span> 1\b', text)
+
+
+@pytest.mark.parametrize("limit", ["upper: 50 %", "max: 20 ppm", "upper: 2 nm"])
+def test_a_limit_of_a_count_is_a_number_of_defects(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], limit: str
+) -> None:
+    """50 % would be read as half a defect."""
+    line = f"    - {{name: defects, characteristic: sem.contact_defects, tolerance: {{{limit}}}}}\n"
+    (tmp_path / "r.yaml").write_text(CONTACTS + line)
+    assert main(["recipe", "check", str(tmp_path / "r.yaml")]) == 2
+    assert ("not a share" in (said := capsys.readouterr().err)) or "is a length" in said
 
 
 def test_a_limit_that_allows_the_defects_is_met(shapes: Path) -> None:

@@ -206,6 +206,31 @@ def test_wrong_words(files: dict[str, Any], tmp_path: Path, capsys: Any) -> None
     assert code == 2 and "not empty" in answer["error"]["message"]
 
 
+@pytest.mark.parametrize(
+    ("place", "more", "words"),
+    [
+        ("z=abc", (), "'abc' is not a quantity"),
+        ("z=30 K", (), "is not a length"),
+        ("z=30", ("--nominal-unit", "mil"), "scan and nominal have two: mm and mil"),
+        ("z=", (), "an axis and a place"),
+    ],
+)
+def test_sections_that_cannot_be_meant(
+    files: dict[str, Any], capsys: Any, place: str, more: tuple[str, ...], words: str
+) -> None:
+    """The message speaks of the option, not of a recipe that nobody wrote."""
+    code, answer = call(files, "placed", "--align", "none", "--section", place, *more, capsys=capsys)
+    assert code == 2 and words in answer["error"]["message"] and "recipe" not in answer["error"]["message"]
+
+
+def test_a_bare_place_of_a_section_is_in_the_one_unit_there_is(files: dict[str, Any], tmp_path: Path) -> None:
+    from pipelines.cli.deviation import _section
+
+    assert _section("y=1.5e1", "mm", "mm") == _section("y=1.5e1 mm", "mm", "mm")
+    assert _section("y=15", "um", "um")["origin"] == ["0 um", "15 um", "0 um"]
+    assert _section("x=15 mm", "mm", "inch")["origin"] == ["15 mm", "0 inch", "0 inch"]
+
+
 def test_outlines_know_their_outside() -> None:
     """Normals of a cut, by the side on which it leaves the outside, against the direction from the middle."""
     from pipelines.steps.deviation_view import outlined
