@@ -23,9 +23,25 @@ def smoothed(image: np.ndarray, sigma: float) -> np.ndarray:
     """The image without pixel noise and without its slow background."""
     from scipy import ndimage
 
-    ground = ndimage.gaussian_filter(image, 0.2 * min(image.shape), mode="nearest")
-    smooth: np.ndarray = ndimage.gaussian_filter(image, sigma, mode="nearest") - ground
+    smooth: np.ndarray = ndimage.gaussian_filter(image, sigma, mode="nearest") - _ground(image)
     return smooth
+
+
+def _ground(image: np.ndarray) -> np.ndarray:
+    """A Gaussian mean over a fifth of the shorter side, borders repeated, as `scipy.ndimage.gaussian_filter` has it (up
+    to rounding): by Fourier transforms, in a fraction of the time."""
+    from scipy.signal import oaconvolve
+
+    sigma = 0.2 * min(image.shape)
+    reach = int(4.0 * sigma + 0.5)
+    taps = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
+    taps /= taps.sum()
+    for axis in (0, 1):
+        wide = [(0, 0), (0, 0)]
+        wide[axis] = (reach, reach)
+        kernel = taps[:, None] if axis == 0 else taps[None, :]
+        image = oaconvolve(np.pad(image, wide, mode="edge"), kernel, mode="valid", axes=axis)
+    return image
 
 
 def refuse_not_finite(pixels: np.ndarray) -> None:

@@ -12,6 +12,7 @@ from wafer.kernels.blocks import lagged_products
 from wafer.kernels.display import to_bytes
 from wafer.kernels.draws import coloured_rows
 from wafer.kernels.linescan import edge_spread
+from wafer.kernels.shifts import template_shift
 
 
 @pytest.mark.parametrize("rows", [1, 3])
@@ -89,3 +90,29 @@ def test_digest_of_an_image_without_a_file_tells_type_shape_and_pixels_apart() -
     other[3, 3] += 1
     others = (other, pixels.reshape(4, 16), pixels.astype(np.uint16))
     assert len({digest, *(Image(p, "nm", (1.0, 1.0)).digest for p in others)}) == 4
+
+
+def test_template_shift_is_the_least_squares_optimum() -> None:
+    """Against SciPy's general minimiser: shift, gain and offset free."""
+    from scipy.optimize import least_squares
+
+    start, step = -12.0, 0.25
+    place = start + step * np.arange(97)
+    grey = 0.5 * (1.0 + np.tanh(place / 2.5)) + 0.2 * np.exp(-((place - 3.0) ** 2) / 4.0)
+    slope = np.gradient(grey, place)
+    distance = np.arange(-9.0, 9.2, 0.25)
+    rng = np.random.default_rng(13)
+    for true in (-1.7, 0.3, 2.9):
+        rising = 20.0 + 90.0 * np.interp(distance - true, place, grey) + rng.normal(0.0, 3.0, distance.size)
+        found = np.empty(3)
+        assert template_shift(distance, rising, start, step, grey, slope, found) == 1
+
+        def rest(p: np.ndarray, rising: np.ndarray = rising) -> np.ndarray:
+            return np.asarray(p[2] + p[1] * np.interp(distance - p[0], place, grey) - rising)
+
+        best = least_squares(rest, [0.0, 50.0, 0.0], x_scale=[1.0, 50.0, 50.0], xtol=1e-14, ftol=1e-14).x
+        # the slope is that of central differences, not of the straight lines of the table: it aims a little beside
+        assert found[0] == pytest.approx(best[0], abs=0.02 * step)
+        assert found[1:] == pytest.approx(best[1:], rel=2e-3)
+    assert template_shift(distance, -rising, start, step, grey, slope, found) == 0
+    assert found[1] > 0.0  # as it was

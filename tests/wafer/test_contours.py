@@ -16,10 +16,11 @@ from metrology_core.instrument import Instrument
 from wafer.contours.closed import area_of_contour
 from wafer.contours.design import Design, edges_of, read_design
 from wafer.contours.evaluate import ContourResult, ContourSettings, measure_contours
+from wafer.contours.functionals import Functionals
 from wafer.contours.grey import grey_noise
 from wafer.contours.registration import raster
 from wafer.contours.seeds import find_seeds, split_grey
-from wafer.contours.trace import functionals, trace
+from wafer.contours.trace import trace
 from wafer.simulate.shapes import (
     ShapeImage,
     coverage,
@@ -127,7 +128,7 @@ def test_noise_of_combinations_is_that_of_repeated_images() -> None:
         noise = grey_noise(noisy)
         found = trace(noisy, seeds, noise, spacing=2.0, criterion="model", level=0.5)
         values.append(rows @ found.edge)
-        predicted.append(np.diag(functionals(noisy, found, noise, rows)))
+        predicted.append(np.diag(Functionals(noisy, found, noise).covariance(rows)))
         assert found.u[7] == pytest.approx(math.sqrt(predicted[-1][1]), rel=0.1)  # own strip, zero of all apart
     sd, u = np.std(values, axis=0, ddof=1), np.sqrt(np.mean(predicted, axis=0))
     assert np.all(np.abs(sd / u - 1.0) < 0.3)

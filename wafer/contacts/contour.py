@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 
 from wafer.contours import GreyNoise, Strips, Window, pixel_weights, strips_along, weights_covariance
+from wafer.kernels.shifts import template_shift
 
 Criterion = Literal["threshold", "sigmoid", "model"]
 MODES = 8  # highest Fourier mode of the radius
@@ -301,25 +302,16 @@ def _model_place(
     distance: np.ndarray, rising: np.ndarray, template: Template, edge: Edge, contrast: float
 ) -> _Place | None:
     """Shift of the pooled template that fits the mean profile best, offset and gain free."""
-    at = 0.0
     steepness = np.gradient(template.grey, template.distance)
-    for _ in range(12):
-        t = np.interp(distance - at, template.distance, template.grey)
-        d = np.interp(distance - at, template.distance, steepness)
-        # the linear part first: offset and gain for this shift, then one step of all three
-        centred = t - t.mean()
-        gain = float(centred @ rising) / float(centred @ centred)
-        offset = float(rising.mean()) - gain * float(t.mean())
-        if not gain > 0.0:
-            return None
-        j = np.stack((-gain * d, np.ones_like(t), t))
-        normal = j @ j.T
-        step = float(np.linalg.solve(normal, j @ (rising - offset - gain * t))[0])
-        at += min(max(step, -1.0), 1.0)
-        if abs(at) > 6.0:
-            return None
-        if abs(step) < 1e-6:
-            break
+    start, spacing = float(template.distance[0]), float(template.distance[1] - template.distance[0])
+    found = np.empty(3)
+    if not template_shift(distance, rising, start, spacing, template.grey, steepness, found):
+        return None
+    at, gain, offset = (float(v) for v in found)
+    t = np.interp(distance - at, template.distance, template.grey)
+    d = np.interp(distance - at, template.distance, steepness)
+    j = np.stack((-gain * d, np.ones_like(t), t))
+    normal = j @ j.T
     inverse = np.linalg.solve(normal, j)
     model, slope = edge.sign * (offset + gain * t), edge.sign * gain * d
     steep = float(gain * np.interp(0.0, template.distance, steepness))

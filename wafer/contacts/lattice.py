@@ -100,6 +100,7 @@ def find_lattice(centres: np.ndarray, aspect: float = 1.0) -> Lattice | None:
 
 
 _NONE = -(2**31)
+_AT_ONCE = 256
 
 
 def on_lattice(lattice: Lattice) -> np.ndarray:
@@ -115,11 +116,12 @@ def _groups(difference: np.ndarray) -> list[np.ndarray]:
     found: list[np.ndarray] = []
     while len(left) and len(found) < 12:
         reach = _LIKE * np.linalg.norm(left, axis=1)
-        count = (
-            (np.linalg.norm(left[:, None] - left[None], axis=2) < reach[:, None]).sum(axis=1)
-            if len(left) < 3000
-            else (np.array([(np.linalg.norm(left - v, axis=1) < r).sum() for v, r in zip(left, reach, strict=True)]))
-        )
+        x, y = np.ascontiguousarray(left.T)
+        count = np.concatenate([  # some hundred at a time: the table of all pairs may not fit
+            ((x[k : k + _AT_ONCE, None] - x) ** 2 + (y[k : k + _AT_ONCE, None] - y) ** 2
+             < reach[k : k + _AT_ONCE, None] ** 2).sum(axis=1)
+            for k in range(0, len(left), _AT_ONCE)
+        ])  # fmt: skip
         best = int(np.argmax(count))
         if count[best] < max(3, 0.03 * total):
             break

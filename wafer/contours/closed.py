@@ -7,13 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wafer.contours.grey import GreyNoise
-from wafer.contours.trace import Trace, functionals
-
 if TYPE_CHECKING:
     from wafer.contours.evaluate import Collected
-
-_AT_ONCE = 16  # areas whose noise is computed together: memory for weights on the whole image
+    from wafer.contours.functionals import Functionals
 
 
 def derivative(values: np.ndarray) -> np.ndarray:
@@ -37,10 +33,9 @@ def area_of_contour(place: np.ndarray) -> tuple[float, np.ndarray]:
     return abs(area), sign * np.column_stack((dy, -dx))
 
 
-def closed_contours(
-    out: Collected, image: np.ndarray, found: Trace, noise: GreyNoise, pixel: tuple[float, float]
-) -> list[dict[str, Any]]:
+def closed_contours(out: Collected, functionals: Functionals, pixel: tuple[float, float]) -> list[dict[str, Any]]:
     """The table of contours; adds the mean diameter of the closed ones to the measurements."""
+    found = functionals.found
     seeds = found.seeds
     px, py = pixel
     table: list[dict[str, Any]] = []
@@ -69,16 +64,13 @@ def closed_contours(
         row["feature"] = outward > 0.0
         whole.append(c)
         gradients.append(gradient[:, 0] * seeds.ux[part] * px + gradient[:, 1] * seeds.uy[part] * py)
-    for first in range(0, len(whole), _AT_ONCE):
-        chosen = whole[first : first + _AT_ONCE]
-        rows = np.zeros((len(chosen), found.edge.size))
-        for k, c in enumerate(chosen):
-            rows[k, int(seeds.first[c]) : int(seeds.first[c + 1])] = gradients[first + k]
-        variance = np.diag(functionals(image, found, noise, rows))
-        for k, c in enumerate(chosen):
-            row = table[c]
-            row["area_u"] = math.sqrt(max(float(variance[k]), 0.0))  # NaN stays NaN
-            row["diameter_area_u"] = row["area_u"] / (math.pi * row["diameter_area"]) * 2.0
+    variances = functionals.variances(
+        [(np.arange(seeds.first[c], seeds.first[c + 1]), g) for c, g in zip(whole, gradients, strict=True)]
+    )
+    for c, variance in zip(whole, variances, strict=True):
+        row = table[c]
+        row["area_u"] = math.sqrt(max(float(variance), 0.0))  # NaN stays NaN
+        row["diameter_area_u"] = row["area_u"] / (math.pi * row["diameter_area"]) * 2.0
     name = "sem.contour_diameter_area"
     features = [table[c] for c in whole if table[c]["feature"]]
     if not features:

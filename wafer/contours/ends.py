@@ -39,6 +39,7 @@ def measure_narrow_ends(
     vertices do not follow the design.
     """
     from wafer.contours.evaluate import Collected, traced
+    from wafer.contours.functionals import Functionals
     from wafer.contours.placement import placement
 
     narrow = [finest(row["width"], pixel) for row in extra["tips"] if row.get("reason") == NARROW]
@@ -57,7 +58,9 @@ def measure_narrow_ends(
     )
     vertices = {"x": found.x + shift[0], "y": found.y + shift[1]}
     try:
-        ends = placement(again, pixels, found, noise, settings, pixel, edges, origin, start, vertices, shift)
+        ends = placement(
+            again, Functionals(pixels, found, noise), settings, pixel, edges, origin, start, vertices, shift
+        )
     except DataError:
         return None
     if sum("reason" not in row for row in ends["tips"]) <= sum("reason" not in row for row in extra["tips"]):

@@ -176,8 +176,10 @@ def measure_contours(
     words = f"edge: {text}; unfiltered image"
     out.common = f"{words}; {int(good.sum())} vertices, each the mean over {spacing:.3g} px of contour"
     from wafer.contours.closed import closed_contours
+    from wafer.contours.functionals import Functionals
 
-    table = closed_contours(out, pixels, found, noise, image.pixel_size)
+    functionals = Functionals(pixels, found, noise)
+    table = closed_contours(out, functionals, image.pixel_size)
     px, py = image.pixel_size
     scale = np.hypot(found.seeds.ux * px, found.seeds.uy * py)
     shift = (columns[0], rows[0])
@@ -199,7 +201,7 @@ def measure_contours(
     if design is not None and edges is not None and start is not None and origin is not None:
         from wafer.contours.placement import placement
 
-        extra = placement(out, pixels, found, noise, settings, image.pixel_size, edges, origin, start, vertices, shift)
+        extra = placement(out, functionals, settings, image.pixel_size, edges, origin, start, vertices, shift)
         details.update(extra.pop("details"))
         if settings.spacing is None and spacing > SPACING:
             from wafer.contours.ends import measure_narrow_ends

@@ -58,13 +58,16 @@ def grey_noise(image: np.ndarray) -> GreyNoise:
     bins = min(_BINS, max(1, second.size // (2 * _LEAST)))  # a small image fills few
     points = []
     for chooser, level in (sides, sides[::-1]):
-        edges = np.quantile(chooser, np.linspace(0.0, 1.0, bins + 1))
-        for low, high in zip(edges[:-1], edges[1:], strict=True):
-            inside = (chooser >= low) & (chooser <= high)
-            count = int(np.count_nonzero(inside))
-            if count >= _LEAST:
-                sigma = _MAD * float(np.median(np.abs(second[inside])))
-                points.append((float(level[inside].mean()), sigma * sigma, count))
+        # few levels are sorted by counting
+        few = image.dtype == np.uint8
+        order = np.argsort((2.0 * chooser).astype(np.uint16) if few else chooser, kind="stable" if few else None)
+        ordered, size, grey = chooser[order], np.abs(second[order]), level[order]
+        edges = np.quantile(ordered, np.linspace(0.0, 1.0, bins + 1))
+        starts, ends = np.searchsorted(ordered, edges[:-1]), np.searchsorted(ordered, edges[1:], side="right")
+        for start, end in zip(starts, ends, strict=True):
+            if end - start >= _LEAST:
+                sigma = _MAD * float(np.median(size[start:end]))
+                points.append((float(grey[start:end].mean()), sigma * sigma, int(end - start)))
     # a blank image of whole numbers shows no step, but its levels are one apart
     step = grey_step(image) or float(image.dtype.kind in "ui")
     floor = step * step / 12.0

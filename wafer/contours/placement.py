@@ -20,12 +20,12 @@ from wafer.contours.defects import STATES, judge_shapes
 from wafer.contours.design import Design, Edges, area_of
 from wafer.contours.ends import LEAST_SPACING, finest
 from wafer.contours.fit_checks import refuse_mismatch, unmodelled
-from wafer.contours.grey import GreyNoise
 from wafer.contours.tips import CENTRAL, LEAST, NARROW, Gap, Tip, find_gaps, find_tips
-from wafer.contours.trace import Trace, functionals
+from wafer.contours.trace import Trace
 
 if TYPE_CHECKING:
     from wafer.contours.evaluate import Collected, ContourSettings
+    from wafer.contours.functionals import Functionals
     from wafer.contours.seeds import Split
 
 EDGE, CORNER, END, UNMATCHED = 0, 1, 2, 3
@@ -63,9 +63,7 @@ def begin(split: Split, design: Design, settings: ContourSettings, image: Image)
 
 def placement(
     out: Collected,
-    image: np.ndarray,
-    found: Trace,
-    noise: GreyNoise,
+    functionals: Functionals,
     settings: ContourSettings,
     pixel: tuple[float, float],
     edges: Edges,
@@ -76,7 +74,7 @@ def placement(
 ) -> dict[str, Any]:
     """Register, measure, judge; fills ``out`` and ``vertices``; returns the further fields of the result."""
     px = pixel[0]
-    shape = (image.shape[0], image.shape[1])
+    found, shape = functionals.found, functionals.shape
     limit = settings.limit if settings.limit is not None else LIMIT * px
     width = found.profile.width
     zone = Zone.of_width(width, px) if settings.corner is None else Zone.stated(settings.corner)
@@ -102,10 +100,10 @@ def placement(
     of_edge = rows[np.maximum(matches.edge, 0), 4:6]
     gain = np.where(matches.edge >= 0, np.sum(normal * of_edge, axis=1), 0.0)  # length per px of a vertex's edge
     by_scale = np.where((matches.edge >= 0)[:, None], np.nan_to_num(place * of_edge), 0.0)
-    noise_of_place = functionals(image, found, noise, place_of.solve * gain)
+    noise_of_place = functionals.covariance(place_of.solve * gain)
     sampling = reg.beyond_noise(place_of.sampling, noise_of_place)
     covariance = noise_of_place + sampling
-    tool = _Linear(image, found, noise, place_of, gain, j, by_scale, sampling)
+    tool = _Linear(functionals, place_of, gain, j, by_scale, sampling)
 
     kind = np.full(found.state.size, UNMATCHED)
     matched = matches.edge >= 0
@@ -159,10 +157,10 @@ class _Linear:
     """Linear quantities of the contour: noise, scatter of the place, change with the pixel size."""
 
     def __init__(
-        self, image: np.ndarray, found: Trace, noise: GreyNoise, place: reg.Registration, gain: np.ndarray,
+        self, functionals: Functionals, place: reg.Registration, gain: np.ndarray,
         j: np.ndarray, by_scale: np.ndarray, sampling: np.ndarray,
     ) -> None:  # fmt: skip
-        self.image, self.found, self.noise, self.place = image, found, noise, place
+        self.functionals, self.found, self.place = functionals, functionals.found, place
         self.gain, self.j, self.by_scale, self.sampling = gain, j, by_scale, sampling
 
     def noises(self, rows: np.ndarray, motions: np.ndarray) -> np.ndarray:
@@ -171,7 +169,7 @@ class _Linear:
         result = np.empty(len(total))
         for first in range(0, len(total), _AT_ONCE):
             part = total[first : first + _AT_ONCE]
-            result[first : first + _AT_ONCE] = np.diag(functionals(self.image, self.found, self.noise, part))
+            result[first : first + _AT_ONCE] = np.diag(self.functionals.covariance(part))
         return np.sqrt(np.maximum(result, 0.0))
 
     def place_u(self, motion: np.ndarray) -> float:

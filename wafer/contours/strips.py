@@ -60,7 +60,7 @@ def strips_along(
 
 @dataclass(frozen=True, eq=False)
 class PixelWeights:
-    """How pixels enter linear combinations of strips: ``weights`` (k, h, w) on the window at (``left``, ``top``)."""
+    """How pixels enter linear combinations of strips: ``weights`` (h, w, k) on the window at (``left``, ``top``)."""
 
     weights: np.ndarray
     left: int
@@ -80,32 +80,32 @@ def pixel_weights(strips: Strips, parts: list[tuple[np.ndarray, np.ndarray]], sh
     top, bottom = max(0, int(strips.y.min() - reach)), min(ny, int(strips.y.max() + reach) + 2)
     found = []
     for along, across in parts:
-        weights = np.empty((across.shape[0], bottom - top, right - left))
+        weights = np.empty((bottom - top, right - left, across.shape[0]))
         combine_noise(
             strips.x, strips.y, strips.ux, strips.uy, float(strips.distance[0]), STEP, np.ascontiguousarray(along),
-            np.ascontiguousarray(across), left, top, weights,
+            np.ascontiguousarray(across.T), left, top, weights,
         )  # fmt: skip
         found.append(weights)
-    return PixelWeights(np.concatenate(found), left, top)
+    return PixelWeights(np.concatenate(found, axis=2), left, top)
 
 
 def weights_covariance(given: PixelWeights, image: np.ndarray, noise: GreyNoise) -> np.ndarray:
     """(k, k) covariance of combinations by the noise of the pixels; neighbours in a row correlate as the noise says."""
-    k, h, w = given.weights.shape
+    h, w, k = given.weights.shape
     patch = image[given.top : given.top + h, given.left : given.left + w]
-    scaled = given.weights * np.sqrt(noise.variance(smoothed_grey(patch)))
-    flat = scaled.reshape(k, -1)
-    covariance: np.ndarray = flat @ flat.T
+    scaled = given.weights * np.sqrt(noise.variance(smoothed_grey(patch)))[:, :, None]
+    flat = scaled.reshape(-1, k)
+    covariance: np.ndarray = flat.T @ flat
     add_row_lags(covariance, scaled, noise)
     return covariance
 
 
 def add_row_lags(covariance: np.ndarray, scaled: np.ndarray, noise: GreyNoise) -> None:
     """Add to ``covariance`` (k, k) what the correlation of pixels in a row does to combinations with the ``scaled``
-    weights (k, h, w), weight times standard deviation."""
-    k = scaled.shape[0]
+    weights (h, w, k), weight times standard deviation."""
+    k = scaled.shape[2]
     for lag, r in enumerate(noise.lags, start=1):
-        cross = scaled[:, :, :-lag].reshape(k, -1) @ scaled[:, :, lag:].reshape(k, -1).T
+        cross = scaled[:, :-lag].reshape(-1, k).T @ scaled[:, lag:].reshape(-1, k)
         covariance += r * (cross + cross.T)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from wafer.contours.grey import GreyNoise
 from wafer.contours.seeds import DEPTH, Seeds, deeper
-from wafer.contours.strips import STEP, Window, add_row_lags
+from wafer.contours.strips import STEP, Window
 
 Criterion = Literal["threshold", "model"]
 Feet = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # x, y, ux, uy
@@ -344,59 +344,3 @@ def _vertex_u(
     run_blocks(work, -(-out.size // 64))
     result: np.ndarray = np.sqrt(np.maximum(out, 0.0))
     return result
-
-
-def functionals(image: np.ndarray, found: Trace, noise: GreyNoise, coefficients: np.ndarray) -> np.ndarray:
-    """(k, k) covariance by noise of combinations ``coefficients`` (k, n) of the edges, exact for the interpolation.
-
-    The zero of each group is part of it: edge = place + shift - mean(shift) + crossing of the mean profile.
-    """
-    from wafer.contours.strips import smoothed_grey
-    from wafer.kernels.strips import combine_noise
-
-    seeds, parallel = found.seeds, found.parallel
-    wanted = np.where(found.state == 0, coefficients, 0.0)
-    k, n = wanted.shape
-    groups = int(found.group.max()) + 1
-    of_group = np.zeros((k, n))
-    for g in range(groups):
-        mine = found.pooled & (found.group == g)
-        if mine.any():
-            of_group[:, mine] = wanted[:, found.group == g].sum(axis=1, keepdims=True) / mine.sum()
-    parts = (
-        (
-            found.moved,
-            found.first,
-            np.repeat(found.ray / parallel, parallel, axis=0),
-            np.repeat(wanted - of_group, parallel, axis=1),
-        ),
-        (
-            found.soft,
-            found.zero_first,
-            np.repeat(found.zero / parallel, parallel, axis=0),
-            np.repeat(of_group, parallel, axis=1),
-        ),
-    )
-    ny, nx = image.shape
-    deviation = np.sqrt(noise.variance(smoothed_grey(image)))
-    covariance = np.zeros((k, k))
-    tile, reach = 192, max(REACH, -found.zero_first) + parallel + 3.0
-    feet = [side_by_side(seeds, moved, parallel, found.spacing) for moved, *_ in parts]
-    for top in range(0, ny, tile):
-        rows = min(tile, ny - top)
-        weights, total = np.empty((k, rows + 8, nx)), np.zeros((k, rows, nx))
-        for (x, y, ux, uy), (_, first, along, across) in zip(feet, parts, strict=True):
-            near = np.flatnonzero((y > top - reach) & (y < top + rows + reach))
-            if not near.size:
-                continue
-            # a margin of four rows: samples at its border are left out, and their other pixels lie in the next tile
-            combine_noise(
-                x[near], y[near], ux[near], uy[near], first, STEP, np.ascontiguousarray(along[near]),
-                np.ascontiguousarray(across[:, near]), 0, top - 4, weights,
-            )  # fmt: skip
-            total += weights[:, 4 : 4 + rows]
-        scaled = total * deviation[top : top + rows]
-        flat = scaled.reshape(k, -1)
-        covariance += flat @ flat.T
-        add_row_lags(covariance, scaled, noise)
-    return covariance

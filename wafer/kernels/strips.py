@@ -154,16 +154,21 @@ def combine_noise(
 ) -> int:
     """Pixel weights of linear combinations of strips.
 
-    Combination k takes ``sum_ij across[k, i] along[i, j] grey(i, j)``; out (k, h, w) gets, for each pixel of the window
+    Combination k takes ``sum_ij across[i, k] along[i, j] grey(i, j)``; out (h, w, K) gets, for each pixel of the window
     whose first pixel is (left, top), the weight with which that pixel enters. Samples outside the window are left out;
     returns their number.
     """
     n, m = along.shape
     wx, wy = np.empty(4), np.empty(4)
-    h, w = out.shape[1], out.shape[2]
+    h, w = out.shape[0], out.shape[1]
     outside = 0
     out[:] = 0.0
     for i in range(n):
+        some = False
+        for k in range(across.shape[1]):
+            some = some or across[i, k] != 0.0
+        if not some:
+            continue
         for j in range(m):
             g = along[i, j]
             if g == 0.0:
@@ -177,12 +182,11 @@ def combine_noise(
                 continue
             cubic_weights(px - kx, wx)
             cubic_weights(py - ky, wy)
-            for k in range(out.shape[0]):
-                f = across[k, i] * g
-                if f == 0.0:
-                    continue
-                for b in range(4):
-                    fb = f * wy[b]
-                    for c in range(4):
-                        out[k, cy + b, cx + c] += fb * wx[c]
+            share = across[i]
+            for b in range(4):
+                for c in range(4):
+                    f = g * wy[b] * wx[c]
+                    to = out[cy + b, cx + c]
+                    for k in range(share.size):
+                        to[k] += f * share[k]
     return outside
