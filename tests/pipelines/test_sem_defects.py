@@ -91,7 +91,7 @@ def test_a_limit_on_shape_defects_decides(shapes: Path, limit: str, capsys: pyte
     for page in (shapes / name / "report").rglob("*.html"):  # a pure number has no unit behind it
         text = page.read_text()
         assert '<span class="unit">1</span>' not in text and "/ 1</th>" not in text
-        assert re.search(r'title="4">4</span>', text) and not re.search(r'title="4">4</span> 1\b', text)
+        assert re.search(r'title="4.0">4</span>', text) and not re.search(r'title="4.0">4</span> 1\b', text)
 
 
 @pytest.mark.parametrize("limit", ["upper: 50 %", "max: 20 ppm", "upper: 2 nm"])
