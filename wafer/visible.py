@@ -55,14 +55,17 @@ def refuse_not_finite(pixels: np.ndarray) -> None:
         )
 
 
-def refuse_noise(image: np.ndarray, noise: GreyNoise, sigma: float) -> None:
+def refuse_noise(image: np.ndarray, noise: GreyNoise, sigma: float, smooth: np.ndarray | None = None) -> None:
     """`DataError` where the image, smoothed as for the search, varies no more than smoothed noise does.
+
+    ``smooth``: the image as `smoothed` gives it, where it is there already.
 
     White noise of variance v keeps v / (4 pi sigma^2) under a Gaussian of standard deviation sigma; correlations r_1,
     r_2 ... along the rows, short against sigma, keep 1 + 2 (r_1 + r_2 + ...) times as much. One small feature hardly
     changes the spread of a large image: pixels that noise cannot reach count as seen, too.
     """
-    smooth = smoothed(image, sigma)
+    if smooth is None:
+        smooth = smoothed(image, sigma)
     spread = float(np.std(smooth))
     kept = max(1.0 + 2.0 * sum(noise.lags), 0.1)
     pixel = math.sqrt(float(np.mean(noise.variance(image))))

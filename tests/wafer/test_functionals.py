@@ -40,3 +40,18 @@ def test_windows_give_what_the_whole_image_gives(criterion: Literal["threshold",
     # sums of some ten thousand products, in another order; beside the window nothing is left out
     assert functionals.variances(near) == pytest.approx(whole, rel=1e-9)
     assert whole.min() > 0.0
+
+
+def test_correlation_of_areas_is_the_plain_sum() -> None:
+    """The coarse search slides the image over the design: products and means of windows against loops."""
+    from wafer.contours.registration import _products, _window_means
+
+    rng = np.random.default_rng(14)
+    area, window = rng.random((23, 31)), rng.normal(size=(17, 20))
+    products, means = _products(area, window), _window_means(area, window.shape)
+    assert products.shape == means.shape == (7, 12)
+    for y in range(7):
+        for x in range(12):
+            part = area[y : y + 17, x : x + 20]
+            assert products[y, x] == pytest.approx(float(np.sum(part * window)), abs=1e-11)  # sums of 340 products
+            assert means[y, x] == pytest.approx(float(part.mean()), abs=1e-12)

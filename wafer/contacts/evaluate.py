@@ -24,7 +24,7 @@ from wafer.contours import GreyNoise, Window, grey_noise
 from wafer.drawn import refuse_drawn_rows
 from wafer.grey_flags import grey_flags
 from wafer.scan import field_background, uneven
-from wafer.visible import refuse_noise, refuse_not_finite
+from wafer.visible import refuse_noise, refuse_not_finite, smoothed
 
 if TYPE_CHECKING:
     from wafer.contacts.statistics import Statistics
@@ -106,8 +106,9 @@ def find_contacts(pixels: np.ndarray, settings: ContactSettings, aspect: float =
     refuse_drawn_rows(pixels)
     noise = grey_noise(pixels)
     image = np.ascontiguousarray(pixels, np.float64)
-    found = locate(image, settings.polarity)
-    refuse_noise(image, noise, SMOOTHING)
+    smooth = smoothed(image, SMOOTHING)
+    found = locate(image, settings.polarity, smooth)
+    refuse_noise(image, noise, SMOOTHING, smooth)
     refuse_open_pattern(found)
     lattice = find_lattice(found.centres, aspect) if settings.lattice else None
     edges = _edges(found, found.radius, lattice, settings)

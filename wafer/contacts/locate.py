@@ -9,7 +9,6 @@ from typing import Literal
 import numpy as np
 
 from metrology_core.errors import DataError
-from wafer.visible import smoothed
 
 LEAST_DIAMETER = 5.0  # px: below, an edge and its neighbour across the feature overlap
 SMOOTHING = 1.5  # px, Gaussian, of the copy that is split
@@ -35,21 +34,19 @@ class Candidates:
     contrast: float
 
 
-def locate(image: np.ndarray, polarity: Literal["dark", "bright", "auto"], smoothing: float = SMOOTHING) -> Candidates:
+def locate(image: np.ndarray, polarity: Literal["dark", "bright", "auto"], smooth: np.ndarray) -> Candidates:
     """Find features. ``polarity`` auto: the class that is cut into pieces is the features'.
 
-    smoothing: standard deviation in pixels of the copy that is split.
+    ``smooth``: the copy that is split, smoothed by `SMOOTHING` (`wafer.visible.smoothed`).
     Raises `DataError` where the image has no two grey classes or no feature.
     """
     from skimage.filters import threshold_otsu
     from skimage.measure import label, regionprops
 
-    data = np.asarray(image, np.float64)
-    if not float(np.ptp(data)) > 0.0:
+    if not float(np.ptp(image)) > 0.0:
         raise DataError(
             "the image is blank", expected="features darker or brighter than the ground", got="one grey level"
         )
-    smooth = smoothed(data, smoothing)
     # Otsu's threshold is the middle of a bin of the histogram; both ends of the bin count, so that an inverted image is
     # split at the same place
     cut = 0.5 * (float(threshold_otsu(smooth)) - float(threshold_otsu(-smooth)))
@@ -67,7 +64,7 @@ def locate(image: np.ndarray, polarity: Literal["dark", "bright", "auto"], smoot
             expected=f"{polarity} features of at least {LEAST_DIAMETER:g} px",
             remedy="check polarity, image area and pixel size",
         )
-    ny, nx = data.shape
+    ny, nx = image.shape
     boxes = np.array([(r.bbox[1], r.bbox[0], r.bbox[3] - 1, r.bbox[2] - 1) for r in rows], np.int64)
     area = np.array([float(r.area) for r in rows])
     touches = (boxes[:, 0] <= 0) | (boxes[:, 1] <= 0) | (boxes[:, 2] >= nx - 1) | (boxes[:, 3] >= ny - 1)

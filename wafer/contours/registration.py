@@ -124,8 +124,6 @@ def coarse(
     polarity: str,
 ) -> Start:  # fmt: skip
     """Best shift within ``search`` (length) between the bright class of the image and the area of the design."""
-    from scipy.signal import fftconvolve
-
     ny, nx = above.shape
     sx, sy = (max(1, math.ceil(search / p)) for p in pixel)
     big = (ny + 2 * sy, nx + 2 * sx)
@@ -141,12 +139,9 @@ def coarse(
             remedy="state the design place in the middle of the image (origin)",
         )  # fmt: skip
     seen = above.astype(np.float64) - above.mean()
-    product = fftconvolve(area, seen[::-1, ::-1], mode="valid")
-    box = np.ones((ny, nx))
-    mean = fftconvolve(area, box, mode="valid") / box.size
-    square = fftconvolve(area * area, box, mode="valid") / box.size
+    mean, square = _window_means(area, seen.shape), _window_means(area * area, seen.shape)
     deviation = np.sqrt(np.maximum(square - mean**2, 1e-4))
-    score = product / (box.size * deviation * max(float(seen.std()), 1e-9))
+    score = _products(area, seen) / (seen.size * deviation * max(float(seen.std()), 1e-9))
     if polarity == "auto":
         bright = bool(score.max() >= -score.min())
     else:
@@ -165,6 +160,25 @@ def coarse(
     row, column = peaks[k]
     _refuse_border(score, int(row), int(column), search)
     return Start((-(column - sx) * pixel[0], -(row - sy) * pixel[1]), float(score[row, column]), bright, len(peaks) > 1)
+
+
+def _window_means(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Means of ``values`` over all windows of ``shape`` that lie in them."""
+    sums = np.zeros((values.shape[0] + 1, values.shape[1] + 1))
+    np.cumsum(np.cumsum(values, axis=0), axis=1, out=sums[1:, 1:])
+    h, w = shape
+    total: np.ndarray = sums[h:, w:] - sums[:-h, w:] - sums[h:, :-w] + sums[:-h, :-w]
+    return total / (h * w)
+
+
+def _products(area: np.ndarray, window: np.ndarray) -> np.ndarray:
+    """Sums of products of ``window`` with all parts of ``area`` of its size, by Fourier transforms of the size of the
+    area: what would wrap round belongs to windows that reach out of it."""
+    from scipy.fft import irfft2, next_fast_len, rfft2
+
+    size = tuple(next_fast_len(n, real=True) for n in area.shape)
+    found: np.ndarray = irfft2(rfft2(area, size) * np.conj(rfft2(window, size)), size)
+    return found[: area.shape[0] - window.shape[0] + 1, : area.shape[1] - window.shape[1] + 1]
 
 
 def _refuse_overlap(area: np.ndarray, origin: np.ndarray, pixel: tuple[float, float]) -> None:
