@@ -278,7 +278,7 @@ def cross_roughness(
     alike = shared_noise(frames, drift.shifted, orientation=settings.orientation)
     found = _edges_of(aligned(frames, drift), settings)
     first = found[0]
-    polarity = 1 if settings.lines == "bright" else -1
+    polarity = -1 if settings.lines == "dark" else 1
     index = same_edges(found)
     here = index[0] >= 0
     left = _lines.stripes(first, polarity)

@@ -1,4 +1,4 @@
-"""The one door to the PNG and BMP decoders (OpenCV). Nothing here measures."""
+"""The one door to the PNG, BMP and LZW-TIFF decoders (OpenCV). Nothing here measures."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import numpy as np
 
 
 def decode(data: bytes) -> np.ndarray | None:
-    """Decode the bytes of a PNG or BMP image unchanged: (ny, nx) or (ny, nx, 3 or 4), uint8 or uint16; None if damaged.
+    """Decode the bytes of a PNG, BMP or (first page of a) TIFF image unchanged: (ny, nx) or (ny, nx, 3 or 4), uint8 or
+    uint16; None if damaged.
 
     Colour channels come in OpenCV's order (blue first).
     """

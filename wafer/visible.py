@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from metrology_core.errors import DataError
+from wafer.recording import refuse_absurd
 
 if TYPE_CHECKING:
     from wafer.contours.grey import GreyNoise
@@ -45,7 +46,8 @@ def _ground(image: np.ndarray) -> np.ndarray:
 
 
 def refuse_not_finite(pixels: np.ndarray) -> None:
-    """`DataError` where grey values are NaN or infinite: a contour through such a pixel has no place."""
+    """`DataError` where grey values are NaN, infinite or out of all proportion: a contour through such a pixel has no
+    place."""
     if np.issubdtype(pixels.dtype, np.floating) and not (sound := np.isfinite(pixels)).all():
         raise DataError(
             "the image holds NaN or infinite grey values",
@@ -53,6 +55,7 @@ def refuse_not_finite(pixels: np.ndarray) -> None:
             got=f"{np.count_nonzero(~sound)} others",
             remedy="export the image again",
         )
+    refuse_absurd(pixels)
 
 
 def refuse_noise(image: np.ndarray, noise: GreyNoise, sigma: float, smooth: np.ndarray | None = None) -> None:

@@ -276,8 +276,50 @@ _ROWS = (
     Flag(
         "saturated",
         "warning",
-        "Part of the image is at the end of its grey scale.",
+        "Part of the image is at the end of its grey scale, or cut off at a grey level within it.",
         "Lower the gain; edges in saturated regions are biased.",
+    ),
+    Flag(
+        "dead_rows",
+        "warning",
+        "Rows of the image hold one grey level all along: edges there and beside them are wrong.",
+        "Export the image again, or choose rows without them.",
+    ),
+    Flag(
+        "dead_columns",
+        "warning",
+        "Columns of the image hold one grey level all along: edges there and beside them are wrong.",
+        "Export the image again, or choose columns without them.",
+    ),
+    Flag(
+        "rows_repeated",
+        "warning",
+        "Rows of the image are exact copies of others (enlarged, or a fault): uncertainties are too small.",
+        "Use the image as it was scanned.",
+    ),
+    Flag(
+        "row_banding",
+        "warning",
+        "Rows differ in brightness by more than a tenth of the step: thresholds move from row to row.",
+        "Check current and detector; do not use roughness, local uniformity and elongation from this image.",
+    ),
+    Flag(
+        "periodic_pattern",
+        "warning",
+        "A wave runs through the image that is none of the lines' (hum, moire, a resampled screen): it moves edges.",
+        "Take the image again; do not use its roughness.",
+    ),
+    Flag(
+        "grey_levels_few",
+        "warning",
+        "The image has fewer than eight grey levels to a step, and too little noise to make up for it.",
+        "Export with 8 bits and more, without palette or posterising.",
+    ),
+    Flag(
+        "polarity_assumed",
+        "info",
+        "Nobody said whether lines are bright or dark; bright was taken, and lines and spaces are about as wide.",
+        "State lines: bright or dark.",
     ),
     Flag(
         "lost_edges",

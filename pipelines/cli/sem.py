@@ -51,7 +51,7 @@ sem.add_command(contours)
 @click.option(
     "--level", default="50 %", show_default=True, metavar="RATIO", help="Level of the criteria threshold and model."
 )
-@click.option("--lines", type=click.Choice(["bright", "dark"]), default="bright", show_default=True)
+@click.option("--lines", type=click.Choice(["bright", "dark"]), help="Which stripes are the lines; default: bright.")
 @click.option("--detrend", type=click.Choice(["linear", "mean"]), default="linear", show_default=True)
 @click.option(
     "--orientation",
@@ -87,7 +87,7 @@ def lines(
     columns: str | None,
     criterion: str,
     level: str,
-    lines: str,
+    lines: str | None,
     detrend: str,
     orientation: str,
     smoothing: str | None,

@@ -100,7 +100,9 @@ class SemLinesMeasure(Strict):
     columns: Area | None = None
     criterion: Literal["threshold", "max_gradient", "sigmoid", "linear_approximation", "model"] = "threshold"
     level: Ratio | None = Field(default=None, description="Level of criteria threshold and model; default 50 %.")
-    lines: Literal["bright", "dark"] = "bright"
+    lines: Literal["bright", "dark"] | None = Field(
+        default=None, description="Which stripes are the lines; default bright, flagged where both are about as wide."
+    )
     detrend: Literal["linear", "mean"] = "linear"
     orientation: Literal["vertical", "horizontal"] = "vertical"
     smoothing: str | None = Field(

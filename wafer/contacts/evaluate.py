@@ -23,6 +23,7 @@ from wafer.contacts.sites import Site, judge, merged_regions, rates, unclaimed
 from wafer.contours import GreyNoise, Window, grey_noise
 from wafer.drawn import refuse_drawn_rows
 from wafer.grey_flags import grey_flags
+from wafer.recording import recording_flags
 from wafer.scan import field_background, uneven
 from wafer.visible import refuse_noise, refuse_not_finite, smoothed
 
@@ -234,8 +235,9 @@ def measure_contacts(
     contour fit), sampling (between features), pixel size, edge criterion (``edge_offset_u`` of the instrument, twice
     for a diameter). Flags: those of the image, ``few_contacts``, ``lcdu_not_resolved``, ``missing_contacts``,
     ``merged_contacts``, ``no_lattice``, ``pitch_conflict``,
-    ``repeatability_only``, ``rows_share_noise``, ``saturated``, ``background_uneven``. Raises
-    `ParameterError` for an image without pixel size, `DataError` where there are no features.
+    ``repeatability_only``, ``rows_share_noise``, ``saturated``, ``background_uneven``, those of
+    `wafer.grey_flags` and `wafer.recording`. Raises `ParameterError` for an image without pixel size, `DataError` where
+    there are no features.
     """
     from wafer.contacts.statistics import statistics
 
@@ -248,14 +250,17 @@ def measure_contacts(
         )
     rows, columns = image.measured_area(settings.rows, settings.columns)
     px, py = image.pixel_size
-    found = find_contacts(image.pixels[rows[0] : rows[1], columns[0] : columns[1]], settings, px / py)
+    area = image.pixels[rows[0] : rows[1], columns[0] : columns[1]]
+    recorded = recording_flags(area)
+    found = find_contacts(area, settings, px / py)
     result = statistics(image, settings, instrument, found)
     for row in result.per_contact:  # places count from the first pixel of the image
         row.update(x=row["x"] + columns[0], y=row["y"] + rows[0])
-    area = image.pixels[rows[0] : rows[1], columns[0] : columns[1]]
-    scan = field_background(area, found.candidates.labels > 0)
+    features = found.candidates.labels > 0
+    scan = field_background(area, features)
+    seen = grey_flags(area, image.saturation_level, features, found.candidates.contrast, found.noise)
     flags = _flags.merge(
-        image.flags, result.flags, grey_flags(area, image.saturation_level), uneven(scan),
+        image.flags, result.flags, recorded, seen, uneven(scan),
         _pitch_check(settings, result.measurements),
     )  # fmt: skip
     if not result.measurements:

@@ -22,6 +22,7 @@ from wafer.contours.seeds import SMOOTH, find_seeds, split_grey
 from wafer.contours.trace import Trace, trace
 from wafer.drawn import refuse_drawn_rows
 from wafer.grey_flags import grey_flags
+from wafer.recording import recording_flags
 from wafer.scan import field_background, uneven
 from wafer.visible import refuse_noise, refuse_not_finite
 
@@ -142,12 +143,13 @@ def measure_contours(
         raise DataError("the image area is too small for contours", expected="32 x 32 pixels", got=f"{area.shape}")
     refuse_not_finite(area)
     refuse_drawn_rows(area)
+    recorded = recording_flags(area)
     pixels = np.ascontiguousarray(area, np.float64)
     noise = grey_noise(area)
     split = split_grey(pixels)
     refuse_noise(pixels, noise, SMOOTH)
     budget = ContourBudget(image, settings, instrument)
-    flags: set[str] = {*image.flags, *grey_flags(area, image.saturation_level)}
+    flags: set[str] = {*image.flags, *recorded}
     if budget.scale is None:
         flags.add("repeatability_only")
     polarity = settings.polarity
@@ -194,6 +196,7 @@ def measure_contours(
         "vertex_u": typical * px, "area": [*rows, *columns],
         "noise": {"offset": noise.offset, "gain": noise.gain, "correlation": noise.correlation},
     }  # fmt: skip
+    flags |= {*grey_flags(area, image.saturation_level, found.seeds.mask, split.high - split.low, noise)}
     scan = field_background(area, found.seeds.mask)
     flags |= uneven(scan)
     details["scan"] = {name: fact.to_dict() for name, fact in scan.items()}

@@ -8,6 +8,7 @@ from metrology_core.errors import DataError, ParameterError
 from wafer.drawn import refuse_drawn_rows
 from wafer.edges import linescan
 from wafer.edges.result import CRITERIA
+from wafer.recording import refuse_absurd
 
 
 def image_area(
@@ -49,6 +50,7 @@ def image_area(
             got=f"{int(np.count_nonzero(~np.isfinite(area)))} others",
             remedy="export the image again",
         )
+    refuse_absurd(area if array.dtype.kind == "f" else array)
     return area, first
 
 
@@ -78,7 +80,7 @@ def orientation(area: np.ndarray) -> tuple[float, float]:
             "the image has structure in both directions",
             expected="lines and spaces along the columns",
             got=f"contrast across the stripes is {seen.across:.0%} of that of the stripes",
-            remedy="this looks like contacts or text: choose an image area with lines only",
+            remedy="this looks like contacts, text or bands of brightness: choose an image area with lines only",
         )
     if seen.horizontal > 1.5 * seen.vertical:
         raise DataError(

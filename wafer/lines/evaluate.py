@@ -18,6 +18,8 @@ from wafer.smoothing import parse_smoothing
 
 PITCH_CONFLICT = 0.02  # relative: no honest calibration error of a CD-SEM is larger
 
+ABOUT_EQUAL = 0.2  # difference of lines and spaces over their sum (40 to 60 % duty) that tells nobody which is which
+
 SMOOTHED = "the image was smoothed: its rows share noise, and short roughness is gone"
 SCALE_VARIATION = 0.005  # range of the local pitch over the field that flags pitch and widths
 
@@ -27,18 +29,19 @@ class SemLineSettings:
     """How lines and spaces are measured; see `wafer.edges.find_edges` for ``criterion`` and ``level`` (0 to 1).
 
     ``rows``, ``columns``: image area, end exclusive, of the image as it is looked at. ``lines``: which stripe is the
-    line. ``detrend``: what is taken off an edge before its roughness: ``linear`` or ``mean``. ``orientation``:
-    ``vertical`` lines, or ``horizontal`` (the image is transposed, pixel sizes with it). ``nominal_pitch`` and
-    ``nominal_cd`` (unit of the image) only serve checks: ``pitch_conflict`` and ``inverted_contrast``. ``seed`` drives
-    the resampling of the edge noise. ``smoothing``: a named filter before the edges are found (``gaussian 2 px``, see
-    `wafer.smoothing`), None for none; results say so, and roughness is refused.
+    line (None: the bright one, and ``polarity_assumed`` where both are about as wide). ``detrend``: what is taken off
+    an edge before its roughness: ``linear`` or ``mean``. ``orientation``: ``vertical`` lines, or ``horizontal`` (the
+    image is transposed, pixel sizes with it). ``nominal_pitch`` and ``nominal_cd`` (unit of the image) only serve
+    checks: ``pitch_conflict`` and ``inverted_contrast``. ``seed`` drives the resampling of the edge noise.
+    ``smoothing``: a named filter before the edges are found (``gaussian 2 px``, see `wafer.smoothing`), None for none;
+    results say so, and roughness is refused.
     """
 
     criterion: Literal["threshold", "max_gradient", "sigmoid", "linear_approximation", "model"] = "threshold"
     level: float = 0.5
     rows: tuple[int, int] | None = None
     columns: tuple[int, int] | None = None
-    lines: Literal["bright", "dark"] = "bright"
+    lines: Literal["bright", "dark"] | None = None
     detrend: Literal["linear", "mean"] = "linear"
     orientation: Literal["vertical", "horizontal"] = "vertical"
     nominal_pitch: float | None = None
@@ -49,14 +52,14 @@ class SemLineSettings:
     def __post_init__(self) -> None:
         for name, allowed in (
             ("criterion", ("threshold", "max_gradient", "sigmoid", "linear_approximation", "model")),
-            ("lines", ("bright", "dark")),
+            ("lines", ("bright", "dark", None)),
             ("detrend", ("linear", "mean")),
             ("orientation", ("vertical", "horizontal")),
         ):
             if getattr(self, name) not in allowed:
                 raise ParameterError(
                     f"unknown {name} {getattr(self, name)!r}",
-                    expected=" | ".join(allowed),
+                    expected=" | ".join(value for value in allowed if value),
                     got=repr(getattr(self, name)),
                 )
         if not 0.05 <= self.level <= 0.95:
@@ -111,7 +114,8 @@ def measure_sem_lines(
     ``repeatability_only``.
 
     Flags: those of `wafer.edges.find_edges`, of the image, ``few_lines``, ``biased_roughness``, ``pitch_conflict``,
-    ``inverted_contrast``, ``scan_nonlinear``, ``smoothing_too_wide``.
+    ``inverted_contrast``, ``polarity_assumed``, ``scan_nonlinear``, ``smoothing_too_wide``, and those of
+    `wafer.recording`.
     Raises `ParameterError` for an image without pixel size, `DataError` for
     an image without lines.
     """
@@ -120,9 +124,11 @@ def measure_sem_lines(
     from wafer.lines import places as _lines
     from wafer.lines import scatter as _scatter
     from wafer.lines.budget import Budget, scale_of
+    from wafer.lines.grey import grey_flags_of
     from wafer.lines.roughness import measure_roughness, refused
     from wafer.lines.scan import scan_facts
     from wafer.lines.view import edge_view, facts_of, line_rows
+    from wafer.recording import recording_flags
     from wafer.scan import uneven
 
     settings = settings or SemLineSettings()
@@ -139,6 +145,8 @@ def measure_sem_lines(
         pixels, px, py, axis = pixels.T, py, px, "y"
     rows_used, (first, end) = area_of(image, settings)
     pixels = pixels[:, first:end]
+    scanned = pixels if rows_used is None else pixels[slice(*rows_used)]
+    recorded = recording_flags(scanned.T if settings.orientation == "horizontal" else scanned)
     found = _edges.find_edges(
         pixels,
         criterion=settings.criterion,
@@ -148,7 +156,7 @@ def measure_sem_lines(
         smoothing=parse_smoothing(settings.smoothing),
         seed=settings.seed,
     )
-    line_polarity = 1 if settings.lines == "bright" else -1
+    line_polarity = -1 if settings.lines == "dark" else 1
     # Lengths normal to the lines: the slope dx/dy counts in lengths, not in pixels.
     scale = px / math.hypot(1.0, found.slope * px / py)
     lines = _lines.table(found, line_polarity, settings.detrend)
@@ -161,7 +169,7 @@ def measure_sem_lines(
     measurements: dict[str, Measured] = {}
     methods: dict[str, str] = {}
     missing: dict[str, str] = {}
-    flags: set[str] = {*image.flags, *found.flags}
+    flags: set[str] = {*image.flags, *found.flags, *recorded, *grey_flags_of(scanned, found, settings.orientation)}
     box = f"{found.rows.size} rows, box length {found.rows.size * py / (scale / px):.4g} {image.unit}"
     common = f"edges: {found.criterion_text}; {found.rows.size} rows"
     facts: dict[str, Any] = {}
@@ -271,6 +279,8 @@ def measure_sem_lines(
     along = scale_of(image, instrument, other)
     if found.smoothing:
         rough_report = refused(SMOOTHED)
+    elif not float(np.nanmax(np.abs(np.diff(found.x, axis=1)), initial=0.0)) > 0.0:
+        rough_report = refused("no edge moves from row to row: the rows are copies of one, or the image is drawn")
     else:
         rough_report = measure_roughness(found, lines.left, settings.detrend, budget, py / (scale / px), along, common)
     measurements.update(rough_report.measurements)
@@ -337,6 +347,11 @@ def _checks(settings: SemLineSettings, measurements: Mapping[str, Measured]) -> 
         off_line, off_space = (abs(m.value - settings.nominal_cd) for m in (line, space))
         if off_space < 0.25 * off_line and off_line > 0.1 * settings.nominal_cd:
             flags.add("inverted_contrast")
+    if settings.lines is None and line is not None and space is not None:
+        # a nominal width that is far from one of the two tells which it is
+        told = settings.nominal_cd and abs(line.value - space.value) > 0.2 * settings.nominal_cd
+        if not told and abs(line.value - space.value) < ABOUT_EQUAL * (line.value + space.value):
+            flags.add("polarity_assumed")
     return flags
 
 

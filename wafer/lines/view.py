@@ -76,7 +76,7 @@ def edge_view(
     py: float,
     settings: SemLineSettings,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    begins = found.polarity == (1 if settings.lines == "bright" else -1)
+    begins = found.polarity == (-1 if settings.lines == "dark" else 1)
     number = {int(e): i for i, e in enumerate(left)} | {int(e) + 1: i for i, e in enumerate(left)}
     pixels = image.pixels.T if settings.orientation == "horizontal" else image.pixels
     arrays = {

@@ -260,12 +260,27 @@ def _region(pixels: np.ndarray, rows: tuple[int, int] | None, columns: tuple[int
     return pixels[r0:r1, c0:c1]
 
 
+def _opaque(pixels: np.ndarray, name: str, measured: tuple[int, int] | None) -> None:
+    """Refuse images whose last channel says that parts of them are transparent: what stands there is no measurement."""
+    if pixels.shape[2] not in (2, 4):
+        return
+    start, end = measured or (0, len(pixels))
+    cover = pixels[start:end, :, -1]
+    if cover.min() != cover.max():
+        raise ReaderError(
+            "parts of the image are transparent", path=name, expected="an image without transparency",
+            got=f"{int(np.count_nonzero(cover < cover.max()))} pixels of less opacity",
+            remedy="export in grey, or choose rows that are opaque",
+        )  # fmt: skip
+
+
 def _grey(pixels: np.ndarray, name: str, measured: tuple[int, int] | None) -> tuple[np.ndarray, list[str], Area | None]:
     if pixels.ndim == 2:
         return pixels, [], None
     if pixels.shape[2] == 1:
         return pixels[:, :, 0], [], None
     colour = pixels[:, :, :3] if pixels.shape[2] >= 3 else pixels[:, :, :1]
+    _opaque(pixels, name, measured)
     first = colour[:, :, :1]
     grey = np.ascontiguousarray(colour[:, :, 0])
     start, end = measured or (0, len(colour))

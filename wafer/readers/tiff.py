@@ -13,6 +13,8 @@ from metrology_core.errors import ReaderError
 from wafer.readers import metadata
 
 MAX_PIXELS = 2**28  # 268 million: 2 GiB in float64, more than any single SEM frame
+_LOSSY = {6: "JPEG", 7: "JPEG", 34712: "JPEG 2000", 33003: "JPEG 2000", 33005: "JPEG 2000", 34892: "lossy JPEG",
+          50001: "WebP", 52546: "lossy JPEG XL"}  # fmt: skip
 _KINDS = tuple(np.dtype(kind) for kind in ("u1", "u2", "u4", "f4", "f8"))
 
 
@@ -96,6 +98,14 @@ def _page(file: Any, data: bytes, path: str, page: int | None) -> Decoded:
             got=f"{one.bitspersample} bit, type {dtype}",
             remedy="export with 8 or 16 bit",
         )
+    if int(one.compression) in _LOSSY:
+        raise ReaderError(
+            f"the image is compressed by {_LOSSY[int(one.compression)]}, which changes grey values",
+            path=path,
+            place=place,
+            expected="no compression, or one without loss",
+            remedy="export again without compression",
+        )
     if int(one.compression) == 1:
         # Uncompressed strips that the file is too short for would be filled up with zeros in silence.
         claimed = sum(int(count) for count in one.databytecounts)
@@ -111,7 +121,7 @@ def _page(file: Any, data: bytes, path: str, page: int | None) -> Decoded:
                 remedy="copy the file again",
             )
     photometric = int(one.photometric)
-    array = one.asarray()
+    array = _decoded(one, data, number, path, place)
     if photometric == 3:
         array = _palette(one, array, path, place)
     elif photometric == 0:
@@ -136,6 +146,27 @@ def _page(file: Any, data: bytes, path: str, page: int | None) -> Decoded:
     flags = ("multi_page",) if pages > 1 and page is None else ()
     found, facts = _metadata(one)
     return Decoded(array, found, flags, facts)
+
+
+def _decoded(one: Any, data: bytes, number: int, path: str, place: str) -> np.ndarray:
+    """The pixels of a page. LZW, common in exports, goes through OpenCV where tifffile has no codec for it."""
+    try:
+        return np.asarray(one.asarray())
+    except ValueError as error:
+        if "imagecodecs" not in str(error):
+            raise
+        if int(one.compression) == 5 and number == 0 and int(one.samplesperpixel) == 1:
+            from wafer.opencv_bridge import decode
+
+            pixels = decode(data)
+            if pixels is not None and pixels.shape == tuple(one.shape) and pixels.dtype == one.dtype:
+                return pixels
+        raise ReaderError(
+            "the compression of the TIFF file cannot be read here", path=path, place=place,
+            expected="no compression, deflate, PackBits, or LZW of the first page of a grey image",
+            got=f"compression {getattr(one.compression, 'name', one.compression)}",
+            remedy="export without compression, or pip install imagecodecs",
+        ) from error  # fmt: skip
 
 
 def _palette(one: Any, array: np.ndarray, path: str, place: str) -> np.ndarray:
