@@ -304,6 +304,18 @@ _ROWS = (
         "Check current and detector; do not use roughness, local uniformity and elongation from this image.",
     ),
     Flag(
+        "stripes_uneven",
+        "warning",
+        "Stripes of one kind differ in brightness, by a tenth of the step (1 s) or by how it falls across them.",
+        "Look for a wave along the lines (hum, moire) or for a pattern of several kinds of lines.",
+    ),
+    Flag(
+        "lines_bent",
+        "warning",
+        "The lines depart from straight ones by more than a pixel (rms over the frame): drift, a jump, or distortion.",
+        "Look at the image; measure rows before or after a jump.",
+    ),
+    Flag(
         "periodic_pattern",
         "warning",
         "A wave runs through the image that is none of the lines' (hum, moire, a resampled screen): it moves edges.",

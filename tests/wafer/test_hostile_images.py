@@ -121,6 +121,19 @@ def test_a_wave_through_the_image_is_flagged() -> None:
         assert "periodic_pattern" not in flags("lines", other.pixels)
 
 
+def test_stripes_of_several_levels_and_bent_lines_are_flagged() -> None:
+    """A wave whose crests run along the lines; a stage that jumped by 9 px: the tilt found in it shortens the pitch."""
+    x = np.arange(LINES.shape[1])
+    for period in (5.1, 13.0, 29.0):
+        assert "stripes_uneven" in flags("lines", bytes_of(LINES + 25.0 * np.sin(2.0 * np.pi * x / period)))
+    jumped = LINES.copy()
+    jumped[150:] = np.roll(LINES[150:], 9, axis=1)
+    assert "lines_bent" in flags("lines", jumped)
+    for seed in range(8):
+        other = simulate_lines(seed=830 + seed, shape=(300, 420), sigma=1.6, tilt=0.01 * seed, electrons_per_grey=0.1)
+        assert not {"stripes_uneven", "lines_bent"} & flags("lines", other.pixels)
+
+
 @pytest.mark.parametrize("kind", MEASURE)
 def test_few_grey_levels_are_flagged(kind: str) -> None:
     """Four levels move widths by 2 nm. A step of six levels with noise above a level is no loss."""
