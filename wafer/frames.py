@@ -151,7 +151,9 @@ def measure_frames(
 
     if len(frames) < 2:
         raise ParameterError("an average needs two frames", got=str(len(frames)))
-    frames, settings = cut_frames(frames, settings or SemLineSettings())
+    settings = settings or SemLineSettings()
+    _refuse_smoothing(settings)
+    frames, settings = cut_frames(frames, settings)
     refuse_empty(frames)
     refuse_repeats(frames)
     drift = frame_drift(frames, orientation=settings.orientation)
@@ -180,6 +182,13 @@ def measure_frames(
         missing={**result.missing, **missing}, details={**result.details, **facts}, spectra=spectra,
         arrays={**result.arrays, **arrays},
     )  # fmt: skip
+
+
+def _refuse_smoothing(settings: SemLineSettings) -> None:
+    if settings.smoothing:
+        raise ParameterError(
+            "roughness is not measured in smoothed frames", got=settings.smoothing, remedy="leave smoothing out"
+        )
 
 
 def _refuse_far(frames: Sequence[Image], drift: FrameDrift) -> None:
@@ -260,10 +269,7 @@ def cross_roughness(
     if len(frames) < 2:
         raise ParameterError("products of frames need two frames", got=str(len(frames)))
     settings = settings or SemLineSettings()
-    if settings.smoothing:
-        raise ParameterError(
-            "roughness is not measured in smoothed frames", got=settings.smoothing, remedy="leave smoothing out"
-        )
+    _refuse_smoothing(settings)
     if drift is None:
         frames, settings = cut_frames(frames, settings)
         refuse_empty(frames)
