@@ -1,8 +1,10 @@
 """Debiased-Whittle roughness of simulated edges: ensemble bias and coverage of sigma, correlation length, H and noise.
 
     python -m benchmarks.accuracy.sem_roughness [--trials 200] [--images 0] [--cnr 1.5,2,4] [--shape 1024x1024] [--json]
+    python -m benchmarks.accuracy.sem_roughness --few [--trials 200]
 
 Edges are drawn exactly (circulant embedding) with white noise added to single rows: what an edge finder gives.
+``--few``: LWR and LER of few, short lines, both edges of each drawn, from three lines of 20 correlation lengths on.
 ``--images`` adds the whole chain: simulated CD-SEM images, edges, unbiased LWR and LER, and the same images with every
 second row taken (down-sampling by two).
 """
@@ -12,25 +14,88 @@ from __future__ import annotations
 import argparse
 import json
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from metrology_core.data import Image
+from metrology_core.spreads import bounded_spread, log_error, log_normal_spread
 from wafer.lines.places import residuals
-from wafer.roughness import fit_roughness, traces
+from wafer.lines.roughness import residuals_of
+from wafer.roughness import HURST_BOUNDS, Pairs, Roughness, fit_roughness, traces
 from wafer.roughness.whittle import PARAMETERS
-from wafer.simulate.roughness import rough_edges
+from wafer.simulate.roughness import rough_edges, rough_lines
 
 # correlation length in rows, Hurst exponent, noise of a row over sigma
 SETTINGS = ((12.5, 0.6, 0.3), (12.5, 0.6, 0.8), (12.5, 0.6, 1.5), (31.25, 0.5, 0.8), (7.5, 0.8, 0.8), (12.5, 0.9, 0.8))
+# lines, rows, noise of an edge over sigma, correlation of the two edges; correlation length 12.5 rows, H 0.6
+FEW = ((3, 256, 0.5, 0.0), (3, 448, 0.8, 0.0), (5, 256, 0.8, 0.0), (5, 448, 0.3, 0.0), (5, 448, 1.5, 0.0),
+       (11, 256, 0.3, 0.0), (11, 256, 1.0, 0.0), (11, 448, 0.3, 0.0), (11, 448, 0.8, 0.0), (11, 448, 1.5, 0.0),
+       (11, 448, 0.5, 0.6), (11, 448, 0.5, -0.6), (24, 448, 0.8, 0.0), (24, 1024, 0.8, 0.0))  # fmt: skip
+
+
+def ends(fit: Roughness) -> np.ndarray:
+    """(4, 2) 95 % intervals as they are reported."""
+    spreads = [
+        bounded_spread(value, u, *HURST_BOUNDS) if i == 2 else log_normal_spread(value, u, log_error(bend, dof))
+        for i, (value, u, bend, dof) in enumerate(
+            zip(fit.parameters, np.sqrt(np.diag(fit.covariance)), fit.shape.bend, fit.shape.dof, strict=True)
+        )
+    ]
+    return np.quantile(spreads, [0.025, 0.975], axis=1).T
+
+
+def few_lines(setting: tuple[int, int, float, float], trials: int, seed: int) -> list[dict[str, Any]]:
+    """LWR and LER of the same lines, through the residuals as an image gives them."""
+    lines, rows, noise, c = setting
+    rng = np.random.default_rng(seed)
+    truth = {"lwr": np.array([math.sqrt(2.0 - 2.0 * c), 12.5, 0.6, math.sqrt(2.0) * noise]),
+             "ler": np.array([1.0, 12.5, 0.6, noise])}  # fmt: skip
+    values: dict[str, list[np.ndarray]] = {"lwr": [], "ler": []}
+    limits: dict[str, list[np.ndarray]] = {"lwr": [], "ler": []}
+    for _ in range(trials):
+        both = rough_lines(
+            lines, rows, sigma=1.0, correlation_length=12.5, hurst=0.6, left_right_correlation=c, rng=rng
+        )
+        x = np.stack(both, axis=1).reshape(2 * lines, rows) + noise * rng.standard_normal((2 * lines, rows))
+        found: Any = SimpleNamespace(x=x, rows=np.arange(rows), middle=0.5 * (rows - 1))
+        rest = residuals_of(found, np.arange(0, 2 * lines, 2), "linear")
+        for stem, residual, pairs in (
+            ("lwr", rest.width, None), ("ler", rest.edges, Pairs(float(np.mean(rest.products)), rest.shifted)),
+        ):  # fmt: skip
+            given = traces(residual, "linear")
+            assert given is not None
+            fit = fit_roughness(given, pairs=pairs)
+            if fit.status == "converged":
+                values[stem].append(fit.parameters)
+                limits[stem].append(ends(fit))
+    out = []
+    for stem, true in truth.items():
+        value, limit = np.array(values[stem]), np.array(limits[stem])
+        above, below = (true > limit[:, :, 1]).mean(axis=0), (true < limit[:, :, 0]).mean(axis=0)
+        row = {
+            "what": stem,
+            "lines": lines,
+            "rows": rows,
+            "noise": noise,
+            "correlation": c,
+            "converged": len(value) / trials,
+        }
+        for i, name in enumerate(PARAMETERS):
+            row |= {
+                f"{name}_ratio": value[:, i].mean() / true[i], f"{name}_coverage": 1.0 - above[i] - below[i],
+                f"{name}_above": above[i], f"{name}_below": below[i],
+            }  # fmt: skip
+        out.append(row)
+    return out
 
 
 def draw_and_fit(setting: tuple[float, float, float], trials: int, lines: int, rows: int, seed: int) -> dict[str, Any]:
     xi, hurst, noise = setting
     rng = np.random.default_rng(seed)
     y = np.arange(rows) - 0.5 * (rows - 1)
-    values, spreads, solved = [], [], 0
+    values, spreads, limits, solved = [], [], [], 0
     for _ in range(trials):
         edges = rough_edges(lines, rows, sigma=1.0, correlation_length=xi, hurst=hurst, rng=rng)
         edges = edges + noise * rng.standard_normal(edges.shape)
@@ -40,11 +105,11 @@ def draw_and_fit(setting: tuple[float, float, float], trials: int, lines: int, r
         solved += fit.status == "converged"
         values.append(fit.parameters)
         spreads.append(np.sqrt(np.diag(fit.covariance)))
+        limits.append(ends(fit))
     value, u = np.array(values), np.array(spreads)
     truth = np.array([1.0, xi, hurst, noise])
-    # intervals as reported: scales on the logarithm, H as it is
-    error = np.where(np.arange(4) == 2, (value - truth) / u, np.log(value / truth) * value / u)
-    covered = (np.abs(error) < 1.96).mean(axis=0)
+    limit = np.array(limits)
+    covered = ((truth >= limit[:, :, 0]) & (truth <= limit[:, :, 1])).mean(axis=0)
     return {
         "xi": xi, "hurst": hurst, "noise": noise, "converged": solved / trials,
         **{
@@ -104,6 +169,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=200)
     parser.add_argument("--images", type=int, default=0)
+    parser.add_argument("--few", action="store_true")
     parser.add_argument("--seed", type=int, default=5)
     parser.add_argument("--criterion", default="threshold")
     parser.add_argument("--cnr", default="1.5,2,4")
@@ -111,6 +177,22 @@ def main() -> None:
     parser.add_argument("--image-seed", type=int, default=100)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
+    if arguments.few:
+        few = [r for i, s in enumerate(FEW) for r in few_lines(s, arguments.trials, arguments.seed + i)]
+        if arguments.json:
+            print(json.dumps(few, indent=1))
+            return
+        print(f"{arguments.trials} trials: mean / truth, coverage of 95 % (truth above the interval, below it)")
+        for r in few:
+            cells = [
+                f"{n} {r[n + '_ratio']:.3f} {r[n + '_coverage']:.3f} ({r[n + '_above']:.3f}, {r[n + '_below']:.3f})"
+                for n in PARAMETERS
+            ]
+            print(
+                f"{r['what']} {r['lines']:2} lines of {r['rows']:4} rows, noise {r['noise']:.1f}, "
+                f"c {r['correlation']:+.1f}, converged {r['converged']:.3f}: " + "; ".join(cells)
+            )
+        return
     ny, nx = (int(part) for part in arguments.shape.split("x"))
     rows = (
         [draw_and_fit(s, arguments.trials, 40, 1024, arguments.seed + i) for i, s in enumerate(SETTINGS)]

@@ -310,6 +310,11 @@ class _Fit:
         for iteration in range(1, 61):
             gradient = de @ (self.weight * (self.data - e) / e**2)
             hessian = (de * (self.weight / e**2)) @ de.T
+            # A parameter at a bound with the maximum beyond it (H of 1) stays: its step would shorten the others'.
+            held = ((theta <= low) & (gradient < 0.0)) | ((theta >= high) & (gradient > 0.0))
+            if held.any():
+                gradient[held] = hessian[held] = hessian[:, held] = 0.0
+                hessian[held, held] = 1.0
             while True:
                 step = np.linalg.solve(hessian + np.diag(damp * np.diag(hessian) + 1e-9), gradient)
                 step *= min(1.0, 1.5 / float(np.max(np.abs(step))))
@@ -323,8 +328,10 @@ class _Fit:
                     return value, theta, True, iteration  # no descent left: at the minimum to rounding
             moved = float(np.max(np.abs(trial - theta)))
             gain = value - new
+            promised = float(step @ gradient) - 0.5 * float(step @ hessian @ step)
             theta, e, de, value = trial, e_new, de_new, new
-            damp *= 0.2
+            # The expected Hessian may be half of the real one: steps then go to and fro across the minimum.
+            damp = max(4.0 * damp, 0.1) if gain < 0.25 * promised else 0.2 * damp
             if moved < 1e-6 or (gain < 1e-11 * abs(value) and moved < 1e-3):
                 return value, theta, True, iteration
         return value, theta, False, 60
