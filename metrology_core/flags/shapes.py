@@ -5,6 +5,19 @@ from __future__ import annotations
 from metrology_core.flags.row import Flag
 
 SHAPE_FLAGS = (
+    # --- two images of one field
+    Flag(
+        "match_ambiguous",
+        "warning",
+        "The features of both images pair up at more than one shift, about equally well: the smallest shift counts.",
+        "State a smaller search; take a field whose features differ, or the border of the array.",
+    ),
+    Flag(
+        "match_scatter",
+        "warning",
+        "The differences of the diameters scatter more than the noise of both images allows (99 %).",
+        "Look for charging, contamination between the scans, drift within a scan, and edges that differ in shape.",
+    ),
     # --- contours of arbitrary shapes
     Flag(
         "contours_lost",
@@ -33,8 +46,10 @@ SHAPE_FLAGS = (
     Flag(
         "registration_by_line_ends",
         "warning",
-        "Along one direction only line ends hold the design: their common pull-back moves it and cannot be seen.",
-        "Take an image with edges across the lines, or with line ends facing both ways.",
+        "All edges run along one direction, so only line ends fix the design along it. Ends facing both ways fix it by "
+        "their middle; ends facing one way hide a pull-back that they share: it counts as a shift of the design.",
+        "Read tip to tip, which does not depend on it. For single pull-backs take an image with edges across the lines, "
+        "or with line ends facing both ways.",
     ),
     Flag(
         "registration_unmodelled",

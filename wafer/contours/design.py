@@ -120,28 +120,12 @@ class Edges:
             before += corners.size
         return result, kind, number
 
-    def sections(self, edge: np.ndarray, along: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Stretches of boundary between sharp corners: (n,) number, -1 for edge -1; (n,) place along it; and by number
-        the length of those that are closed (a boundary without a corner), inf for the others."""
-        offset = np.concatenate(([0], np.cumsum([max(c.size, 1) for c in self.corners]))).astype(np.int64)
-        around = np.full(int(offset[-1]), math.inf)
-        number, place = np.full(edge.shape, -1), np.full(edge.shape, math.nan)
+    def boundaries(self, edge: np.ndarray, along: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(n,) number of the polygon, -1 for edge -1; (n,) place along its boundary; and by number the length
+        around."""
         valid = edge >= 0
-        of = np.where(valid, self.polygon[np.maximum(edge, 0)], -1)
-        at = np.where(valid, self.arc[np.maximum(edge, 0)] + along, math.nan)
-        order = np.argsort(of, kind="stable")
-        bounds = np.searchsorted(of[order], np.arange(len(self.corners) + 1))
-        for p, corners in enumerate(self.corners):
-            mine = order[bounds[p] : bounds[p + 1]]
-            if not corners.size:
-                around[offset[p]] = self.around[p]
-                number[mine], place[mine] = offset[p], at[mine]
-                continue
-            k = np.searchsorted(corners, at[mine], side="right") - 1
-            # what lies before the first corner belongs to the stretch after the last one
-            number[mine] = offset[p] + np.where(k < 0, corners.size - 1, k)
-            place[mine] = at[mine] + np.where(k < 0, self.around[p], 0.0)
-        return number, place, around
+        k = np.maximum(edge, 0)
+        return np.where(valid, self.polygon[k], -1), np.where(valid, self.arc[k] + along, math.nan), self.around
 
     def mapped(self, place: np.ndarray, turn: np.ndarray) -> np.ndarray:
         """(m, 6) rows for the nearest-edge kernel: p -> ``turn`` @ p + ``place``; the turn may mirror and scale."""

@@ -9,6 +9,7 @@ import numpy as np
 from metrology_core.errors import DataError
 from metrology_core.quantity import two_sided_factor
 from wafer.contours import registration as reg
+from wafer.contours.correlated import Errors, linear_variance
 from wafer.contours.design import Edges
 from wafer.contours.trace import Trace
 
@@ -70,19 +71,27 @@ def unmodelled(
 ) -> set[str]:  # fmt: skip
     """``registration_unmodelled`` where a rotation or scale that was not free is significant in the residuals.
 
-    One Gauss-Newton step with both beside what was fitted; its standard errors from the scatter of pieces of edges, as
-    those of the place. With few pieces only large motions are significant.
+    One Gauss-Newton step with both beside what was fitted; its standard errors from the scatter of pieces of edges
+    (`wafer.contours.correlated`). With few pieces only large motions are significant.
     """
     tested = [name for name in ("rotation", "scale") if name not in place_of.fitted]
     columns = [k for k, name in enumerate(reg.NAMES) if name in place_of.fitted or name in tested]
     place = reg.places_of(found, shape, pixel)
     j = reg.sensitivities(rows, matches, place, place_of.values[:2], edges.line_end)
-    values, covariance, dof, radius = reg.one_step(j, matches, place_of.used, columns, shape, pixel)
+    values, solve, radius = reg.one_step(j, matches, place_of.used, columns, shape, pixel)
+    regular = np.flatnonzero(place_of.used & ~edges.line_end[np.maximum(matches.edge, 0)])
+    if regular.size < 10:
+        return set()
+    moves = -np.where(place_of.used, solve[:4], 0.0)  # of the design, as the registration has it
+    epe = matches.epe + j[:, :4] @ (moves @ np.nan_to_num(matches.epe))
+    own = np.nan_to_num((found.u * np.hypot(found.seeds.ux * pixel[0], found.seeds.uy * pixel[1])) ** 2)
+    errors = Errors(epe, own, matches.boundary, matches.place, matches.around, regular, j[:, :4], moves, pixel[0])
     for name in tested:
         k = reg.NAMES.index(name)
-        u = math.sqrt(max(0.0, float(covariance[k, k])))
-        if not u > 0.0:
+        if not np.any(moves[k]):
             continue  # nothing holds it
+        variance, dof = linear_variance(errors, moves[k])
+        u = math.sqrt(max(variance, 1e-300))
         t, motion = abs(float(values[k])) / u, abs(float(values[k])) * radius / pixel[0]
         sure = t > two_sided_factor(_SURE, dof) and motion > _LEAST_MOTION
         if sure or (t > two_sided_factor(_LIKELY, dof) and motion > _LARGE_MOTION):

@@ -208,7 +208,7 @@ def _errors(
     n = regular.size
     own = np.nan_to_num((found.u * tool.gain) ** 2)
     solve = np.where(tool.place.used, tool.place.solve[:4], 0.0)
-    spread = spread_of(Errors(matches.epe, own, matches.section, matches.place, matches.around, regular,
+    spread = spread_of(Errors(matches.epe, own, matches.boundary, matches.place, matches.around, regular,
                               tool.j[:, :4], solve, px))  # fmt: skip
     row = np.zeros((1, found.edge.size))
     row[0, regular] = tool.gain[regular] / n

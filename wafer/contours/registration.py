@@ -38,8 +38,8 @@ _MOST_DECAY = 256.0  # px, longest decay that is looked for
 class Matches:
     """Contour vertices against design edges, lengths in the unit of the image: ``edge`` (n,) index or -1, ``along``
     (n,), ``epe`` (n,) signed distance, positive outside the design, ``from_corner`` (n,) along the boundary, of which
-    ``corner`` (n,) is the kind and ``corner_number`` (n,) the number; ``section``, ``place`` (n,) and ``around`` as
-    `Edges.sections` has them."""
+    ``corner`` (n,) is the kind and ``corner_number`` (n,) the number; ``boundary``, ``place`` (n,) and ``around``
+    as `Edges.boundaries` has them."""
 
     edge: np.ndarray
     along: np.ndarray
@@ -47,7 +47,7 @@ class Matches:
     from_corner: np.ndarray
     corner: np.ndarray
     corner_number: np.ndarray
-    section: np.ndarray
+    boundary: np.ndarray
     place: np.ndarray
     around: np.ndarray
 
@@ -236,9 +236,9 @@ def match(
     nearest_edges(x, y, ux, uy, rows, FACING, limit, 0, index.size, found_edge, found_along, found_out)
     edge[index], along[index], out[index] = found_edge, found_along, found_out
     scale = 1.0 + values[3]
-    section, at, around = edges.sections(edge, along / scale)
+    boundary, at, around = edges.boundaries(edge, along / scale)
     from_corner, kind, number = edges.nearest_corner(edge, along / scale)
-    return Matches(edge, along, out, from_corner * scale, kind, number, section, at * scale, around * scale), rows
+    return Matches(edge, along, out, from_corner * scale, kind, number, boundary, at * scale, around * scale), rows
 
 
 def sensitivities(
@@ -366,19 +366,16 @@ def _inverse_root(j: np.ndarray, weight: np.ndarray, columns: list[int], unit: n
 def one_step(
     j: np.ndarray, matches: Matches, used: np.ndarray, columns: list[int], shape: tuple[int, int],
     pixel: tuple[float, float],
-) -> tuple[np.ndarray, np.ndarray, int, float]:  # fmt: skip
-    """One robust step on ``columns`` of `NAMES`: (6,) values, (6, 6) covariance by scatter, its degrees of freedom, and
-    the half diagonal of the image."""
+) -> tuple[np.ndarray, np.ndarray, float]:  # fmt: skip
+    """One robust step on ``columns`` of `NAMES`: (6,) values, (6, n) change of them per change of a vertex's distance,
+    and the half diagonal of the image."""
     radius = 0.5 * math.hypot(shape[1] * pixel[0], shape[0] * pixel[1])
     unit = np.array((1.0, 1.0, 1.0 / radius, 1.0 / radius, 1.0, 1.0))
     weight = _weights(matches.epe, j, used, columns)
     root, _ = _inverse_root(j, weight, columns, unit)
     solve = root @ (root.T @ (j * weight[:, None]).T)
     epe = np.where(used, np.nan_to_num(matches.epe), 0.0)
-    values = solve @ epe
-    left = np.where(weight > 0.0, epe - j @ values, 0.0)
-    covariance, dof = _scatter(root, j, left, weight, matches, pixel[0])
-    return values, covariance, dof, radius
+    return solve @ epe, solve, radius
 
 
 def _scatter(
@@ -393,7 +390,7 @@ def _scatter(
     unbiased for residuals that are alike everywhere (Bell and McCaffrey, Survey Methodology 28 (2002) 169).
     """
     index = np.flatnonzero(weight > 0.0)
-    cluster = pieces(matches.section[index], matches.place[index], residual[index], px)
+    cluster = pieces(matches.boundary[index], matches.place[index], residual[index], px)
     count = int(cluster.max()) + 1
     rows = j[index] @ root
     k = root.shape[1]
@@ -408,27 +405,27 @@ def _scatter(
     return whole, max(count - k, 1)
 
 
-def pieces(section: np.ndarray, place: np.ndarray, residual: np.ndarray, px: float) -> np.ndarray:
-    """(n,) numbers of pieces of sections that are long against the decay of the residuals along them."""
-    length = max(_PIECE * px, _PIECES * decay_length(section, place, residual, px))
-    # the pieces of a section are equally long: a short rest would be no piece of its own
-    near, far = np.full(int(section.max(initial=0)) + 1, np.inf), np.zeros(int(section.max(initial=0)) + 1)
-    np.minimum.at(near, section, place)
-    np.maximum.at(far, section, place)
+def pieces(boundary: np.ndarray, place: np.ndarray, residual: np.ndarray, px: float) -> np.ndarray:
+    """(n,) numbers of pieces of boundaries that are long against the decay of the residuals along them."""
+    length = max(_PIECE * px, _PIECES * decay_length(boundary, place, residual, px))
+    # the pieces of a boundary are equally long: a short rest would be no piece of its own
+    near, far = np.full(int(boundary.max(initial=0)) + 1, np.inf), np.zeros(int(boundary.max(initial=0)) + 1)
+    np.minimum.at(near, boundary, place)
+    np.maximum.at(far, boundary, place)
     span = np.where(np.isfinite(near), np.maximum(far - near, 1e-12), 1.0)
     count = np.maximum(np.round(span / length), 1.0)
-    key = section * 1_000_003 + np.minimum(
-        np.floor((place - near[section]) / span[section] * count[section]), count[section] - 1.0
+    key = boundary * 1_000_003 + np.minimum(
+        np.floor((place - near[boundary]) / span[boundary] * count[boundary]), count[boundary] - 1.0
     ).astype(np.int64)
     result: np.ndarray = np.unique(key, return_inverse=True)[1]
     return result
 
 
-def decay_length(section: np.ndarray, place: np.ndarray, residual: np.ndarray, px: float) -> float:
-    """Distance along a section at which the covariance of residuals falls to a tenth of what it is near zero; 0 where
+def decay_length(boundary: np.ndarray, place: np.ndarray, residual: np.ndarray, px: float) -> float:
+    """Distance along a boundary at which the covariance of residuals falls to a tenth of what it is near zero; 0 where
     they do not hang together. The covariance near zero leaves single vertices out: those hold noise."""
-    order = np.lexsort((place, section))
-    e, s, r = section[order], place[order], residual[order] - residual.mean()
+    order = np.lexsort((place, boundary))
+    e, s, r = boundary[order], place[order], residual[order] - residual.mean()
     if e.size < 20:
         return 0.0
     bins = np.arange(0.0, _MOST_DECAY + 4.0, 4.0) * px
