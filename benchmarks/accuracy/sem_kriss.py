@@ -2,11 +2,11 @@
 
     python -m benchmarks.accuracy.sem_kriss [--data ../shared/data] [--criteria threshold,model] [--json]
 
-Ten pairs, five by dwell time (100 ns against 30 us) and five by line integration (1 against 50). Spheres are measured
-in both images of a pair on their own, and paired by their places. The difference of the diameters is set beside its
-predicted standard uncertainty (noise of both images). Two scans of one field differ in scale (another dwell time is
-another scan mode; drift stretches a frame): that is measured in the *places* of the spheres, robustly, and taken off
-the diameters. ``raw`` is the mean difference without it.
+Ten pairs, five by dwell time (100 ns against 30 us) and five by line integration (1 against 50), compared by
+`wafer.contacts.match_contacts`. The difference of the diameters is set beside its predicted standard uncertainty (noise
+of both images). Two scans of one field differ in scale (another dwell time is another scan mode; drift stretches a
+frame): that is measured in the *places* of the spheres, and taken off the diameters. ``raw`` is the mean difference
+without it.
 
 ``noise``: the high-dose image with noise of the low-dose one drawn on it (variance over grey and correlation along the
 row as measured there), against the high-dose image: what the propagation alone is worth, without anything that two
@@ -25,15 +25,14 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import REPOSITORY
+from metrology_core.data import Image
 from wafer import read_image
-from wafer.contacts import ContactSettings
-from wafer.contacts.contour import Contour
-from wafer.contacts.evaluate import Found, find_contacts
+from wafer.contacts import ContactMatch, ContactSettings, match_contacts
 from wafer.contours import GreyNoise
 
 GROUPS = {"dwell time": ("time", "low", "high"), "line integration": ("Line", "Noisy", "Clean")}
 ROWS, COLUMNS = (3, 437), (3, 509)  # without the drawn frame and the data bar
-NEAR, ALIKE = 6.0, 6.0  # px: drift between the scans, and difference of diameter beyond which it is another sphere
+PIXEL = 5.82813  # nm, as the publisher states it
 
 
 def read_pairs(folder: Path, group: str, count: int = 5) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -45,39 +44,13 @@ def read_pairs(folder: Path, group: str, count: int = 5) -> list[tuple[np.ndarra
     ]
 
 
-def measured(pixels: np.ndarray, criterion: str) -> tuple[Found, list[Contour]]:
-    found = find_contacts(pixels, ContactSettings(criterion=criterion, lattice=False))  # type: ignore[arg-type]
-    return found, [s.contour for s in found.sites if s.state == "found" and s.contour is not None]
+def image_of(pixels: np.ndarray) -> Image:
+    return Image(pixels, "nm", (PIXEL, PIXEL))
 
 
-def matched(low: list[Contour], high: list[Contour]) -> list[tuple[Contour, Contour]]:
-    """Spheres that are each other's nearest."""
-    between = np.array([[np.hypot(*(a.centre - b.centre)) for b in high] for a in low])
-    out = []
-    for i, a in enumerate(low):
-        j = int(np.argmin(between[i]))
-        b = high[j]
-        if int(np.argmin(between[:, j])) == i and between[i, j] < NEAR and abs(a.diameter - b.diameter) < ALIKE:
-            out.append((a, b))
-    return out
-
-
-def relative_scale(pairs: list[tuple[Contour, Contour]]) -> tuple[float, float]:
-    """Scale of the first scan over that of the second, less 1, in x and y: robust straight lines through the shifts of
-    the places (iteratively weighted, Huber)."""
-    place = np.array([b.centre for _, b in pairs])
-    shift = np.array([a.centre - b.centre for a, b in pairs])
-    design = np.column_stack([np.ones(len(place)), place - place.mean(axis=0)])
-    out = []
-    for axis in (0, 1):
-        weight = np.ones(len(place))
-        for _ in range(20):
-            root = np.sqrt(weight)
-            solution = np.linalg.lstsq(design * root[:, None], shift[:, axis] * root, rcond=None)[0]
-            rest = np.abs(shift[:, axis] - design @ solution)
-            weight = 1.0 / np.maximum(1.0, rest / (1.5 * 1.4826 * max(float(np.median(rest)), 1e-9)))
-        out.append(float(solution[1 + axis]))
-    return out[0], out[1]
+def compared(low: np.ndarray, high: np.ndarray, criterion: str) -> ContactMatch:
+    settings = ContactSettings(criterion=criterion, lattice=False)  # type: ignore[arg-type]
+    return match_contacts(image_of(low), image_of(high), settings)
 
 
 def with_noise(pixels: np.ndarray, noise: GreyNoise, rng: np.random.Generator) -> np.ndarray:
@@ -108,26 +81,24 @@ def judge(folder: Path, group: str, criterion: str, count: int = 5, noise: bool 
     rng = np.random.Generator(np.random.PCG64(20))
     rows: list[tuple[float, float, float]] = []
     drawn: list[tuple[float, float]] = []
-    scales = []
+    scales, without = [], 0
     for low, high in read_pairs(folder, group, count):
-        noisy, first = measured(low, criterion)
-        _, second = measured(high, criterion)
-        pairs = matched(first, second)
-        sx, sy = relative_scale(pairs)
-        scales.append((sx, sy))
-        for a, b in pairs:
-            raw = a.diameter - b.diameter
-            rows.append((raw, raw - 0.5 * (sx + sy) * b.diameter, math.hypot(a.diameter_u, b.diameter_u)))
+        found = compared(low, high, criterion)
+        scales.append([(m.value, m.u) for m in (found.measurements["scale_x"], found.measurements["scale_y"])])
+        without += sum("outside" not in row["reason"] for row in found.unpaired)
+        rows += [(r["difference"], r["difference_equal_scale"], r["u"]) for r in found.pairs]
         if noise:
-            _, again = measured(with_noise(high, noisy.noise, rng), criterion)
-            drawn += [(a.diameter - b.diameter, a.diameter_u) for a, b in matched(again, second)]
-    values = np.array(rows)
+            again = compared(with_noise(high, found.results[0].noise, rng), high, criterion)
+            # the second image is the first without the drawn noise: its own noise is in both
+            u = {k: row["diameter_u"] for k, row in enumerate(again.results[0].per_contact) if "diameter_u" in row}
+            drawn += [(r["difference"], u[r["one"]]) for r in again.pairs]
+    values = np.array(rows) / PIXEL
     out: dict[str, Any] = {
         "group": group, "criterion": criterion, **summary(values[:, 1], values[:, 2]),
-        "raw": float(values[:, 0].mean()), "scale": np.array(scales).tolist(),
+        "raw": float(values[:, 0].mean()), "scale": scales, "without": without,
     }  # fmt: skip
     if noise:
-        out["noise"] = summary(*np.array(drawn).T)
+        out["noise"] = summary(*(np.array(drawn).T / PIXEL))
     return out
 
 
@@ -156,8 +127,8 @@ def main() -> None:
                 + (f"; raw mean {r['raw']:+.3f}" if q is r else "")
             )
         print(
-            "           scale of low over high less 1, x / y per pair in %: "
-            + ", ".join(f"{100 * x:+.2f} / {100 * y:+.2f}" for x, y in r["scale"])
+            f"           {r['without']} without partner; scale of low over high less 1, x / y per pair in %: "
+            + ", ".join(" / ".join(f"{100 * v:+.2f}({100 * u:.2f})" for v, u in pair) for pair in r["scale"])
         )
 
 

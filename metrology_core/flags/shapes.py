@@ -48,8 +48,8 @@ SHAPE_FLAGS = (
         "warning",
         "All edges run along one direction, so only line ends fix the design along it. Ends facing both ways fix it by "
         "their middle; ends facing one way hide a pull-back that they share: it counts as a shift of the design.",
-        "Read tip to tip, which does not depend on it. For single pull-backs take an image with edges across the lines, "
-        "or with line ends facing both ways.",
+        "Read tip to tip, which does not depend on it. For single pull-backs take an image with edges across the "
+        "lines, or with line ends facing both ways.",
     ),
     Flag(
         "registration_unmodelled",

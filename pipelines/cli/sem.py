@@ -19,6 +19,7 @@ from pipelines.cli.sem_common import (
 )
 from pipelines.cli.sem_contacts import contacts
 from pipelines.cli.sem_contours import contours
+from pipelines.cli.sem_match import match
 from pipelines.cli.session import Session, json_option, named_file
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def sem() -> None:
     """Measure one SEM image."""
 
 
+sem.add_command(match)
 sem.add_command(contacts)
 sem.add_command(contours)
 

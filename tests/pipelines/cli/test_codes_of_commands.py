@@ -65,6 +65,7 @@ NOT_MEASURED: dict[str, list[list[str]]] = {
     "fit": [["fit", "plane", "@two.csv", "--unit", "mm"], ["fit", "plane", "@text.csv", "--unit", "mm"]],
     "sem lines": [["sem", "lines", "@flat.tif", "--pixel", "1nm"], ["sem", "lines", "@text.csv", "--pixel", "1nm"]],
     "sem contacts": [["sem", "contacts", "@flat.tif", "--pixel", "1nm"]],
+    "sem match": [["sem", "match", "@flat.tif", "@flat.tif", "--pixel", "1nm"]],
     "sem contours": [["sem", "contours", f"@{name}.tif", "--pixel", "1nm"] for name in ("flat", "lines")],
     "map": [["map", f"@{name}_map.csv", "--unit", "nm"] for name in ("empty", "wrong")],
     "lot": [["lot", "@run_bad"], ["lot", "@run_good"]],
@@ -80,6 +81,7 @@ NOT_THERE = [
     ["map", "@sets", "--unit", "nm"],
     *(["sem", kind, "@none.tif", "--pixel", "1nm"] for kind in ("lines", "contacts", "contours")),
     ["sem", "contours", "@lines.tif", "--pixel", "1nm", "--design", "@none.txt"],
+    ["sem", "match", "@lines.tif", "@none.tif", "--pixel", "1nm"],
     ["budget", "@none.yaml"], ["budget", "--certificate", "@none.xml"], ["recipe", "check", "@none.yaml"],
 ]  # fmt: skip
 
