@@ -36,6 +36,12 @@ RECORDING_FLAGS = (
         "Look for a wave along the lines (hum, moire) or for a pattern of several kinds of lines.",
     ),
     Flag(
+        "plateau_missed",
+        "warning",
+        "Stripes are narrower than twice the rise of their edges (blur, defocus): widths lean towards half the pitch.",
+        "Check the focus, or use a finer beam; do not read widths from this image.",
+    ),
+    Flag(
         "lines_bent",
         "warning",
         "The lines depart from straight ones by more than a pixel (rms over the frame): drift, a jump, or distortion.",

@@ -151,6 +151,18 @@ def test_marks_for_missing_data_are_refused(kind: str, value: float) -> None:
     assert caught.value.expected and caught.value.got and caught.value.remedy
 
 
+def test_defocus_that_moves_widths_is_flagged() -> None:
+    """Lines of 11 nm at a pitch of 32 nm under a beam of 6 and 8 nm (1 s) measure 15 nm and more (u 0.2 nm)."""
+    for blur, missed in ((1.6, False), (2.0, False), (6.0, True), (8.0, True)):
+        drawn = simulate_lines(seed=841, shape=(300, 420), blur=blur, cd=11.2)
+        result = measure_sem_lines(image(drawn.pixels))
+        cd = result.measurements["sem.cd_line"]
+        assert ("plateau_missed" in cd.flags) is missed
+        assert "plateau_missed" not in result.measurements["sem.pitch"].flags
+        if not missed:  # and blooms move both edges of what is not flagged by less than half a nanometre
+            assert abs(cd.value - drawn.truth["cd_line_in_image"]) < 1.0
+
+
 def test_who_says_which_stripe_is_the_line() -> None:
     """Inverted, lines and spaces of about 50 % duty change places unseen: said where nobody stated them."""
     inverted = 255 - LINES

@@ -361,6 +361,6 @@ def _own_flags(name: str, flags: tuple[str, ...]) -> tuple[str, ...]:
         flag
         for flag in flags
         if (flag != "biased_roughness" or "_biased_" in name)
-        and (flag != "smoothing_too_wide" or name.startswith("sem.cd_"))
+        and (flag not in ("smoothing_too_wide", "plateau_missed") or name.startswith("sem.cd_"))
         and (flag not in ("roughness_model_misfit", "short_for_roughness") or name.startswith(("sem.lwr", "sem.ler")))
     )

@@ -13,13 +13,14 @@ SLANTED, WIDE = (
     0.2,
     16.0,
 )  # of the step; px: noise and blooms slant stripes of 16 px by less than 0.15, narrower ones more
+NARROW = 0.5  # of the width of a stripe that the rise of its edges may take
 BENT = 1.0  # px, rms departure of blocks of rows from straight lines
 SATURATED = 0.002  # share of the pixels that is flagged, as at the ends of the grey scale
 
 
 def grey_flags_of(scanned: np.ndarray, found: EdgeSet, orientation: str) -> set[str]:
     """``saturated`` (cut off within the grey scale), ``row_banding``, ``stripes_uneven``, ``periodic_pattern``,
-    ``grey_levels_few``, ``lines_bent``.
+    ``grey_levels_few``, ``lines_bent``, ``plateau_missed``.
 
     ``scanned`` the rows that were measured, lines along the columns. Rows of the scan cross vertical lines; along
     horizontal ones their brightness is the pattern's.
@@ -36,9 +37,24 @@ def grey_flags_of(scanned: np.ndarray, found: EdgeSet, orientation: str) -> set[
         flags.add("grey_levels_few")
     if _uneven(found.grey, contrast, float(np.median(np.diff(found.seed)))):
         flags.add("stripes_uneven")
+    if _narrow(found, contrast):
+        flags.add("plateau_missed")
     if found.straightness > BENT:
         flags.add("lines_bent")
     return flags
+
+
+def _narrow(found: EdgeSet, contrast: float) -> bool:
+    """Whether stripes of one kind are narrower than twice the rise of an edge (step over slope).
+
+    A Gaussian beam of standard deviation s rises over 2.5 s; a stripe of 5 s misses its plateau by 1 % of the step, a
+    narrower one soon by much, and what is left is a sine wave: it rises over 0.64 of half its period.
+    """
+    gaps = np.diff(found.seed)
+    if gaps.size < 2 or not found.profiles:
+        return False
+    rise = contrast / float(np.mean([p.slope for p in found.profiles.values()]))
+    return rise > NARROW * min(float(np.median(gaps[::2])), float(np.median(gaps[1::2])))
 
 
 def _uneven(grey: StripeGrey, contrast: float, width: float) -> bool:
