@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipelines.cli.sem_common import finite, pixel_size, row_range, show_gaps, show_values, values_document
-from pipelines.cli.session import Session, json_option
+from pipelines.cli.session import Session, json_option, named_file
 
 if TYPE_CHECKING:
     from wafer.contacts.match import ContactMatch
@@ -57,6 +57,7 @@ def match(session: Session, /, one: Path, other: Path, **given: Any) -> int:
     images = []
     unit = "nm"
     for file, text in ((one, given["pixel"]), (other, given["pixel_other"] or given["pixel"])):
+        named_file(file, "image")
         size, unit = (None, unit) if text is None else pixel_size(text)
         images.append(read_image(file, pixel=size, unit=unit, measured_rows=settings.rows))
     search = None if given["search"] is None else quantity(given["search"], "length").to(images[0].unit)
