@@ -44,7 +44,10 @@ OF_COMMANDS: dict[str, tuple[tuple[int, ...], str]] = {
     "sem lines": ((0, 3), _IMAGE),
     "sem contacts": ((0, 3), _IMAGE),
     "sem match": ((0, 3), "3: an image cannot be used, or the two do not show the same field"),
-    "sem contours": ((0, 3), f"{_IMAGE} (with a design: its placement errors, its line ends)"),
+    "sem contours": (
+        (0, 3),
+        "3: the image cannot be used or shows no contour; with a design: no placement errors, no line ends",
+    ),
     "map": ((0, 3), "3: the file cannot be used, or a summary that it states is not that of its sites"),
     "lot": ((0, 3, 5), "3: a characteristic has too few values, or no two of a level to compare"),
     "budget": ((0, 3), "3: Monte Carlo stopped before it met its tolerance, or a certificate cannot be used"),

@@ -96,7 +96,7 @@ def contours(session: Session, /, image: Path, **given: Any) -> int:
     if not session.as_json:
         _show(session, result)
     lost = bool(result.tips) and "sem.pullback" in result.missing  # line ends are there and none was measured
-    lacking = not result.measurements or (design is not None and ("sem.epe_mean" in result.missing or lost))
+    lacking = not result.contours or (design is not None and ("sem.epe_mean" in result.missing or lost))
     return int(ExitCode.NOT_MEASURED if lacking else ExitCode.CONFORMING)
 
 

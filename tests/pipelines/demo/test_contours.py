@@ -62,7 +62,7 @@ def test_command_without_design(folder: Path, capsys: pytest.CaptureFixture[str]
 @pytest.mark.parametrize(
     ("extra", "words"),
     [
-        (["--design", "nowhere.txt"], "cannot be read"),
+        (["--design", "nowhere.txt"], "there is no design"),
         (["--origin", "3nm"], "a place is X,Y"),
         (["--layer", "10", "--design", "{folder}/design.txt"], "belong to GDSII"),
         (["--limit", "3 kg"], "kg"),
