@@ -49,10 +49,14 @@ OF_COMMANDS: dict[str, tuple[tuple[int, ...], str]] = {
         "3: the image cannot be used or shows no contour; with a design: no placement errors, no line ends",
     ),
     "map": ((0, 3), "3: the file cannot be used, or a summary that it states is not that of its sites"),
-    "lot": ((0, 3, 5), "3: a characteristic has too few values, or no two of a level to compare"),
+    "lot": (
+        (0, 3, 4, 5),
+        "3: a characteristic has too few values, or no two of a level to compare, or a part was not run (one that has "
+        "no value is counted, and asks for no code); 4: the run is not finished; 5: as `export`",
+    ),
     "budget": ((0, 3), "3: Monte Carlo stopped before it met its tolerance, or a certificate cannot be used"),
     "report": ((0, 5), "5: it was built from records that do not match the journal"),
-    "export": ((0, 5), "0: the files are written, whatever they say"),
+    "export": ((0, 5), "0: the files are written, whatever they say; 5: records do not match the journal: none is"),
     "verify": ((0, 4, 5), "0: intact and complete; 4: intact, not complete"),
     "recipe check": ((0,), "0: valid"),
     "recipe init": ((0,), "0: written"),

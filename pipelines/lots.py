@@ -23,7 +23,8 @@ LEAST = 4  # values that a decomposition is worth
 class PlacedValue:
     """A value of one image: its task, part, page order, acquisition, place in mm or None, value, noise variance (its
     type A contributions squared, in the unit of the value), verdict; `flags` of the value and its image, whether
-    the verdict is `provisional`, and what one value stands for (`bottom`: an image, a map)."""
+    the verdict is `provisional`, what one value stands for (`bottom`: an image, a map), and the digest of the bytes it
+    was measured from (`source`, empty where not known)."""
 
     task: str
     part: str
@@ -35,6 +36,7 @@ class PlacedValue:
     flags: tuple[str, ...] = ()
     provisional: bool = False
     bottom: str = BOTTOM
+    source: str = ""
 
 
 def frame_of(recipe: Mapping[str, Any]) -> WaferFrame | None:
@@ -66,8 +68,10 @@ def placed(
     measurement: Mapping[str, Any],
     frame: WaferFrame | None,
     flags: Sequence[str] = (),
+    source: str = "",
 ) -> PlacedValue:
-    """One recorded measurement with its place; ``flags`` are those of its part, which hold for every value of it."""
+    """One recorded measurement with its place; ``flags`` are those of its part, which hold for every value of it,
+    ``source`` is that of its task (`source_of`)."""
     from metrology_core.errors import AbbeError
     from wafer.maps.frame import WaferFrame, place_of
 
@@ -83,8 +87,42 @@ def placed(
         str(decision["verdict"]) if decision else "none",
         tuple(sorted({*map(str, measurement.get("flags") or ()), *(set(map(str, flags)) - _OF_OTHERS)})),
         bool(decision and decision.get("provisional")),
-        "map" if str(measurement.get("characteristic", "")).startswith("film.") else BOTTOM,
+        "map" if str(measurement.get("characteristic", "")).startswith("film.") else BOTTOM, source,
     )  # fmt: skip
+
+
+def source_of(inputs: Sequence[Any], item: str | None = None) -> str:
+    """What the bytes of a task are known by: the digests of its inputs, and which item of the file it is; empty where
+    a file could not be read."""
+    digests = [ref.sha256 for ref in inputs]
+    return "" if None in digests or not digests else ":".join([*map(str, digests), item or ""])
+
+
+def copies_in(tasks: Sequence[Any]) -> dict[str, str]:
+    """Part -> the earlier part of the same plan that was made of the same bytes."""
+    first: dict[str, str] = {}
+    found: dict[str, str] = {}
+    for task in tasks:
+        source = source_of(task.inputs, task.item)
+        if source and first.setdefault(source, task.part) != task.part:
+            found[task.part] = first[source]
+    return found
+
+
+def copies_words(copies: Mapping[str, str]) -> str:
+    """One line that names the copies; empty for none."""
+    if not copies:
+        return ""
+    named = ", ".join(f"{part} is {first}" for part, first in list(copies.items())[:3])
+    more = f" and {len(copies) - 3} more" if len(copies) > 3 else ""
+    return f"{len(copies)} {'part' if len(copies) == 1 else 'parts'} made of the bytes of another: {named}{more}"
+
+
+def once(values: Sequence[PlacedValue]) -> list[PlacedValue]:
+    """The values of one characteristic without those from the same bytes as an earlier one: a copy repeats the noise,
+    so it would pass for a repetition that agrees, and a copy under another lot or wafer for a lot that agrees."""
+    first: dict[str, str] = {}  # source -> the task that came first with it
+    return [row for row in values if not row.source or first.setdefault(row.source, row.task) == row.task]
 
 
 def doubts(values: Sequence[PlacedValue]) -> dict[str, Any]:
@@ -194,7 +232,9 @@ def by_characteristic(run: Any) -> dict[tuple[str, str, str], list[PlacedValue]]
         acquisition = dict(document.get("acquisition") or {})
         for m in document.get("measurements", ()):
             key = (str(m.get("name")), str(m.get("characteristic")), str(m.get("unit")))
-            row = placed(outcome.task_id, str(outcome.part), acquisition, m, frame, tuple(outcome.flags))
+            task = run.task(outcome.task_id)
+            source = source_of(task.inputs, task.item)
+            row = placed(outcome.task_id, str(outcome.part), acquisition, m, frame, tuple(outcome.flags), source)
             found.setdefault(key, []).append(row)
     return found
 

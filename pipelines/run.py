@@ -16,6 +16,7 @@ from metrology_core.errors import UsageError
 from pipelines.driver import Driver, Queued, is_started, open_driver
 from pipelines.execute.protocol import Executor, Job, Stop, StopNow
 from pipelines.exit_codes import ExitCode, combine, of_part
+from pipelines.lots import copies_in, copies_words
 from pipelines.plan import build_plan
 from pipelines.recipe import LoadedRecipe, load_recipe
 from pipelines.store import LOCK, TaskOutcome, count_expired, count_outcomes, count_provisional, count_verdicts
@@ -123,6 +124,9 @@ def run_recipe(
     named = list(inputs)
     problems: list[str] = []
     plan = build_plan(loaded, root, named, exclude=run, remarks=problems)
+    same = copies_words(copies_in(plan.tasks))
+    if same:
+        problems.append(same)
     executor = _executor(workers, scheduler)
     from pipelines.execute.worker import load_measure
 

@@ -26,18 +26,32 @@ from pipelines.cli.tables import show_flags
 def lot(session: Session, run_folder: Path, names: tuple[str, ...]) -> int:
     """Spread of every characteristic of RUN by lot, wafer, field and image, with intervals.
 
-    Exit code 3 where a characteristic has too few values, or no level, to compare.
+    Every record is checked against the journal first. Parts made of the same bytes count once. Exit code 3 where a
+    characteristic has too few values, or no level, to compare, 4 where the run is not finished, 5 where journal and
+    records do not belong together.
     """
-    from pipelines.exit_codes import ExitCode
-    from pipelines.lots import by_characteristic, components_document, decompose, doubts, leave_out, why_no_components
-    from pipelines.store import RunFolder
+    from pipelines.exit_codes import ExitCode, combine
+    from pipelines.lots import (
+        by_characteristic,
+        components_document,
+        copies_in,
+        decompose,
+        doubts,
+        leave_out,
+        once,
+        why_no_components,
+    )
+    from pipelines.store import RunFolder, count_outcomes, is_closed
+    from pipelines.verify import require_evidence
 
     run = RunFolder(run_folder)
+    require_evidence(run)
     seed = int(run.plan().seed or 0)
     flags = {part.strip() for text in names for part in text.split(",") if part.strip()}
     rows = []
     for (name, characteristic, unit), everything in by_characteristic(run).items():
-        values, left_out = leave_out(everything, flags)
+        single = once(everything)
+        values, left_out = leave_out(single, flags)
         found = decompose(values, seed=seed)
         rows.append(
             {
@@ -48,13 +62,52 @@ def lot(session: Session, run_folder: Path, names: tuple[str, ...]) -> int:
                 "why_none": None if found is not None else why_no_components(values),
                 "doubts": doubts(values),
                 "left_out": left_out,
+                "copies": sum(v.value is not None for v in everything) - sum(v.value is not None for v in single),
             }
         )
-    session.answer({"run": str(run.path), "characteristics": rows})
+    outcomes = count_outcomes(run.outcomes())
+    closed = is_closed(run.journal())
+    copies = copies_in(run.plan().tasks)
+    session.answer(
+        {
+            "run": str(run.path),
+            "parts": sum(outcomes.values()),
+            "outcomes": outcomes,
+            "complete": closed and "not_run" not in outcomes,
+            "copies": copies,
+            "characteristics": rows,
+        }
+    )
     if not session.as_json:
+        for line in _not_in_it(outcomes, closed, copies, bool(rows)):
+            session.console.print(line, markup=False)
         _show(session, rows)
-    known = rows and all(row["components"] for row in rows)
-    return int(ExitCode.CONFORMING if known else ExitCode.NOT_MEASURED)
+    codes = [ExitCode.CONFORMING if rows and all(row["components"] for row in rows) else ExitCode.NOT_MEASURED]
+    if not closed:
+        codes.append(ExitCode.INTERRUPTED)
+    elif "not_run" in outcomes:
+        codes.append(ExitCode.NOT_MEASURED)
+    return int(combine(codes))
+
+
+def _not_in_it(outcomes: dict[str, int], closed: bool, copies: dict[str, str], values: bool) -> list[str]:
+    """What the spread below is not made of: parts without a value, and parts that are copies of others."""
+    from pipelines.exit_codes import MEASURED
+    from pipelines.lots import copies_words
+
+    parts = sum(outcomes.values())
+    missing = {name: count for name, count in outcomes.items() if name not in MEASURED}
+    each = ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in missing.items())
+    lines = []
+    if not closed:
+        lines.append("the run is not finished: more parts may come; see 'abbe status'")
+    if missing:
+        lines.append(f"{sum(missing.values())} of the {parts} parts have no value: {each}")
+    if copies:
+        lines.append(f"warning: {copies_words(copies)}; each counts once, under its first name")
+    if not values:
+        lines.append(f"nothing to compare: none of the {parts} parts has a value")
+    return lines
 
 
 def _show(session: Session, rows: list[dict[str, Any]]) -> None:

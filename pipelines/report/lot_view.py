@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from pipelines.lots import PlacedValue, decompose
+from pipelines.lots import PlacedValue, decompose, once
 from pipelines.report.encode import clean
 from pipelines.report.i18n import Words
 from pipelines.report.markup import num
@@ -95,7 +95,7 @@ def _shape(frame: WaferFrame | None) -> Frame:
 
 
 def _components(words: Words, values: Sequence[PlacedValue], seed: int) -> dict[str, Any] | None:
-    found = decompose(values, seed=seed)
+    found = decompose(once(values), seed=seed)  # as `abbe lot` counts
     if found is None:
         return None
     rows = []

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from metrology_core.errors import AbbeError
-from pipelines.lots import PlacedValue, frame_of, placed
+from pipelines.lots import PlacedValue, frame_of, placed, source_of
 from pipelines.report.encode import clean, page_names
 from pipelines.report.svg import LotPoint, Zone
 
@@ -326,7 +326,9 @@ def gather(run: RunLike) -> RunModel:
         acquisition = dict(document.get("acquisition") or {})
         common = acquisition if common is None else {k: v for k, v in common.items() if acquisition.get(k) == v}
         measurements = document.get("measurements", ())
-        _add_measurements(row, measurements, lots, rules, acquisition, frame)
+        task = tasks.get(outcome.task_id)
+        source = "" if task is None else source_of(task.inputs, task.item)
+        _add_measurements(row, measurements, lots, rules, acquisition, frame, source)
         row.missing = _missing(measurements, planned)
         causes.update(_provisional_causes(row))
     _without_value(rows, tasks, lots, frame)
@@ -397,6 +399,7 @@ def _add_measurements(
     rules: dict[str, None],
     acquisition: Mapping[str, Any] | None = None,
     frame: WaferFrame | None = None,
+    source: str = "",
 ) -> None:
     for m in measurements:
         zone = zone_of(m)
@@ -415,7 +418,7 @@ def _add_measurements(
             rules.setdefault(str(decision["rule"]))
             row.provisional |= bool(decision.get("provisional"))
             row.n_decided += 1
-        lot.placed.append(placed(row.task_id, row.part, acquisition or {}, m, frame))
+        lot.placed.append(placed(row.task_id, row.part, acquisition or {}, m, frame, source=source))
         if m.get("value") is None:
             lot.missing += 1
             continue

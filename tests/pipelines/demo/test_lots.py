@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from metrology_core.errors import ParameterError
@@ -15,10 +17,12 @@ from pipelines.cli import main
 from pipelines.lots import (
     PlacedValue,
     by_characteristic,
+    copies_in,
     decompose,
     doubts,
     frame_of,
     leave_out,
+    once,
     placed,
     why_no_components,
 )
@@ -268,3 +272,110 @@ def test_lot_says_how_many_values_are_doubtful(
     assert (f"{flagged} of the 47 values carry flags of warning" in words) is bool(flagged)
     for name in counts:
         assert f"{name} {counts[name]}" in words and FLAGS[name].summary in words
+
+
+def test_lot_takes_no_record_that_was_changed(
+    run: tuple[RunFolder, list[dict[str, object]]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As verify and export: a record with another value, one that is gone, a line out of the journal."""
+    import h5py
+
+    folder, _ = run
+    task = next(row.task_id for row in folder.outcomes() if row.outcome == "measured")
+
+    def edited(copy: RunFolder) -> None:
+        with h5py.File(copy.record_path(task), "r+") as file:
+            document = json.loads(bytes(file["record"][()]))
+            document["measurements"][0]["value"] += 3.0
+            del file["record"]
+            file["record"] = np.frombuffer(json.dumps(document).encode(), dtype=np.uint8)
+
+    def cut(copy: RunFolder) -> None:
+        lines = (copy.path / "journal.jsonl").read_bytes().splitlines(keepends=True)
+        (copy.path / "journal.jsonl").write_bytes(b"".join(lines[:5] + lines[6:]))
+
+    for number, damage in enumerate((edited, lambda copy: copy.record_path(task).unlink(), cut)):
+        out = tmp_path / str(number)
+        shutil.copytree(folder.path, out)
+        assert main(["lot", str(out)]) == 0
+        capsys.readouterr()
+        damage(RunFolder(out))
+        assert main(["lot", str(out)]) == main(["verify", str(out)]) == 5
+        assert "values" not in capsys.readouterr().out.split("NOT intact")[0]
+
+
+def test_lot_of_a_run_that_is_not_finished(
+    run: tuple[RunFolder, list[dict[str, object]]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A journal as a power cut leaves it: the parts that are missing are counted, and the code is that of `status`."""
+    folder, _ = run
+    out = tmp_path / "cut"
+    shutil.copytree(folder.path, out)
+    lines = (out / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    (out / "journal.jsonl").write_bytes(b"".join(lines[:31]))  # the opening and 30 parts
+    gone = 48 - 30 + 1  # and the blank one
+    assert main(["lot", str(out)]) == main(["status", str(out)]) == 4
+    said = " ".join(capsys.readouterr().out.split())
+    assert (
+        "the run is not finished" in said and f"{gone} of the 48 parts have no value" in said and "not run 18" in said
+    )
+    assert main(["lot", str(out), "--json"]) == 4
+    found = json.loads(capsys.readouterr().out)
+    assert found["complete"] is False and found["parts"] == 48 and found["outcomes"]["not_run"] == 18
+    (out / "journal.jsonl").write_bytes(lines[0])
+    assert main(["lot", str(out)]) == 4
+    assert "nothing to compare: none of the 48 parts has a value" in capsys.readouterr().out
+
+
+def test_the_same_bytes_count_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every image twice, under another wafer too: components, and those of the report, are those of the images."""
+    plan = WaferLots(1, 2, 3, 2, sd_field=0.2, sd_image=0.15, model=SemModel(shape=(64, 192), sigma=0.4))
+    for row, image in wafer_images(plan, seed=5):
+        for folder in ("single/a", "double/a", "double/b"):
+            (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+            write_tiff(tmp_path / folder / str(row["file"]).replace("W01", f"W{folder[-1]}1"), image)
+    said = {}
+    for name in ("single", "double"):
+        recipe = tmp_path / f"{name}.yaml"
+        recipe.write_text(
+            RECIPE.replace('"*.tif"', f'"{name}/*/*.tif"').replace("W[0-9]+", "W[0-9a-z]+").replace("16.7", "16")
+        )
+        main(["run", str(recipe), "--out", str(tmp_path / f"run-{name}")])
+        words = "".join(capsys.readouterr()).replace("\n", " ")
+        assert ("12 parts made of the bytes of another" in words) is (name == "double")
+        assert main(["lot", str(tmp_path / f"run-{name}"), "--json"]) == 0
+        said[name] = json.loads(capsys.readouterr().out)
+    (one,), (two,) = said["single"]["characteristics"], said["double"]["characteristics"]
+    assert one["components"] == two["components"] and one["values"] == two["values"] == 12
+    assert (one["copies"], two["copies"], len(said["double"]["copies"])) == (0, 12, 12)
+    assert said["single"]["copies"] == {}
+    assert main(["lot", str(tmp_path / "run-double")]) == 0
+    assert "each counts once, under its first name" in " ".join(capsys.readouterr().out.split())
+    tables = [
+        re.search(
+            r'<table class="mini spread">.*?</table>', (tmp_path / f"run-{n}/report/index.html").read_text(), re.S
+        )
+        for n in said
+    ]
+    assert tables[0] and tables[1] and tables[0].group() == tables[1].group()
+
+
+def test_copies_are_told_by_bytes_and_item() -> None:
+    """Two items of one file are no copies of each other, nor two files that could not be read."""
+    from pipelines.plan import InputRef, Task
+
+    def task(part: str, digest: str | None, item: str | None = None) -> Task:
+        return Task(part, part, (InputRef(part, digest, 1),), item=item)
+
+    tasks = [
+        task("a", "1"),
+        task("b", "2", "s1"),
+        task("c", "2", "s2"),
+        task("d", "1"),
+        task("e", None),
+        task("f", None),
+    ]
+    assert copies_in(tasks) == {"d": "a"}
+    rows = [PlacedValue(t, t, {}, None, 1.0, 0.0, "none", source=s) for t, s in (("a", "1"), ("a", "1"), ("d", "1"))]
+    rows += [PlacedValue(t, t, {}, None, 1.0, 0.0, "none") for t in ("e", "f")]
+    assert [row.task for row in once(rows)] == ["a", "a", "e", "f"]
