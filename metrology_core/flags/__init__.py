@@ -513,9 +513,11 @@ _ROWS = (
     ),
     Flag(
         "no_lattice",
-        "info",
-        "The features lie on no lattice, so there is no pitch, no placement and no count of missing ones.",
-        "Nothing to do where they are not meant to; else check polarity and image area.",
+        "warning",
+        "A lattice was looked for and fewer than six complete features lie on one: there is no pitch and no placement, "
+        "and how many are missing may not be known.",
+        "Where the features are not meant to lie on a lattice, say lattice: false; else check polarity and image area, "
+        "and look at the image for what is missing.",
     ),
     Flag(
         "lcdu_not_resolved",

@@ -143,11 +143,15 @@ def _drawing(image: Image, result: ContactResult) -> str:
 def _show(session: Session, result: ContactResult) -> None:
     console = session.console
     show_values(session, result.measurements, result.methods)
-    counts = ", ".join(f"{count} {state.replace('_', ' ')}" for state, count in result.details["sites"].items())
+    counts = ", ".join(
+        f"{'number not known of' if count is None else count} {state.replace('_', ' ')}"
+        for state, count in result.details["sites"].items()
+    )
     console.print(f"sites: {counts}", markup=False)
     for state, row in result.rates.items():
-        if row["count"]:
-            interval = f"{100 * row['low']:.2g} to {100 * row['high']:.2g} %"
-            console.print(f"{state}: {row['count']:g} of {row['of']:g}, 95 % interval {interval}", markup=False)
+        count, of, low, high = (row[key] for key in ("count", "of", "low", "high"))
+        if count and of is not None and low is not None and high is not None:
+            interval = f"{100 * low:.2g} to {100 * high:.2g} %"
+            console.print(f"{state}: {count:g} of {of:g}, 95 % interval {interval}", markup=False)
     show_scan(session, result.details.get("scan", {}))
     show_gaps(session, result.missing, result.flags)

@@ -39,7 +39,7 @@ def marks(
     return Markup("".join(parts))
 
 
-def document(body: str, width: int, height: int, drawn: Markup, counts: Mapping[str, int]) -> str:
+def document(body: str, width: int, height: int, drawn: Markup, counts: Mapping[str, int | None]) -> str:
     """A picture file of its own: ``body`` is the image as base64 PNG."""
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}">',
@@ -49,7 +49,8 @@ def document(body: str, width: int, height: int, drawn: Markup, counts: Mapping[
     for row, (state, colour) in enumerate(COLOURS.items()):
         parts.append(f'<rect x="6" y="{6 + 18 * row}" width="150" height="17" fill="#fffd"/>')
         parts.append(f'<rect x="10" y="{10 + 18 * row}" width="10" height="10" fill="{colour}"/>')
-        label = f"{state.replace('_', ' ')}: {counts.get(state, 0)}"
+        count = counts.get(state, 0)
+        label = f"{state.replace('_', ' ')}: {'not known' if count is None else count}"
         parts.append(f'<text x="26" y="{19 + 18 * row}" font-family="sans-serif" font-size="13">{label}</text>')
     return "\n".join(parts) + "</svg>\n"
 

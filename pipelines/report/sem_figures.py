@@ -91,11 +91,12 @@ def contact_figure(
     for state, colour in contact_svg.COLOURS.items():
         rate = rates.get(state)
         text = ""
-        if rate:
+        if rate and rate.get("count") is not None:
             text = f"{_figure(100.0 * rate['low'])} \u2026 {_figure(100.0 * rate['high'])}\u202f%"
         states.append(
-            {"colour": colour, "name": words.t(f"contacts.{state}"), "count": counts.get(state, 0), "interval": text}
-        )
+            {"colour": colour, "name": words.t(f"contacts.{state}"), "interval": text,
+             "count": "\u2013" if counts.get(state, 0) is None else counts.get(state, 0)}
+        )  # fmt: skip
     pixel = view.get("pixel_size") or {}
     lengths = [Markup("{} / {}").format(words.t(f"contacts.{key}"), unit) for key in ("diameter", "U")]
     facts = {

@@ -81,7 +81,7 @@ class ContactResult:
     missing: Mapping[str, str]
     flags: tuple[str, ...]
     sites: tuple[Site, ...]
-    rates: Mapping[str, Mapping[str, float]]
+    rates: Mapping[str, Mapping[str, float | None]]
     lattice: Lattice | None
     per_contact: list[dict[str, Any]]
     noise: GreyNoise
@@ -271,11 +271,16 @@ def measure_contacts(
             remedy="check polarity and image area",
         )
     _defects(result, found, settings)
+    known = found.lattice is not None or not settings.lattice
+    counts: dict[str, int | None] = dict(_counts(found.sites))
+    if not known:
+        counts["missing"] = None
+    chances = rates(found.sites, missing_known=known)
     carried = {name: value.with_flags(*flags_of(name, flags)) for name, value in result.measurements.items()}
     return ContactResult(
-        image.unit, carried, result.methods, result.missing, flags, found.sites, rates(found.sites), found.lattice,
+        image.unit, carried, result.methods, result.missing, flags, found.sites, chances, found.lattice,
         result.per_contact, found.noise, (px, py), {**result.details, "origin": (rows[0], columns[0]),
-        "polarity": "bright" if found.candidates.bright else "dark", "sites": _counts(found.sites),
+        "polarity": "bright" if found.candidates.bright else "dark", "sites": counts,
         "scan": {name: fact.to_dict() for name, fact in scan.items()}},
     )  # fmt: skip
 

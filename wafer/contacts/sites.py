@@ -67,15 +67,21 @@ def clopper_pearson(count: int, n: int, p: float = 0.95) -> tuple[float, float]:
     return low, high
 
 
-def rates(sites: Sequence[Site], p: float = 0.95) -> dict[str, dict[str, float]]:
-    """Share of the judged sites in each faulty state, with its exact interval."""
+def rates(sites: Sequence[Site], p: float = 0.95, *, missing_known: bool = True) -> dict[str, dict[str, float | None]]:
+    """Share of the judged sites in each faulty state, with its exact interval.
+
+    All of ``missing`` is None where a lattice was looked for and not found (``missing_known`` false): features that are
+    there do not say how many are not.
+    """
     judged = [site for site in sites if site.state in ("found", "weak", "merged", "missing")]
-    out = {}
+    out: dict[str, dict[str, float | None]] = {}
     for state in ("missing", "weak", "merged"):
         count = sum(site.state == state for site in judged)
         low, high = clopper_pearson(count, len(judged), p)
         share = count / len(judged) if judged else math.nan
         out[state] = {"count": count, "of": len(judged), "rate": share, "low": low, "high": high, "p": p}
+    if not missing_known:
+        out["missing"] = {**dict.fromkeys(out["missing"]), "p": p}
     return out
 
 
