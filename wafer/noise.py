@@ -130,8 +130,12 @@ def grey_step(pixels: np.ndarray) -> float:
     """
     rows = np.asarray(pixels)[:: max(1, pixels.size // 200_000)]
     if rows.dtype.kind in "ui" and rows.dtype.itemsize <= 2:
-        low = int(rows.min())
-        levels = np.flatnonzero(np.bincount(rows.ravel().astype(np.intp) - low if low < 0 else rows.ravel()))
+        info = np.iinfo(rows.dtype)
+        seen = np.zeros(
+            int(info.max) - int(info.min) + 1, dtype=np.bool_
+        )  # signed values wrap round: marks all the same
+        seen[rows] = True
+        levels = np.flatnonzero(seen if info.min == 0 else np.roll(seen, -int(info.min)))
     else:
         levels = np.unique(rows)
     if levels.size < 2 or 2 * levels.size > rows.size:

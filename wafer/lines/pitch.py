@@ -247,17 +247,19 @@ def local_pitch(edges: EdgeSet, fit: PitchFit, line_polarity: int) -> list[tuple
     place = edge_places(edges)
     number, begins = line_numbers(edges, line_polarity)
     variance = np.diag(noise_covariance(edges))
-    found: dict[int, list[tuple[float, float, float]]] = {}
+    lines = int(number.max()) + 2
+    sums, count = np.zeros((3, lines)), np.zeros(lines)
+    first = int(number.min())
     for side in (True, False):
         index = np.flatnonzero((begins == side) & np.isfinite(place))
-        for a, b in zip(index[:-1], index[1:], strict=True):
-            if number[b] == number[a] + 1:
-                row = (0.5 * (place[a] + place[b]), place[b] - place[a], variance[a] + variance[b])
-                found.setdefault(int(number[a]), []).append(row)
-    out = []
-    for _, rows in sorted(found.items()):
-        values = np.array(rows)
-        out.append(
-            (float(values[:, 0].mean()), float(values[:, 1].mean()), float(np.sqrt(values[:, 2].sum()) / len(rows)))
-        )
-    return out
+        a, b = index[:-1], index[1:]
+        next_to = number[b] == number[a] + 1
+        a, b = a[next_to], b[next_to]
+        at = number[a] - first  # each line once
+        sums[:, at] += 0.5 * (place[a] + place[b]), place[b] - place[a], variance[a] + variance[b]
+        count[at] += 1.0
+    return [
+        (float(x) / n, float(d) / n, math.sqrt(float(v)) / n)
+        for x, d, v, n in zip(*sums, count, strict=True)
+        if n > 0.0
+    ]
