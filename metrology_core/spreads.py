@@ -5,7 +5,8 @@ freedom (ISO 2854:1976, table F; H. Scheffe, "The Analysis of Variance", 1959). 
 upper end: at n = 4 the 95 % interval runs from 0.57 s to 3.73 s. Where the true variance is a sum with a known part
 (noise), the distribution of the sum less that part, cut off at zero, is that of the rest; the interval keeps its
 probability, because subtracting a known number and a cut at a bound that the truth respects move no truth across an
-end.
+end. Where chance leaves the sum so far below its known part that even the upper end of the 95 % interval is zero,
+the sum counts as that part: the rest is then known to be small, not to be zero.
 
 A distribution is given as equally probable quantiles, in rising order: it needs no random numbers and travels in
 `Measured.samples`, from which intervals and probabilities of conformity are taken.
@@ -24,6 +25,7 @@ from metrology_core.errors import ParameterError
 from metrology_core.quantity import Measured
 
 COUNT = 2000  # a probability is told to 0.05 %
+_UPPER = 1949  # quantile at 97.5 %
 _GOLDEN = (math.sqrt(5.0) - 1.0) / 2.0
 
 
@@ -76,8 +78,9 @@ def chi_square_spread(variance: float, dof: float, noise: float = 0.0) -> np.nda
             "a spread needs variances that are not negative and degrees of freedom",
             got=f"variance {variance!r}, noise {noise!r}, dof {dof!r}",
         )
-    found: np.ndarray = np.sqrt(np.maximum(variance * dof / _chi_square(dof) - noise, 0.0))
-    return found
+    ratio = dof / _chi_square(dof)
+    found: np.ndarray = np.sqrt(np.maximum(variance * ratio - noise, 0.0))
+    return found if found[_UPPER] > 0.0 else np.sqrt(np.maximum(noise * ratio - noise, 0.0))
 
 
 def mean_variance_spread(variance: float, u: float, dof: float, noise: float = 0.0) -> np.ndarray:
@@ -98,7 +101,9 @@ def mean_variance_spread(variance: float, u: float, dof: float, noise: float = 0
         return np.zeros(COUNT)
     root = np.maximum(1.0 - _student(dof) * u / variance / 3.0, 1e-3)  # the upper end stays finite
     found: np.ndarray = np.sqrt(np.maximum(variance * root**-3.0 - noise, 0.0))
-    return found
+    if found[_UPPER] > 0.0:
+        return found
+    return np.asarray(np.sqrt(np.maximum(noise * root**-3.0 - noise, 0.0)))
 
 
 def log_error(bend: float, dof: float) -> np.ndarray:

@@ -56,9 +56,13 @@ def field_background(pixels: np.ndarray, features: np.ndarray) -> dict[str, Scan
     """Change of the grey level across the field (left to right) and over the frame (top to bottom), and of the contrast
     over the frame, as shares of the step between ``features`` (ny, nx, bool) and the ground.
 
-    Least squares over the means of both classes in 8 x 8 tiles: one level for each class, two slopes common to both,
-    and one of their difference. Uncertainties from the residuals. Empty where a class lies in too few tiles.
+    Least squares over the means of both classes in 8 x 8 tiles: one level for each class, two slopes common to both
+    (so that the background is that of the grey half way between them), and one of their difference. Pixels within two
+    of an edge do not count, nor tiles at the border, whose features are cut. Uncertainties from the residuals. Empty
+    where a class lies in too few tiles.
     """
+    from scipy.ndimage import binary_dilation, binary_erosion
+
     ny, nx = pixels.shape
     tiles_y, tiles_x = min(_TILES, ny // 8), min(_TILES, nx // 8)
     if min(tiles_y, tiles_x) < 2:
@@ -67,15 +71,20 @@ def field_background(pixels: np.ndarray, features: np.ndarray) -> dict[str, Scan
     shape = (tiles_y, rows, tiles_x, columns)
     area = (slice(0, tiles_y * rows), slice(0, tiles_x * columns))
     grey = np.asarray(pixels[area], np.float64).reshape(shape)
-    inside = features[area].reshape(shape)
+    inside, outside = (
+        mask[area].reshape(shape)
+        for mask in (binary_erosion(features, iterations=2), ~binary_dilation(features, iterations=2))
+    )
+    inner = np.zeros((tiles_y, tiles_x), dtype=bool)
+    inner[1:-1, 1:-1] = True
     y, x = np.meshgrid(
         ((np.arange(tiles_y) + 0.5) * rows - 0.5 * ny) / ny, ((np.arange(tiles_x) + 0.5) * columns - 0.5 * nx) / nx,
         indexing="ij",
     )  # fmt: skip
     designs, values = [], []
-    for sign, mine in ((1.0, inside), (-1.0, ~inside)):
+    for sign, mine in ((1.0, inside), (-1.0, outside)):
         count = mine.sum(axis=(1, 3))
-        good = count >= 0.02 * rows * columns
+        good = inner & (count >= 0.02 * rows * columns)
         total = np.where(mine, grey, 0.0).sum(axis=(1, 3))
         n = int(np.count_nonzero(good))
         kind = np.full(n, sign)

@@ -17,4 +17,10 @@ SCAN_FLAGS = (
         "The grey falls within bright stripes and recovers within dark ones, a tenth of the step and more: charging.",
         "Left and right edges differ: use a lower dose or another scan direction, and compare.",
     ),
+    Flag(
+        "scan_jump",
+        "warning",
+        "From one row to the next all lines stand elsewhere: the scan was hit, or pieces were put together.",
+        "Take the image again, or choose rows on one side of it; tilt, roughness and jitter are those of the jump.",
+    ),
 )

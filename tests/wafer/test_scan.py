@@ -149,3 +149,33 @@ def test_background_of_a_field_of_features() -> None:
     assert uneven(found) == {"background_uneven"}
     assert field_background(grey, np.zeros_like(features)) == {}
     assert uneven({"background_across": ScanFact(0.2, 0.1, "1")}) == set()
+
+
+@pytest.mark.parametrize("shift", [3, 13])
+def test_a_jump_of_the_frame_is_flagged(shift: int) -> None:
+    drawn = simulate_lines(SemModel(), seed=4107, jitter=0.1)
+    pixels = drawn.pixels.copy()
+    pixels[256:] = np.roll(pixels[256:], shift, axis=1)
+    result = measure_sem_lines(Image(pixels, "nm", (0.8, 0.8)))
+    assert "scan_jump" in result.flags and result.details["scan_jumps"] == 1
+    plain = measure_sem_lines(Image(drawn.pixels, "nm", (0.8, 0.8)))
+    assert "scan_jump" not in plain.flags and plain.details["scan_jumps"] == 0
+
+
+def test_one_line_has_no_biased_roughness() -> None:
+    drawn = simulate_lines(SemModel(), seed=3, pitch=300.0, cd=60.0)
+    result = measure_sem_lines(Image(drawn.pixels, "nm", (0.8, 0.8)))
+    assert "sem.lwr_biased_1s" not in result.measurements
+    assert "one line" in result.missing["sem.lwr_biased_3s"]
+
+
+@pytest.mark.parametrize("seed", [41, 22])
+def test_contacts_cut_by_the_border_are_no_background(seed: int) -> None:
+    from wafer.contacts import measure_contacts
+    from wafer.simulate.contacts import simulate_contacts
+
+    drawn = simulate_contacts(seed=seed, shape=(480, 480))
+    found = measure_contacts(Image(drawn.pixels, "nm", drawn.model.pixel))
+    for fact in found.details["scan"].values():
+        assert abs(fact["value"]) <= 4.0 * fact["u"], found.details["scan"]
+        assert fact["u"] < 0.02

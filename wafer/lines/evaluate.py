@@ -126,7 +126,7 @@ def measure_sem_lines(
     from wafer.lines.budget import Budget, scale_of
     from wafer.lines.grey import grey_flags_of
     from wafer.lines.roughness import measure_roughness, refused
-    from wafer.lines.scan import scan_facts
+    from wafer.lines.scan import jumps, scan_facts
     from wafer.lines.view import edge_view, facts_of, line_rows
     from wafer.recording import recording_flags
     from wafer.scan import uneven
@@ -252,8 +252,9 @@ def measure_sem_lines(
             missing[f"sem.{stem}_biased_1s"] = missing[f"sem.{stem}_biased_3s"] = SMOOTHED
             continue
         rough = _lines.roughness(variances)
-        if rough is None:
-            missing[f"sem.{stem}_biased_1s"] = missing[f"sem.{stem}_biased_3s"] = "no complete line in the image"
+        if rough is None or rough.count < 2:
+            why = "no complete line in the image" if rough is None else "one line does not tell how lines scatter"
+            missing[f"sem.{stem}_biased_1s"] = missing[f"sem.{stem}_biased_3s"] = why
             continue
         for factor in (1, 3):
             name = f"sem.{stem}_biased_{factor}s"
@@ -262,8 +263,6 @@ def measure_sem_lines(
                 f"{factor} times the root of the mean variance of {rough.count} {what}, {settings.detrend} detrend, "
                 f"{box}; biased: contains the noise of the edges; {common}"
             )
-            if math.isnan(rough.sampling):
-                flags.add("few_lines")
     cdu = _lines.local_cdu(found, lines)
     for factor in (1, 3):
         name = f"sem.local_cdu_{factor}s"
@@ -307,6 +306,9 @@ def measure_sem_lines(
     facts["complete_lines"] = complete
     scan = scan_facts(found, found.grey, px, py, image.unit)
     flags |= uneven(scan)
+    facts["scan_jumps"] = jumps(found)
+    if facts["scan_jumps"]:
+        flags.add("scan_jump")
     facts["scan"] = {name: fact.to_dict() for name, fact in scan.items()}
     all_flags = _flags.merge(flags)
     carried = {name: value.with_flags(*_own_flags(name, all_flags)) for name, value in measurements.items()}

@@ -49,6 +49,24 @@ def scan_facts(edges: EdgeSet, grey: StripeGrey, px: float, py: float, unit: str
     return out
 
 
+def jumps(edges: EdgeSet) -> int:
+    """Rows from which on all lines stand elsewhere: steps of their common place by more than half a pixel, and by more
+    than eight times what steps usually are (a scan that was hit, or frames put together wrongly)."""
+    shared = _lines_of(edges)
+    step = np.diff(shared - edges.slope * (edges.rows - edges.middle), axis=1)
+    found = np.isfinite(step)
+    count = np.count_nonzero(found, axis=0)
+    known = count >= max(2, shared.shape[0] // 2)
+    if shared.shape[0] < 2 or np.count_nonzero(known) < 16:
+        return 0
+    common = np.where(found, step, 0.0).sum(axis=0)[known] / count[known]
+    usual = float(np.median(common))
+    limit = max(8.0 * 1.4826 * float(np.median(np.abs(common - usual))), 0.5)
+    far = np.flatnonzero(known)[np.abs(common - usual) > limit]
+    # most of the lines, not one that was found elsewhere
+    return sum(abs(float(np.median(step[found[:, k], k])) - usual) > limit for k in far)
+
+
 def _lines_of(edges: EdgeSet) -> np.ndarray:
     """Places of the bright stripes' middles (lines or spaces alike: both edges), or of single edges where there are
     none; (n, rows)."""
