@@ -48,7 +48,7 @@ OF_COMMANDS: dict[str, tuple[tuple[int, ...], str]] = {
         (0, 3),
         "3: the image cannot be used or shows no contour; with a design: no placement errors, no line ends",
     ),
-    "map": ((0, 3), "3: the file cannot be used, or a summary that it states is not that of its sites"),
+    "map": ((0, 3), "3: the file cannot be used, a map has no value, or a stated summary is not that of its sites"),
     "lot": (
         (0, 3, 4, 5),
         "3: a characteristic has too few values, or no two of a level to compare, or a part was not run (one that has "

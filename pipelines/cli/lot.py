@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pipelines.cli.session import Session, json_option, named_file
 from pipelines.cli.tables import show_flags
+
+if TYPE_CHECKING:
+    from wafer.maps import SiteMap
 
 
 @click.command()
@@ -161,6 +165,22 @@ def _doubtful(found: dict[str, Any], of: int) -> list[str]:
     return lines
 
 
+def _without_value(found: SiteMap) -> list[dict[str, Any]]:
+    """The sites that have no value: place in mm, and what the file says there instead."""
+    return [
+        {"x": float(x), "y": float(y), "text": found.unread.get(k, "")}
+        for k, (x, y, v) in enumerate(zip(found.x, found.y, found.value, strict=True)) if not math.isfinite(v)
+    ]  # fmt: skip
+
+
+def _said_without(sites: list[dict[str, Any]]) -> str:
+    if not sites:
+        return ""
+    each = [f"({s['x']:g}, {s['y']:g}) mm" + (f" {s['text']!r}" if s["text"] else "") for s in sites[:3]]
+    more = f" and {len(sites) - 3} more" if len(sites) > 3 else ""
+    return f"; {len(sites)} without a value: {', '.join(each)}{more}"
+
+
 @click.command("map")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--unit", help="Unit of the values where the file does not state one in brackets: angstrom, nm, ...")
@@ -185,11 +205,12 @@ def film_map(
     maps = read_film_maps(file, unit=unit)
     rows: list[dict[str, Any]] = []
     for found in maps:
-        summary = found.summary()
+        n = sum(math.isfinite(v) for v in found.value)
         rows.append(
             {
-                "wafer": found.wafer, "lot": found.lot, "title": found.title, "unit": found.unit, "n": summary.n,
-                "figures": summary.figures(), "reported": {k: float(v) for k, v in found.reported.items()},
+                "wafer": found.wafer, "lot": found.lot, "title": found.title, "unit": found.unit, "n": n,
+                "sites": int(found.value.size), "without_value": _without_value(found), "figures": found.figures(),
+                "reported": {k: float(v) for k, v in found.reported.items()},
                 "differences": {k: list(v) for k, v in found.differences().items()},
                 "outside": sum(not frame.counts(float(x), float(y)) for x, y in zip(found.x, found.y, strict=True)),
                 "off_wafer": sum(not frame.holds(float(x), float(y)) for x, y in zip(found.x, found.y, strict=True)),
@@ -203,13 +224,16 @@ def film_map(
     session.answer({"file": file.name, "maps": rows})
     if not session.as_json:
         for row in rows:
-            f = row["figures"]
+            f = {
+                name: "-" if v is None else f"{v:.{5 if name == 'MEAN' else 3}g}" for name, v in row["figures"].items()
+            }
             said = f"{len(row['reported'])} figures of the file" + (
                 " reproduced" if not row["differences"] else f", not reproduced: {', '.join(row['differences'])}"
             )
             session.console.print(
-                f"{row['wafer']} {row['title']}: {row['n']} sites, mean {f['MEAN']:.5g} {row['unit']}, "
-                f"3 s {f['3 STDDEV']:.3g}, range {f['RANGE']:.3g}"
+                f"{row['wafer']} {row['title']}: {row['n']} sites, mean {f['MEAN']} {row['unit']}, "
+                f"3 s {f['3 STDDEV']}, range {f['RANGE']}"
+                + _said_without(row["without_value"])
                 + (f"; {said}" if row["reported"] else "")
                 + (f"; {row['off_wafer']} of the sites off the wafer, counted, not drawn" if row["off_wafer"] else ""),
                 markup=False,
@@ -221,5 +245,5 @@ def film_map(
                 "--diameter is wrong, or the places in the file are not in mm from the middle of the wafer",
                 markup=False,
             )
-    bad = any(row["differences"] for row in rows)
+    bad = any(row["differences"] or not row["n"] for row in rows)
     return int(ExitCode.NOT_MEASURED if bad else ExitCode.CONFORMING)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -45,7 +46,7 @@ def film_page(name: str, maps: Sequence[SiteMap], frame: WaferFrame) -> str:
     sections = []
     for title, unit in titles:
         mine = [m for m in maps if (m.title, m.unit) == (title, unit)]
-        scale = scale_of([float(v) for m in mine for v in m.value])
+        scale = scale_of([float(v) for m in mine for v in m.value if math.isfinite(v)])
         figures = Markup("").join(_figure(m, shape, scale) for m in mine)
         sections.append(
             Markup('<section><h2>{}</h2><p>{}{}</p><div class="maps">{}</div></section>').format(
@@ -81,20 +82,24 @@ def _beyond(scale: Scale) -> Markup:
 
 def _figure(found: SiteMap, shape: Frame, scale: Scale) -> Markup:
     spots = [
-        Spot(float(x), float(y), None if v != v else float(v), name=f"{x:g}, {y:g} mm")
+        Spot(float(x), float(y), float(v) if math.isfinite(v) else None, name=f"{x:g}, {y:g} mm")
         for x, y, v in zip(found.x, found.y, found.value, strict=True)
     ]
     differences = found.differences()
     rows = []
-    for name, value in found.summary().figures().items():
+    for name, value in found.figures().items():
         said = found.reported.get(name)
         digits = len(said.partition(".")[2]) if said else 3
         mark = Markup("") if said is None else Markup(' class="bad"') if name in differences else Markup("")
         rows.append(
-            Markup("<tr{}><td>{}</td><td>{:.{}f}</td><td>{}</td></tr>").format(mark, name, value, digits, said or "–")
+            Markup("<tr{}><td>{}</td><td>{}</td><td>{}</td></tr>").format(
+                mark, name, "–" if value is None else f"{value:.{digits}f}", said or "–"
+            )
         )
     label = clean(" ".join(part for part in (found.lot, found.wafer) if part))
+    with_value = sum(spot.value is not None for spot in spots)
+    sites = f"{with_value} sites" if with_value == len(spots) else f"{with_value} of {len(spots)} sites have a value"
     return Markup(
-        "<figure><figcaption>{}</figcaption>{}<table><thead><tr><th>{} sites</th><th>from sites</th>"
+        "<figure><figcaption>{}</figcaption>{}<table><thead><tr><th>{}</th><th>from sites</th>"
         "<th>file says</th></tr></thead><tbody>{}</tbody></table></figure>"
-    ).format(label, wafer_svg(shape, spots, scale, 3, label), found.summary().n, Markup("").join(rows))
+    ).format(label, wafer_svg(shape, spots, scale, 3, label), sites, Markup("").join(rows))

@@ -139,7 +139,7 @@ def _view(found: SiteMap, result: FilmResult, frame: WaferFrame) -> tuple[dict[s
     view: dict[str, Any] = {
         "kind": "film_map", "name": found.title or "values", "unit": found.unit, "wafer": found.wafer,
         "x": "film/x", "y": "film/y", "value": "film/value", "used": "film/used", "counts": dict(result.counts),
-        "figures": found.summary().figures(), "n": found.summary().n,
+        "figures": found.figures(), "n": found.summary().n,
         "reported": {name: str(text) for name, text in found.reported.items()},
         "differences": sorted(result.differences),
         "frame": {"diameter": frame.diameter, "edge_exclusion": frame.edge_exclusion, "notch": frame.notch},

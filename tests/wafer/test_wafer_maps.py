@@ -78,7 +78,8 @@ def test_the_unit_is_never_guessed(tmp_path: Path) -> None:
     [
         ("a,b\n1,2\n", "no film map"),
         ("X,Y,s1\n1,2\n", "too short"),
-        ("X,Y,s1\n1,2,three\n", "no number"),
+        ("X,Y,s1\n1,two,3\n", "no number"),
+        ("X,Y,s1\n", "no site"),
         ("X,Y,s1\n9999,2,3\n", "no place on a wafer"),
         ("Site #,Value,X\n1,2,3\n", "lacks X, Y or Value"),
         ("Site #,Value,X,Y\n", "empty"),
@@ -92,6 +93,29 @@ def test_bad_film_files(tmp_path: Path, text: str, words: str) -> None:
         read_film_maps(path, unit="angstrom")
     with pytest.raises(ReaderError, match="cannot be read"):
         read_film_maps(tmp_path / "nothing.csv", unit="angstrom")
+
+
+def test_a_value_that_is_no_number_costs_its_site_alone(tmp_path: Path) -> None:
+    path = tmp_path / "f.csv"
+    path.write_text("X,Y,s1,s2\n0,0,1OO,5\n9,0,102,6\n18,0,---,7\n27,0,,8\n36,0,inf,9\n")
+    first, second = read_film_maps(path, unit="nm")
+    assert first.summary().n == 1 and first.summary().mean == 102.0 and second.summary().n == 5
+    assert first.unread == {0: "1OO", 2: "---", 4: "inf"} and second.unread == {}
+    path.write_text(
+        "WAFER ID,A\nRESULT TYPE,1st Thickness\nMEAN,n/a\nSite #,Value,X,Y\n1,n/a,0,0\n2,3.0,9,0\n"
+        "WAFER ID,B\nSite #,Value,X,Y\n1,4.0,0,0\n"
+    )
+    first, second = read_film_maps(path, unit="nm")
+    assert first.unread == {0: "n/a"} and first.reported == {} and first.summary().mean == 3.0
+    assert second.wafer == "B" and second.summary().mean == 4.0
+
+
+def test_one_value_has_no_spread_and_none_no_figures() -> None:
+    at = np.zeros(1)
+    one = SiteMap(at, at, np.array([5.0]), "nm", reported={"STDDEV": "0.00"}).figures()
+    assert one["MEAN"] == 5.0 and one["RANGE"] == 0.0 and one["STDDEV"] is None and one["3 % STDDEV"] is None
+    none = SiteMap(at, at, np.array([math.nan]), "nm", reported={"MEAN": "5.0"})
+    assert set(none.figures().values()) == {None} and none.differences() == {}
 
 
 @pytest.mark.real_data

@@ -64,8 +64,9 @@ def measure_film_map(
     if not used.any():
         raise DataError(
             "no site of the map counts", expected="values inside the edge exclusion of the wafer",
-            got=", ".join(f"{key.replace('_', ' ')}: {n}" for key, n in counts.items() if n),
-            remedy="check inputs.wafer (diameter, edge_exclusion) and that X and Y are in mm from the middle",
+            got=", ".join(f"{key.replace('_', ' ')}: {n}" for key, n in counts.items() if n) + _texts(found),
+            remedy="measure the wafer again, or find out why the file holds no values" if not known.any() else
+            "check inputs.wafer (diameter, edge_exclusion) and that X and Y are in mm from the middle",
         )  # fmt: skip
     differences = found.differences() if known.any() else {}
     model = _Model(instrument, scope)
@@ -75,7 +76,7 @@ def measure_film_map(
     flags += ["summary_not_reproduced"] if differences else []
     values = found.value[used]
     measurements, missing = _measurements(values, model, found.unit)
-    words = _sites_in_words(counts, frame) + f"; {model.words}"
+    words = _sites_in_words(counts, frame) + _texts(found) + f"; {model.words}"
     merged = _flags.merge(flags)
     sites = tuple(_site(found, place, holds, model, k) for k, place in enumerate(places))
     return FilmResult(
@@ -244,6 +245,12 @@ def _sites_in_words(counts: Mapping[str, int], frame: WaferFrame) -> str:
         if counts[key]
     ]
     return f"{counts['used']} of {counts['sites']} sites" + (f" ({', '.join(left)} left out)" if left else "")
+
+
+def _texts(found: SiteMap) -> str:
+    """What stands in the file in the place of values."""
+    said = sorted(set(found.unread.values()))
+    return "; no number: " + ", ".join(map(repr, said[:3])) + (", ..." if len(said) > 3 else "") if said else ""
 
 
 _RATIOS = (

@@ -96,21 +96,24 @@ def _rows(text: str) -> list[list[str]]:
 def _table(rows: list[list[str]], name: str, unit: str | None) -> tuple[SiteMap, ...]:
     head = rows[0]
     body = [(i + 2, row) for i, row in enumerate(rows[1:]) if any(row)]
-    values = np.array(
-        [[_number(cell, name, line) for cell in _cells(row, len(head), name, line)] for line, row in body]
-    )
-    if not values.size:
-        raise ReaderError("the table has no site", path=name)
-    _near(values[:, :2], name)
+    cells = [_cells(row, len(head), name, line) for line, row in body]
+    if not cells:
+        raise ReaderError(
+            "the table has no site", path=name, expected="a line X,Y,value,... for each site below the header",
+            got="a header alone", remedy="export the table again, with its sites",
+        )  # fmt: skip
+    places = np.array([[_place(cell, name, line) for cell in row[:2]] for (line, _), row in zip(body, cells)])
+    _near(places, name)
     return tuple(
         SiteMap(
-            values[:, 0],
-            values[:, 1],
-            values[:, k],
+            places[:, 0],
+            places[:, 1],
+            np.array([_value(row[k]) for row in cells]),
             _unit(head[k], name, unit),
             wafer=head[k],
             block=k - 2,
             own_unit=_BRACKETS.search(head[k]) is not None,
+            unread=_unread([row[k] for row in cells]),
         )
         for k in range(2, len(head))
         if head[k]
@@ -172,26 +175,29 @@ def _blocks(rows: list[list[str]], name: str, unit: str | None) -> list[SiteMap]
         if "X" not in heads or "Y" not in heads or not columns:
             raise ReaderError("a table of sites lacks X, Y or Value", path=name, place=f"line {i + 1}")
         at = heads.index("X"), heads.index("Y")
-        sites = []
+        places: list[list[float]] = []
+        sites: list[list[str]] = []
         i += 1
         while i < len(rows) and rows[i] and rows[i][0].isdigit():
             cells = _cells(rows[i], len(heads), name, i + 1)
-            sites.append([_number(cells[k], name, i + 1) for k in (*at, *columns)])
+            places.append([_place(cells[k], name, i + 1) for k in at])
+            sites.append([cells[k] for k in columns])
             i += 1
         if not sites:
             raise ReaderError("a table of sites is empty", path=name, place=f"line {i + 1}")
-        values = np.array(sites)
-        _near(values[:, :2], name)
+        x, y = np.array(places).T
+        _near(np.c_[x, y], name)
         titles = facts.get("RESULT TYPE", [])
         for k in range(len(columns)):
             title = titles[k] if k < len(titles) else ""
             own = "" if "GOF" in title.upper() else _unit(title, name, unit)
-            reported = {f: facts[f][k] for f in FIGURES if f in facts and k < len(facts[f]) and facts[f][k]}
+            reported = {f: facts[f][k] for f in FIGURES if f in facts and k < len(facts[f]) and _is_number(facts[f][k])}
+            texts = [row[k] for row in sites]
             maps.append(
                 SiteMap(
-                    values[:, 0], values[:, 1], values[:, 2 + k], own,
+                    x, y, np.array([_value(cell) for cell in texts]), own,
                     wafer=_first(facts, "WAFER ID"), lot=_first(facts, "LOT ID"), title=title, reported=reported,
-                    block=block, own_unit=_BRACKETS.search(title) is not None,
+                    block=block, own_unit=_BRACKETS.search(title) is not None, unread=_unread(texts),
                 )
             )  # fmt: skip
         facts = {}
@@ -203,14 +209,32 @@ def _first(facts: dict[str, list[str]], key: str) -> str:
     return facts.get(key, [""])[0] if facts.get(key) else ""
 
 
-def _number(cell: str, name: str, line: int) -> float:
-    """A number, NaN for an empty cell (a site that was not measured)."""
-    if not cell:
-        return math.nan
+def _value(cell: str) -> float:
+    """A value, NaN where the cell holds none: a site that was not measured must not cost the other sites and wafers."""
+    return float(cell) if _is_number(cell) else math.nan
+
+
+def _unread(cells: Sequence[str]) -> dict[int, str]:
+    """What stands where a value belongs and is no number, by its site."""
+    return {k: cell[:40] for k, cell in enumerate(cells) if cell and not _is_number(cell)}
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        return math.isfinite(float(cell))
+    except ValueError:
+        return False
+
+
+def _place(cell: str, name: str, line: int) -> float:
     try:
         return float(cell)
     except ValueError:
-        raise ReaderError("a value is no number", path=name, place=f"line {line}", got=cell[:40]) from None
+        raise ReaderError(
+            "the place of a site is no number", path=name, place=f"line {line}",
+            expected="X and Y in mm from the middle of the wafer", got=repr(cell[:40]),
+            remedy="correct the line in the file, or take it out",
+        ) from None  # fmt: skip
 
 
 def _near(places: np.ndarray, name: str) -> None:

@@ -39,7 +39,7 @@ class SiteSummary:
         return 3.0 * self.sd_percent
 
     def figures(self) -> dict[str, float]:
-        """By the names that film tools use."""
+        """By the names that film tools use; NaN where one value has no spread."""
         return {
             "MEAN": self.mean, "MIN": self.minimum, "MAX": self.maximum, "% STDDEV": self.sd_percent,
             "STDDEV": self.sd, "3 % STDDEV": self.sd3_percent, "3 STDDEV": self.sd3, "RANGE": self.range,
@@ -51,7 +51,8 @@ class SiteMap:
     """One measurand over one wafer: ``x``, ``y`` (n,) in mm from the middle, ``value`` (n,) in ``unit`` (text as the
     file's tool names it, ``""`` for pure numbers); ``wafer``, ``lot``, ``title`` in words; ``reported`` the figures
     that the file itself states, by name, as text; ``block`` the wafer's number in its file, from 0;
-    ``own_unit`` whether the file itself says the unit."""
+    ``own_unit`` whether the file itself says the unit; ``unread`` the texts, by index of their site, that stand where a
+    value belongs and are no number (the value is NaN)."""
 
     x: np.ndarray
     y: np.ndarray
@@ -63,6 +64,7 @@ class SiteMap:
     reported: Mapping[str, str] = field(default_factory=dict)
     block: int = 0
     own_unit: bool = False
+    unread: Mapping[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("x", "y", "value"):
@@ -81,9 +83,17 @@ class SiteMap:
             v.size, float(v.mean()), float(v.std(ddof=1)) if v.size > 1 else math.nan, float(v.min()), float(v.max())
         )
 
+    def figures(self) -> dict[str, float | None]:
+        """The summary by the names that film tools use; None where the map has no value, or one and no spread."""
+        if not np.isfinite(self.value).any():
+            return dict.fromkeys(SiteSummary(0, 0.0, 0.0, 0.0, 0.0).figures())
+        return {name: v if math.isfinite(v) else None for name, v in self.summary().figures().items()}
+
     def differences(self) -> dict[str, tuple[float, float]]:
         """Reported figures against ours: name -> (reported, ours), for those farther apart than rounding explains: half
         of the last digit of the figure, and what half of the last digit of every value can do to it."""
+        if not np.isfinite(self.value).any():
+            return {}
         ours = self.summary().figures()
         half = 0.5 * self._step()
         relative = 100.0 / abs(ours["MEAN"]) if ours["MEAN"] else math.inf

@@ -163,6 +163,39 @@ def test_bad_films_are_unusable_data(
     assert words in answer["not_measured"][0]["reason"]["message"]
 
 
+def test_a_wafer_of_one_site_is_measured_without_its_spreads(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe(tmp_path, result="")
+    (tmp_path / "a.csv").write_text("X,Y,w7 [nm]\n0,0,102.5\n")
+    code, answer = run(tmp_path, capsys)
+    mean, s, centre = records(tmp_path)["a.csv"]["measurements"]
+    assert code == 3 and answer["outcomes"].get("failed", 0) == 0  # a spread with a tolerance has no verdict
+    # one value: all of its noise, the offset, the scale times it
+    assert mean["value"] == 102.5 and mean["u"] == pytest.approx((0.01 + 0.04 + 0.1025**2) ** 0.5)
+    assert s["value"] is None and "a spread needs two sites" in s["method"] and centre["value"] == 102.5
+    page = tmp_path / "map.html"
+    assert main(["map", str(tmp_path / "a.csv"), "--json", "--out", str(page)]) == 0
+    figures = json.loads(capsys.readouterr().out)["maps"][0]["figures"]
+    assert figures["MEAN"] == 102.5 and figures["STDDEV"] is None and "102.5" in page.read_text()
+
+
+def test_a_value_that_is_no_number_costs_no_other_wafer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe(tmp_path, result="")
+    (tmp_path / "a.csv").write_text("X,Y,w1,w2,w3\n0,0,101,n/a,---\n9,0,102,102,---\n18,0,103,103,---\n")
+    code, answer = run(tmp_path, capsys)
+    assert code == 3 and answer["tasks"] == 3 and answer["outcomes"]["unusable_data"] == 1
+    assert "'---'" in answer["not_measured"][0]["reason"]["message"]
+    found = records(tmp_path)
+    assert found["a.csv#w1"]["verdict"] == "conforming" and found["a.csv#w1"]["flags"] == []
+    second = found["a.csv#w2"]
+    assert "sites_without_value" in second["flags"] and second["measurements"][0]["value"] == 102.5
+    assert "2 of 3 sites (1 without a value left out); no number: 'n/a'" in second["measurements"][0]["method"]
+    assert main(["map", str(tmp_path / "a.csv"), "--unit", "nm", "--out", str(tmp_path / "m.html")]) == 3
+    shown = capsys.readouterr().out.replace("\n", " ")
+    assert "w2 : 2 sites" in shown and "1 without a value: (0, 0) mm 'n/a'" in shown
+
+
 def test_one_name_for_many_wafers_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recipe(tmp_path, edit=("unit: nm,", "unit: nm, acquisition: {wafer: W1},"))
     (tmp_path / "a.csv").write_text(block("S1") + block("S2"))
