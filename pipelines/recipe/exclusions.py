@@ -5,6 +5,7 @@ Like `semantic` they work on the plain data and pass over what the schema report
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
@@ -19,6 +20,7 @@ def check_exclusions(document: Document, kind: object) -> Iterator[Problem]:
     """Faults of scans that stand twice, of scans registered together, and of a simulation that nothing can use."""
     yield from _scans(document)
     yield from _together(document, kind)
+    yield from _stated_twice(document)
     if kind == "features":
         yield from _two_sources(document)
 
@@ -86,6 +88,26 @@ def _together(document: Document, kind: object) -> Iterator[Problem]:
                 f"scans with 'also' are registered together by least squares, not with {key}: {given}",
                 ("measure", "align", key),
                 hint="write 'align: {method: best_fit}', or leave 'also' out",
+            )
+
+
+def _stated_twice(document: Document) -> Iterator[Problem]:
+    """A fact of the acquisition that the recipe states and the file name gives too: one of them would be dropped."""
+    stated, pattern = (get(document.data, ("inputs", key)) for key in ("acquisition", "acquisition_from_name"))
+    if not isinstance(stated, dict) or not isinstance(pattern, str):
+        return
+    try:
+        groups = re.compile(pattern).groupindex
+    except (re.error, OverflowError, RecursionError):
+        return
+    for key in stated:
+        if key in groups:
+            yield document.problem(
+                "recipe/contradiction",
+                f"'{key}' is stated for all files, and acquisition_from_name takes it from the name of each",
+                ("inputs", "acquisition", key),
+                key=True,
+                hint="leave it out of one of them",
             )
 
 

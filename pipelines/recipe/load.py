@@ -14,6 +14,7 @@ from metrology_core.provenance import digest_file
 from pipelines.recipe.amounts import Amount
 from pipelines.recipe.convert import contradiction_of_cmm
 from pipelines.recipe.explain import problems_of
+from pipelines.recipe.instrument_use import check_file_use
 from pipelines.recipe.instruments import missing_for_simulation
 from pipelines.recipe.models import (
     FeatureCharacteristicSpec,
@@ -93,6 +94,7 @@ def _load(document: Document, source: Path) -> LoadedRecipe:
         faults += problems_of(error, document, Recipe)
     faults += check(document)
     faults += _simulation_from_file(recipe, document, data.get("instrument"))
+    faults += check_file_use(document, data.get("instrument"))
     files, missing = _named_files(document, folder)
     faults += missing
     if recipe is not None and not faults:

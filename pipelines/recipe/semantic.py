@@ -14,10 +14,12 @@ from pydantic_core import PydanticCustomError
 from metrology_core.errors import CharacteristicError
 from pipelines.recipe.amounts import Amount, parse_amount
 from pipelines.recipe.exclusions import check_exclusions
+from pipelines.recipe.instrument_use import check_instrument_use
 from pipelines.recipe.instruments import kind_of, missing_for_simulation
 from pipelines.recipe.models import FIT_KINDS
 from pipelines.recipe.problems import Problem, did_you_mean
 from pipelines.recipe.source import Document, Path_, get
+from pipelines.recipe.wafer_checks import check_wafer
 
 KINDS = (*FIT_KINDS, "points")
 _CLOUD_ONLY = ("unit", "points_are", "tip_radius", "tip_radius_u", "thermal")
@@ -31,6 +33,8 @@ def check(document: Document) -> list[Problem]:
     kind = get(document.data, ("measure", "kind"))
     found = [*_inputs(document, kind), *_unique(document, ("measure", "characteristics"), "characteristic")]
     found += check_exclusions(document, kind)
+    found += check_instrument_use(document, kind)
+    found += check_wafer(document, kind)
     if kind == "features":
         found += _simulation(document)
         found += [*_unique(document, ("measure", "features"), "feature"), *_datum_system(document)]

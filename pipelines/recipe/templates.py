@@ -61,14 +61,13 @@ inputs:
   files: ["images/*.tif"]        # patterns under the data root (default: this folder)
   format: image
   acquisition: {lot: "W1"}
-  # acquisition_from_name: "w(?P<wafer>[0-9]+)_d(?P<die>[0-9]+)"
+  # acquisition_from_name: "w(?P<wafer>[0-9]+)_d(?P<die>[0-9]+)"   # what the name gives does not stand above
 
 # Without an instrument uncertainties hold repeatability only and verdicts are provisional.
 instrument:
   id: SEM-01
   type: cd-sem
-  scale_u: 0.5 %
-  edge_offset_u: 0.3 nm
+  edge_offset_u: 0.3 nm          # of each edge, by the edge criterion
 
 decision: {rule: iso14253-1, proving: conformity, probability: 0.95}
 
@@ -105,6 +104,7 @@ SEM_CONTACTS = (
   characteristics:
     - {name: CD, characteristic: sem.contact_diameter, nominal: 22 nm, tolerance: {plus_minus: 2 nm}}
     - {name: LCDU, characteristic: sem.lcdu_3s, tolerance: {max: 3 nm}}
+    - {name: defects, characteristic: sem.contact_defects, tolerance: {upper: 0}}   # missing, merged, weak
     - {name: placement, characteristic: sem.placement_3s}
     - {name: pitch, characteristic: sem.contact_pitch_a, nominal: 44 nm}
 """
@@ -118,15 +118,18 @@ SEM_CONTOURS = (
   criterion: threshold           # threshold | model
   level: 50 %
   polarity: auto                 # auto | dark | bright
-  # design:                      # polygons under this folder; without it there are no placement errors
+  # design:                      # polygons under this folder
   #   file: design.txt           # text, GDSII or OASIS (extra gds)
-  #   unit: nm
+  #   unit: nm                   # of a text file that does not state its own
   #   origin: [0 nm, 0 nm]       # design place in the middle of the image
   characteristics:
-    - {name: EPE, characteristic: sem.epe_mean, nominal: 0 nm, tolerance: {plus_minus: 2 nm}}
-    - {name: EPE 3s, characteristic: sem.epe_3s, tolerance: {max: 4 nm}}
-    - {name: pull-back, characteristic: sem.pullback}
-    - {name: tip to tip, characteristic: sem.tip_to_tip}
+    - {name: diameter, characteristic: sem.contour_diameter_area, nominal: 40 nm, tolerance: {plus_minus: 4 nm}}
+    # against the design; with it take the marks off
+    # - {name: EPE, characteristic: sem.epe_mean, nominal: 0 nm, tolerance: {plus_minus: 2 nm}}
+    # - {name: EPE 3s, characteristic: sem.epe_3s, tolerance: {max: 4 nm}}
+    # - {name: pull-back, characteristic: sem.pullback, nominal: 0 nm, tolerance: {plus_minus: 5 nm}}
+    # - {name: tip to tip, characteristic: sem.tip_to_tip}
+    # - {name: defects, characteristic: sem.shape_defects, tolerance: {upper: 0}}   # missing, broken, bridged, extra
 """
 )
 
