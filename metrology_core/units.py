@@ -208,26 +208,34 @@ class Quantity:
         return f"{self.value!r} {self.unit}"
 
 
+_EXAMPLES = {"ratio": "50 %", "angle": "0.5 deg"}
+
+
 def quantity(text: str | Quantity, dimension: str | None = None) -> Quantity:
     """Read ``"25 um"``, ``"0.5deg"``, ``"11.5e-6 1/K"``; a bare number is refused.
 
     Raises `UnitError` for a missing or unknown unit, for a number that is not finite, and, where ``dimension`` is
     given, for another dimension.
     """
+    example = _EXAMPLES.get(dimension or "", "0.05 mm")
     if isinstance(text, Quantity):
         found = text
     else:
         if not isinstance(text, str):
             raise UnitError(
-                f"{text!r} has no unit", expected="a text such as '0.05 mm'", remedy="write the unit behind the number"
+                f"{text!r} has no unit",
+                expected=f"a text such as {example!r}",
+                remedy="write the unit behind the number",
             )
         match = _QUANTITY.match(text.replace("\u2212", "-"))
         if match is None:
-            raise UnitError(f"{text!r} is not a quantity", expected="a number and a unit, for example '0.05 mm'")
+            raise UnitError(f"{text!r} is not a quantity", expected=f"a number and a unit, for example {example!r}")
         number, name = match.groups()
         if not name:
             raise UnitError(
-                f"{text!r} has no unit", expected="a text such as '0.05 mm'", remedy="write the unit behind the number"
+                f"{text!r} has no unit",
+                expected=f"a text such as {example!r}",
+                remedy="write the unit behind the number",
             )
         found = Quantity(float(number), unit(name).name)
     if not math.isfinite(found.value):

@@ -9,6 +9,7 @@ import click
 
 from pipelines.cli.sem_common import (
     PIXEL_U,
+    level_of,
     pixel_size,
     pixel_uncertainty,
     row_range,
@@ -39,7 +40,9 @@ sem.add_command(contours)
 @sem.command()
 @click.argument("image", type=click.Path(path_type=Path))
 @click.option(
-    "--pixel", required=True, metavar="SIZE[,SIZE]", help="Pixel size, e.g. 0.827nm, or x,y: 0.827nm,0.831nm."
+    "--pixel",
+    metavar="SIZE[,SIZE]",
+    help="Pixel size, e.g. 0.827nm, or x,y: 0.827nm,0.831nm; default: what the file says.",
 )
 @click.option("--pixel-u", metavar="RATIO[,RATIO]", help=PIXEL_U)
 @click.option("--rows", metavar="A:B", help="Rows to measure, end exclusive.")
@@ -50,9 +53,7 @@ sem.add_command(contours)
     default="threshold",
     show_default=True,
 )
-@click.option(
-    "--level", default="50 %", show_default=True, metavar="RATIO", help="Level of the criteria threshold and model."
-)
+@click.option("--level", metavar="RATIO", help="Level of criteria threshold and model only; default: '50 %'.")
 @click.option("--lines", type=click.Choice(["bright", "dark"]), help="Which stripes are the lines; default: bright.")
 @click.option("--detrend", type=click.Choice(["linear", "mean"]), default="linear", show_default=True)
 @click.option(
@@ -83,12 +84,12 @@ sem.add_command(contours)
 def lines(
     session: Session,
     image: Path,
-    pixel: str,
+    pixel: str | None,
     pixel_u: str | None,
     rows: str | None,
     columns: str | None,
     criterion: str,
-    level: str,
+    level: str | None,
     lines: str | None,
     detrend: str,
     orientation: str,
@@ -97,16 +98,15 @@ def lines(
     picture: Path | None,
 ) -> int:
     """Pitch, widths and roughness of the lines in IMAGE, with their uncertainties."""
-    from metrology_core.units import quantity
     from pipelines.execute.compiling import compile_notice
     from pipelines.exit_codes import ExitCode
     from wafer import SemLineSettings, measure_sem_lines, read_image
 
-    size, unit = pixel_size(pixel)
+    size, unit = (None, "nm") if pixel is None else pixel_size(pixel)
     spread = pixel_uncertainty(pixel_u, size)
     settings = SemLineSettings(
         criterion=criterion,  # type: ignore[arg-type]
-        level=quantity(level, "ratio").to("1"),
+        level=level_of(level, criterion, "threshold", "model"),
         rows=row_range(rows),
         columns=row_range(columns, "columns"),
         lines=lines,  # type: ignore[arg-type]

@@ -12,14 +12,44 @@ from pipelines.cli.tables import show_flags, value_table
 
 if TYPE_CHECKING:
     from metrology_core.quantity import Measured
+    from metrology_core.units import Quantity
+
+
+def amount(option: str, text: str, dimension: str, example: str) -> Quantity:
+    """The amount given for an option; an error names the option and an example of what belongs there."""
+    from metrology_core.errors import UnitError
+    from metrology_core.units import quantity
+
+    try:
+        return quantity(text, dimension)
+    except UnitError as error:
+        raise UnitError(
+            f"{option}: {error.what}", expected=f"a {dimension} such as {example}", got=error.got, remedy=error.remedy
+        ) from error
+
+
+def level_of(text: str | None, criterion: str, *criteria: str) -> float:
+    """``--level`` as a share of the step, 0.5 where it was not given. It belongs to some criteria only."""
+    from metrology_core.errors import ParameterError
+
+    if text is None:
+        return 0.5
+    level = amount("--level", text, "ratio", "'50 %'").to("1")
+    if criterion not in criteria:
+        words = ("criterion " if len(criteria) == 1 else "criteria ") + " and ".join(criteria)
+        raise ParameterError(
+            f"--level belongs to {words}",
+            got=f"--criterion {criterion}",
+            remedy="leave --level out, or choose one of those",
+        )
+    return level
 
 
 def pixel_size(text: str) -> tuple[tuple[float, float], str]:
     """``0.827nm`` or ``0.827nm,0.831nm``: sizes in x and y, in the unit of the first."""
     from metrology_core.errors import ParameterError
-    from metrology_core.units import quantity
 
-    parts = [quantity(part, "length") for part in text.split(",")]
+    parts = [amount("--pixel", part, "length", "0.8nm") for part in text.split(",")]
     if len(parts) > 2:
         raise ParameterError("a pixel size is one number or x,y", got=text, expected="for example 0.827nm,0.831nm")
     x, y = parts[0], parts[-1]
@@ -36,11 +66,14 @@ def pixel_uncertainty(text: str | None, size: tuple[float, float] | None) -> dic
     """A relative standard uncertainty (``0.5 %``) of both pixel sizes together, or of each (``0.5 %,0.7 %``), as
     arguments of `wafer.read_image`."""
     from metrology_core.errors import ParameterError
-    from metrology_core.units import quantity
 
-    if text is None or size is None:
+    if text is None:
         return {}
-    parts = [quantity(part, "ratio").to("1") for part in text.split(",")]
+    if size is None:
+        raise ParameterError("--pixel-u needs --pixel", remedy="state the pixel size that the uncertainty belongs to")
+    parts = [amount("--pixel-u", part, "ratio", "'0.5 %'").to("1") for part in text.split(",")]
+    if min(parts) < 0.0:
+        raise ParameterError("--pixel-u is negative", expected="a ratio such as '0.5 %'", got=text)
     if len(parts) > 2:
         raise ParameterError(
             "an uncertainty of the pixel size is one ratio or x,y", got=text, expected="for example '0.5 %'"

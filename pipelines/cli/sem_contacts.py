@@ -10,6 +10,7 @@ import click
 from pipelines.cli.sem_common import (
     PIXEL_U,
     finite,
+    level_of,
     pixel_size,
     pixel_uncertainty,
     row_range,
@@ -36,7 +37,7 @@ _PLACEMENT = ("sem.contact_pitch", "sem.placement")
 @click.option(
     "--criterion", type=click.Choice(["threshold", "sigmoid", "model"]), default="threshold", show_default=True
 )
-@click.option("--level", default="50 %", show_default=True, metavar="RATIO", help="Level of the threshold.")
+@click.option("--level", metavar="RATIO", help="Level of criterion threshold only; default: '50 %'.")
 @click.option("--polarity", type=click.Choice(["auto", "dark", "bright"]), default="auto", show_default=True)
 @click.option("--no-lattice", is_flag=True, help="Features that lie on no lattice: none can be missing.")
 @click.option(
@@ -53,14 +54,13 @@ def contacts(
     rows: str | None,
     columns: str | None,
     criterion: str,
-    level: str,
+    level: str | None,
     polarity: str,
     no_lattice: bool,
     contours: Path | None,
     picture: Path | None,
 ) -> int:
     """Diameters, local uniformity, shape, placement and defects of the closed features in IMAGE."""
-    from metrology_core.units import quantity
     from pipelines.execute.compiling import compile_notice
     from pipelines.exit_codes import ExitCode
     from wafer import read_image
@@ -70,7 +70,7 @@ def contacts(
     spread = pixel_uncertainty(pixel_u, size)
     settings = ContactSettings(
         criterion=criterion,  # type: ignore[arg-type]
-        level=quantity(level, "ratio").to("1"),
+        level=level_of(level, criterion, "threshold"),
         polarity=polarity,  # type: ignore[arg-type]
         lattice=not no_lattice,
         rows=row_range(rows),

@@ -9,7 +9,9 @@ import click
 
 from pipelines.cli.sem_common import (
     PIXEL_U,
+    amount,
     finite,
+    level_of,
     pixel_size,
     pixel_uncertainty,
     row_range,
@@ -35,7 +37,11 @@ if TYPE_CHECKING:
 @click.option("--design-unit", metavar="UNIT", help="Unit of a text design that does not state its own.")
 @click.option("--cell", help="Cell of a layout; default: its only top cell.")
 @click.option("--layer", metavar="NUMBER[/TYPE]", help="Layer of a layout; default: its only one.")
-@click.option("--origin", metavar="X,Y", help="Design place in the middle of the image, e.g. 12.4um,3um.")
+@click.option(
+    "--origin",
+    metavar="X,Y",
+    help="Design place in the middle of the image, e.g. 12.4um,3um; default: middle of the design.",
+)
 @click.option("--search", metavar="LENGTH", help="How far the design may be off; default: a quarter of the image.")
 @click.option("--limit", metavar="LENGTH", help="Largest distance of a contour from its edge; default: 15 pixels.")
 @click.option(
@@ -47,7 +53,7 @@ if TYPE_CHECKING:
     "--free", type=click.Choice(["rotation", "scale"]), multiple=True, help="Registration finds this too; repeatable."
 )
 @click.option("--criterion", type=click.Choice(["threshold", "model"]), default="threshold", show_default=True)
-@click.option("--level", default="50 %", show_default=True, metavar="RATIO", help="Level of the threshold.")
+@click.option("--level", metavar="RATIO", help="Level of criterion threshold only; default: '50 %'.")
 @click.option("--polarity", type=click.Choice(["auto", "dark", "bright"]), default="auto", show_default=True)
 @click.option("--spacing", type=float, help="Pixels of contour for each vertex; default: 2, more where it is noisy.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for contours.csv and contours.svg.")
@@ -55,7 +61,6 @@ if TYPE_CHECKING:
 @click.pass_obj
 def contours(session: Session, /, image: Path, **given: Any) -> int:
     """Contours of the shapes in IMAGE; with --design their edge placement errors, pull-back and tip to tip."""
-    from metrology_core.units import quantity
     from pipelines.execute.compiling import compile_notice
     from pipelines.exit_codes import ExitCode
     from wafer import ContourSettings, measure_contours, read_design, read_image
@@ -63,11 +68,11 @@ def contours(session: Session, /, image: Path, **given: Any) -> int:
     size, unit = (None, "nm") if given["pixel"] is None else pixel_size(given["pixel"])
 
     def length(name: str) -> float | None:
-        return None if given[name] is None else quantity(given[name], "length").to(unit)
+        return None if given[name] is None else amount(f"--{name}", given[name], "length", "20nm").to(unit)
 
     settings = ContourSettings(
         criterion=given["criterion"],
-        level=quantity(given["level"], "ratio").to("1"),
+        level=level_of(given["level"], given["criterion"], "threshold"),
         spacing=given["spacing"],
         polarity=given["polarity"],
         rows=row_range(given["rows"]),
@@ -102,12 +107,11 @@ def contours(session: Session, /, image: Path, **given: Any) -> int:
 
 def _pair(text: str, unit: str) -> tuple[float, float]:
     from metrology_core.errors import ParameterError
-    from metrology_core.units import quantity
 
     parts = text.split(",")
     if len(parts) != 2:
-        raise ParameterError("a place is X,Y", got=text, expected="for example 12.4um,3um")
-    x, y = (quantity(part, "length").to(unit) for part in parts)
+        raise ParameterError("--origin is a place X,Y", got=text, expected="for example 12.4um,3um")
+    x, y = (amount("--origin", part, "length", "12.4um").to(unit) for part in parts)
     return x, y
 
 

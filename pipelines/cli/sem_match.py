@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipelines.cli.sem_common import finite, pixel_size, row_range, show_gaps, show_values, values_document
+from pipelines.cli.sem_common import (
+    amount,
+    finite,
+    level_of,
+    pixel_size,
+    row_range,
+    show_gaps,
+    show_values,
+    values_document,
+)
 from pipelines.cli.session import Session, json_option, named_file
 
 if TYPE_CHECKING:
@@ -26,7 +35,7 @@ _MOST_SHOWN = 12
 @click.option(
     "--criterion", type=click.Choice(["threshold", "sigmoid", "model"]), default="threshold", show_default=True
 )
-@click.option("--level", default="50 %", show_default=True, metavar="RATIO", help="Level of the threshold.")
+@click.option("--level", metavar="RATIO", help="Level of criterion threshold only; default: '50 %'.")
 @click.option("--polarity", type=click.Choice(["auto", "dark", "bright"]), default="auto", show_default=True)
 @click.option("--no-lattice", is_flag=True, help="Features that lie on no lattice.")
 @click.option("--search", metavar="LENGTH", help="How far the field may lie apart; default: a quarter of the image.")
@@ -39,7 +48,6 @@ def match(session: Session, /, one: Path, other: Path, **given: Any) -> int:
     For matching tools and scan modes: the mean difference of the diameters as the images stand and at equal scale, and
     their scatter beside what the noise predicts.
     """
-    from metrology_core.units import quantity
     from pipelines.execute.compiling import compile_notice
     from pipelines.exit_codes import ExitCode
     from wafer import read_image
@@ -48,7 +56,7 @@ def match(session: Session, /, one: Path, other: Path, **given: Any) -> int:
 
     settings = ContactSettings(
         criterion=given["criterion"],
-        level=quantity(given["level"], "ratio").to("1"),
+        level=level_of(given["level"], given["criterion"], "threshold"),
         polarity=given["polarity"],
         lattice=not given["no_lattice"],
         rows=row_range(given["rows"]),
@@ -60,7 +68,9 @@ def match(session: Session, /, one: Path, other: Path, **given: Any) -> int:
         named_file(file, "image")
         size, unit = (None, unit) if text is None else pixel_size(text)
         images.append(read_image(file, pixel=size, unit=unit, measured_rows=settings.rows))
-    search = None if given["search"] is None else quantity(given["search"], "length").to(images[0].unit)
+    search = (
+        None if given["search"] is None else amount("--search", given["search"], "length", "20nm").to(images[0].unit)
+    )
     with compile_notice(session.remark):
         result = match_contacts(images[0], images[1], settings, search=search)
     if given["pairs"] is not None:

@@ -75,8 +75,8 @@ measure:
   kind: sem_lines
   pixel: {x: 0.827 nm, y: 0.827 nm, u_relative: 0.5 %}
   # rows: [0, 889]               # rows of the image that are measured, end exclusive
-  criterion: threshold           # threshold | max_gradient | sigmoid
-  level: 50 %
+  criterion: threshold           # threshold | max_gradient | sigmoid | linear_approximation | model
+  level: 50 %                    # of threshold and model only
   lines: bright                  # bright | dark: which stripe is the line
   detrend: linear
   characteristics:
@@ -98,7 +98,7 @@ SEM_CONTACTS = (
   pixel: {x: 0.9 nm, y: 0.9 nm, u_relative: 0.5 %}
   # rows: [0, 675]               # rows of the image that are measured, end exclusive
   criterion: threshold           # threshold | sigmoid | model
-  level: 50 %
+  level: 50 %                    # of threshold only
   polarity: auto                 # auto | dark | bright
   lattice: true
   characteristics:
@@ -116,7 +116,7 @@ SEM_CONTOURS = (
   kind: sem_contours
   pixel: {x: 0.8 nm, y: 0.8 nm, u_relative: 0.5 %}
   criterion: threshold           # threshold | model
-  level: 50 %
+  level: 50 %                    # of threshold only
   polarity: auto                 # auto | dark | bright
   # design:                      # polygons under this folder
   #   file: design.txt           # text, GDSII or OASIS (extra gds)

@@ -246,7 +246,7 @@ def measure_contacts(
         raise ParameterError(
             "the image has no pixel size",
             expected="pixel sizes in x and y with a unit",
-            remedy="state pixel in the recipe, for example 0.9 nm",
+            remedy="state pixel in the recipe, or --pixel on the command line, for example '0.9 nm'",
         )
     rows, columns = image.measured_area(settings.rows, settings.columns)
     px, py = image.pixel_size

@@ -135,7 +135,7 @@ def measure_contours(
         raise ParameterError(
             "the image has no pixel size",
             expected="pixel sizes in x and y with a unit",
-            remedy="state pixel in the recipe, for example 0.8 nm",
+            remedy="state pixel in the recipe, or --pixel on the command line, for example '0.8 nm'",
         )
     rows, columns = image.measured_area(settings.rows, settings.columns)
     area = image.pixels[rows[0] : rows[1], columns[0] : columns[1]]

@@ -10,6 +10,8 @@ from wafer.edges import linescan
 from wafer.edges.result import CRITERIA
 from wafer.recording import refuse_absurd
 
+ACROSS = "the lines run along the rows of the image"
+
 
 def image_area(
     pixels: np.ndarray, criterion: str, level: float, rows: tuple[int, int] | None
@@ -32,7 +34,7 @@ def image_area(
             "the rows do not lie in the image",
             expected=f"0 <= first < end <= {array.shape[0]}",
             got=f"[{first}, {end})",
-            remedy="correct rows in the recipe",
+            remedy="correct rows (--rows on the command line)",
         )
     if end - first < 16 or array.shape[1] < 16:
         raise DataError(
@@ -84,10 +86,10 @@ def orientation(area: np.ndarray) -> tuple[float, float]:
         )
     if seen.horizontal > 1.5 * seen.vertical:
         raise DataError(
-            "the lines run along the rows of the image",
+            ACROSS,
             expected="lines along the columns",
             got=f"stripes of {seen.horizontal:.3g} grey levels along the rows, {seen.vertical:.3g} along the columns",
-            remedy="set orientation: horizontal, or rotate the scan",
+            remedy="set orientation: horizontal (--orientation horizontal), or rotate the scan",
         )
     slope, straightness = linescan.tilt(scans, middle)
     if abs(slope) > linescan.MAX_SLOPE:
@@ -98,6 +100,18 @@ def orientation(area: np.ndarray) -> tuple[float, float]:
             remedy="rotate the scan at the microscope",
         )
     return slope, straightness
+
+
+def as_looked_at(error: DataError, horizontal: bool) -> DataError:
+    """The error of a turned image in the words of the image that the user sees."""
+    if not horizontal or error.what != ACROSS:
+        return error
+    return DataError(
+        "the lines run along the columns of the image",
+        expected="lines along the rows, as orientation: horizontal says",
+        got=(error.got or "").replace("rows", "\0").replace("columns", "rows").replace("\0", "columns"),
+        remedy="leave orientation: horizontal (--orientation horizontal) out",
+    )
 
 
 def windows(seeds: linescan.Seeds, slope: float, ny: int, nx: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -120,6 +120,7 @@ def measure_sem_lines(
     an image without lines.
     """
     from wafer import edges as _edges
+    from wafer.edges.checks import as_looked_at
     from wafer.lines import pitch as _pitch
     from wafer.lines import places as _lines
     from wafer.lines import scatter as _scatter
@@ -136,7 +137,7 @@ def measure_sem_lines(
         raise ParameterError(
             "the image has no pixel size",
             expected="pixel sizes in x and y with a unit",
-            remedy="state pixel in the recipe, for example 0.827 nm",
+            remedy="state pixel in the recipe, or --pixel on the command line, for example '0.827 nm'",
         )
     pixels = image.pixels
     px, py = image.pixel_size
@@ -147,15 +148,13 @@ def measure_sem_lines(
     pixels = pixels[:, first:end]
     scanned = pixels if rows_used is None else pixels[slice(*rows_used)]
     recorded = recording_flags(scanned.T if settings.orientation == "horizontal" else scanned)
-    found = _edges.find_edges(
-        pixels,
-        criterion=settings.criterion,
-        level=settings.level,
-        rows=rows_used,
-        saturation_level=image.saturation_level,
-        smoothing=parse_smoothing(settings.smoothing),
-        seed=settings.seed,
-    )
+    try:
+        found = _edges.find_edges(
+            pixels, criterion=settings.criterion, level=settings.level, rows=rows_used,
+            saturation_level=image.saturation_level, smoothing=parse_smoothing(settings.smoothing), seed=settings.seed,
+        )  # fmt: skip
+    except DataError as error:
+        raise as_looked_at(error, settings.orientation == "horizontal") from error
     line_polarity = -1 if settings.lines == "dark" else 1
     # Lengths normal to the lines: the slope dx/dy counts in lengths, not in pixels.
     scale = px / math.hypot(1.0, found.slope * px / py)

@@ -1,0 +1,68 @@
+"""Options of ``abbe sem``: what does not belong together is refused, and errors name the option."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipelines.cli.entry import main
+from wafer.simulate import simulate_lines
+
+tifffile = pytest.importorskip("tifffile")
+
+
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("options") / "lines.tif"
+    tifffile.imwrite(path, np.asarray(simulate_lines(seed=905, shape=(128, 200)).pixels))
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("command", "options", "code", "said"),
+    [
+        ("lines", ["--criterion", "max_gradient", "--level", "30%"], 2, "--level belongs to criteria threshold and"),
+        ("contacts", ["--criterion", "model", "--level", "30%"], 2, "--level belongs to criterion threshold"),
+        ("contours", ["--criterion", "model", "--level", "30%"], 2, "--level belongs to criterion threshold"),
+        ("lines", ["--level", "0.5"], 2, "--level: '0.5' has no unit; expected a ratio such as '50 %'"),
+        ("lines", ["--pixel-u", "0.5"], 2, "--pixel-u: '0.5' has no unit; expected a ratio such as '0.5 %'"),
+        ("lines", ["--pixel-u", "-1 %"], 2, "--pixel-u is negative; expected a ratio such as '0.5 %'; got -1 %"),
+        ("contours", ["--origin", "100,0"], 2, "--origin: '100' has no unit; expected a length such as 12.4um"),
+        ("contours", ["--origin", "100nm"], 2, "--origin is a place X,Y"),
+        ("contours", ["--search", "20"], 2, "--search: '20' has no unit"),
+        ("lines", ["--orientation", "horizontal"], 3, "leave orientation: horizontal (--orientation horizontal) out"),
+    ],
+)  # fmt: skip
+def test_errors_name_the_option(
+    picture: str, command: str, options: list[str], code: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["sem", command, picture, "--pixel", "0.8nm", *options, "--json"]) == code
+    out = capsys.readouterr()
+    assert said in json.loads(out.out or out.err)["error"]["message"]
+
+
+@pytest.mark.parametrize("command", ["lines", "contacts", "contours"])
+def test_without_a_pixel_size_the_option_is_named(
+    picture: str, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["sem", command, picture]) == 2
+    assert "--pixel on the command line" in capsys.readouterr().err
+    assert main(["sem", command, picture, "--pixel-u", "1 %"]) == 2
+    assert "--pixel-u needs --pixel" in capsys.readouterr().err
+
+
+def test_lines_take_the_pixel_size_of_the_file(data_root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image = data_root / "wafer" / "smile2_sem" / "lines" / "Test01.tif"
+    if not image.is_file():
+        pytest.skip("the image is not here")
+    pitch = []
+    for pixel in ([], ["--pixel", "0.827nm"]):
+        main(["sem", "lines", str(image), "--rows", "0:256", *pixel, "--json"])
+        answer = json.loads(capsys.readouterr().out)
+        assert ("pixel_size_from_file" in answer["flags"]) == (not pixel)
+        pitch.append(answer["measurements"]["sem.pitch"]["value"])
+    # the file says 0.827009 nm: 1.1e-5 more than the rounded size that its makers state
+    assert pitch[0] == pytest.approx(pitch[1], rel=2e-5)
