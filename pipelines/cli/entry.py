@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from importlib import import_module
-from typing import TextIO
+from typing import Any, TextIO, cast
 
 import click
 
@@ -105,20 +105,58 @@ def _only_the_answer(as_json: bool) -> Iterator[TextIO]:
             os.close(saved)
 
 
+class _Outlet:
+    """A stream whose reader may leave (`abbe ... | head`): the rest of what is written is dropped, and the command goes
+    on to its own exit code. An error here would end a run at the first line that nobody reads, with a code that says
+    something about the parts."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except BrokenPipeError:
+            self._drop()
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except BrokenPipeError:
+            self._drop()
+
+    def _drop(self) -> None:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self._stream.fileno())  # also for what is left in the buffer, which Python flushes at exit
+        os.close(nowhere)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextlib.contextmanager
+def _outlets() -> Iterator[None]:
+    plain = sys.stdout, sys.stderr
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:  # Python has no stream at all where the shell closed it
+        sys.stdout, sys.stderr = (cast(TextIO, _Outlet(stream or nowhere)) for stream in plain)
+        try:
+            yield
+        finally:
+            sys.stdout, sys.stderr = plain
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``abbe`` with ``arguments`` (default: the command line) and return the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     before = words[: words.index("--")] if "--" in words else words
     session = Session("--json" in before)
-    with _only_the_answer(session.as_json) as stdout:
-        code = _call(words, session)
-    try:
+    with _outlets():
+        with _only_the_answer(session.as_json) as stdout:
+            code = _call(words, session)
         session.finish(stdout, code)
         stdout.flush()
-    except BrokenPipeError:
-        # the reader left (`abbe ... | head`): nothing more to say, and nothing to complain about at exit
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.stderr.flush()
     return int(code)
 
 
@@ -134,8 +172,10 @@ def _call(words: list[str], session: Session) -> int:
     except (KeyboardInterrupt, click.Abort):
         session.interrupted()
         return int(ExitCode.INTERRUPTED)
-    except BrokenPipeError:
-        return 0
+    except SystemExit:
+        # click turns a broken pipe that is none of ours (a connection, say) into exit(1): that is no nonconforming part
+        session.error(RuntimeError("a pipe or connection of the command broke"))
+        return int(ExitCode.INTERNAL)
     except Exception as error:  # noqa: BLE001 - the last place where an error can become a message and a code
         session.error(error)
         return int(of_error(error))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -87,7 +88,8 @@ _TOLD = {
 
 def _told(phase: str) -> None:
     # from a signal handler: one write, no locks, no buffers
-    os.write(2, _TOLD[phase])
+    with contextlib.suppress(OSError):  # nobody reads it any more
+        os.write(2, _TOLD[phase])
 
 
 def show_summary(session: Session, summary: RunSummary) -> None:

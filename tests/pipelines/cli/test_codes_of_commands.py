@@ -144,3 +144,45 @@ def test_strict_counts_a_provisional_verdict_as_indeterminate(folder: Path) -> N
 )
 def test_what_a_part_asks_for_strictly(verdict: str, flags: tuple[str, ...], code: int) -> None:
     assert of_part("measured_with_flags", verdict, flags, strict=True) == code
+
+
+@pytest.mark.parametrize("both", [False, True], ids=["stdout", "both"])
+def test_a_reader_that_left_changes_no_code(folder: Path, tmp_path: Path, both: bool) -> None:
+    """`abbe ... | head`: with the pipe closed before the first word, each command ends as it does with a reader; and a
+    shell that closed the streams altogether is no fault of the parts either."""
+    import os
+    import subprocess
+    import sys
+
+    run = tmp_path / "run"
+    code = main(["run", str(folder / "good.yaml"), "--out", str(run)])
+    for number, words in enumerate(
+        (["run", str(folder / "good.yaml"), "--out", str(tmp_path / "again")], ["lot", str(run)], ["status", str(run)],
+         ["status", str(run), "--json"], ["--help"], ["lot", "--help"])
+    ):  # fmt: skip
+        with_reader = (code, 3, code, code, 0, 0)[number]
+        read, write = os.pipe()
+        os.close(read)
+        try:
+            done = subprocess.run(
+                [sys.executable, "-m", "pipelines", *words], stdout=write, stderr=write if both else subprocess.PIPE
+            )
+        finally:
+            os.close(write)
+        assert done.returncode == with_reader, words
+        assert both or (b"Traceback" not in done.stderr and b"BrokenPipe" not in done.stderr)
+    closed = subprocess.run(["sh", "-c", f'exec "$0" -m pipelines lot "{run}" >&- 2>&-', sys.executable])
+    assert closed.returncode == 3
+
+
+def test_another_pipe_that_breaks_is_an_internal_error(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """click makes exit(1) of any broken pipe, and 1 says that a part is nonconforming."""
+
+    def broken(path: Path) -> None:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr("pipelines.store.RunFolder.__init__", lambda self, path: broken(path))
+    assert main(["lot", str(folder)]) == 70
+    assert "broke" in capsys.readouterr().err
