@@ -205,8 +205,10 @@ class Driver:
                 dict(ended.error or {})
                 if summary is None
                 else {
-                    "code": "input_changed",
-                    "message": "the input is not the file that was there when the plan was made",
+                    "code": "input_missing" if summary.get("missing") else "input_changed",
+                    "message": f"the input {summary['changed']} is gone since the plan was made"
+                    if summary.get("missing")
+                    else f"the input {summary['changed']} is not the file that was there when the plan was made",
                     "where": summary["changed"],
                     "remedy": "restore the file and resume, or start a new run",
                 }
@@ -299,7 +301,7 @@ def _lay_out(run: Path, loaded: LoadedRecipe, plan: Plan, *, resume: bool) -> Pl
         raise UsageError(
             "this run cannot be resumed: " + "; ".join(changes),
             remedy="restore what changed, or start a new run with another --out",
-        )
+        )  # an input that changed is no reason: its part finds out when its turn comes, and the others go on
     return old  # what is on disk counts, also where the same recipe is now written otherwise
 
 

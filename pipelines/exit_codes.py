@@ -37,8 +37,12 @@ _VERDICTS = (0, 1, 3, 4, 5, 6)
 _IMAGE = "3: the image cannot be used, or a characteristic that was asked for has no value"
 # command -> what it can give beside 2, 70 and, after Ctrl-C, 4; and what these say where that is not plain
 OF_COMMANDS: dict[str, tuple[tuple[int, ...], str]] = {
-    "run": (_VERDICTS, "3: a part was not measured, or only in part, or its data carry no verdict; no part at all"),
-    "status": (_VERDICTS, "what `run` would give now"),
+    "run": (
+        _VERDICTS,
+        "2: also a pattern that matches no file; 3: a part was not measured, or only in part, or its data carry no "
+        "verdict; 5: an input changed or went after the plan was made: its part is not measured, the others are",
+    ),
+    "status": (_VERDICTS, "what `run` would give now; 5: also a record, journal or plan that is not what `run` wrote"),
     "deviation": (_VERDICTS, "as `run`, of one part"),
     "fit": ((0, 3), "3: the file cannot be used, or the fit did not converge"),
     "sem lines": ((0, 3), _IMAGE),
@@ -57,7 +61,7 @@ OF_COMMANDS: dict[str, tuple[tuple[int, ...], str]] = {
     "budget": ((0, 3), "3: Monte Carlo stopped before it met its tolerance, or a certificate cannot be used"),
     "report": ((0, 5), "5: it was built from records that do not match the journal"),
     "export": ((0, 5), "0: the files are written, whatever they say; 5: records do not match the journal: none is"),
-    "verify": ((0, 4, 5), "0: intact and complete; 4: intact, not complete"),
+    "verify": ((0, 4, 5), "0: intact and complete; 4: intact, not complete; 5: also an input as under `run`"),
     "recipe check": ((0,), "0: valid"),
     "recipe init": ((0,), "0: written"),
     "recipe schema": ((0,), "0: printed"),

@@ -146,20 +146,21 @@ def build_plan(
     *,
     exclude: Path | None = None,
     remarks: list[str] | None = None,
+    known: frozenset[str] = frozenset(),
 ) -> Plan:
     """Find the inputs, digest them, and make the plan.
 
     ``root`` is the data root (default: the recipe's folder); ``inputs`` override the recipe's patterns; ``exclude`` is
     a folder that is never searched (the run itself); ``remarks`` takes lines about what a pattern matches and cannot be
-    a part (a folder with the name of a file). Raises `UsageError` where a pattern leaves the root or matches
-    nothing, where two files claim one part, and where no part is left. A file that cannot be read
-    becomes a task with a problem.
+    a part (a folder with the name of a file); ``known`` are the inputs of the run that is gone on with, which may be
+    gone. Raises `UsageError` where a pattern leaves the root or matches nothing, where two files claim one part, and
+    where no part is left. A file that cannot be read becomes a task with a problem.
     """
     base = (loaded.folder if root is None else root).resolve()
     if not base.is_dir():
         raise UsageError(f"the data root {str(base)!r} is not a folder", remedy="give a folder with --data")
     wanted = list(inputs)
-    chosen = _given(base, wanted) if wanted else _matched(base, loaded.recipe, exclude, remarks)
+    chosen = _given(base, wanted, known) if wanted else _matched(base, loaded.recipe, exclude, remarks, bool(known))
     spec = loaded.recipe.inputs
     common = spec.acquisition.fields() if spec.acquisition is not None else {}
     pattern = None if spec.acquisition_from_name is None else re.compile(spec.acquisition_from_name)
@@ -217,7 +218,7 @@ def build_plan(
                     item.name,
                 )
             )
-    if not tasks:
+    if not tasks and not known:
         raise UsageError(
             "no part is left to measure",
             got=f"{', '.join(path for path, _ in chosen[:3])}: further scans of other parts",
@@ -284,12 +285,14 @@ def _checked(base: Path, path: Path, said: str) -> str:
     return relative
 
 
-def _given(base: Path, named: Sequence[str | Path]) -> list[tuple[str, str | None]]:
+def _given(base: Path, named: Sequence[str | Path], known: frozenset[str]) -> list[tuple[str, str | None]]:
     found: dict[str, str | None] = {}
     for item in named:
         candidates = [Path(item).absolute(), base / item]
         path = next((candidate for candidate in candidates if candidate.exists()), None)
         if path is None:
+            if known.intersection(_names(base, candidates)):
+                continue
             raise UsageError(
                 f"there is no file {str(item)!r}", remedy="check the path; it is taken from here, then from the root"
             )
@@ -299,8 +302,13 @@ def _given(base: Path, named: Sequence[str | Path]) -> list[tuple[str, str | Non
     return list(found.items())
 
 
+def _names(base: Path, candidates: Iterable[Path]) -> set[str]:
+    """Paths as a plan spells them, of files that may be gone."""
+    return {PurePosixPath(os.path.relpath(os.path.normpath(path), base)).as_posix() for path in candidates}
+
+
 def _matched(
-    base: Path, recipe: Recipe, exclude: Path | None, remarks: list[str] | None
+    base: Path, recipe: Recipe, exclude: Path | None, remarks: list[str] | None, resuming: bool
 ) -> list[tuple[str, str | None]]:
     skip = None if exclude is None else exclude.resolve()
     found: dict[str, str | None] = {}
@@ -327,7 +335,7 @@ def _matched(
             if entry.part is not None and found.get(relative) not in (None, entry.part):
                 raise UsageError(f"{relative!r} is named for two parts", got=f"{found[relative]} and {entry.part}")
             found[relative] = entry.part or found.get(relative)
-        if not count:
+        if not count and not resuming:
             raise UsageError(
                 f"no file matches {entry.file!r} under the data root",
                 remedy="check the pattern, or name the root with --data",
@@ -336,25 +344,36 @@ def _matched(
 
 
 def difference(old: Plan, new: Plan) -> list[str]:
-    """What changed between two plans, in words; empty where they are equal."""
+    """What makes another run of a plan made anew, in words; empty where the old one can go on. Inputs that changed or
+    are gone are not in it (`changed_inputs`): they stop their own parts only."""
     lines: list[str] = []
     if old.recipe_sha256 != new.recipe_sha256:
         lines.append(f"the recipe changed (digest {old.recipe_sha256[:12]} is now {new.recipe_sha256[:12]})")
         lines += _recipe_difference(old, new)
     if old.version != new.version:
         lines.append(f"Abbe {old.version} made the run, this is {new.version}")
+    known = {ref.path for task in old.tasks for ref in task.inputs}
     before = {task.part: task for task in old.tasks}
-    after = {task.part: task for task in new.tasks}
-    for word, only in (("added", after.keys() - before.keys()), ("gone", before.keys() - after.keys())):
-        if only:
-            lines.append(f"inputs {word}: {_some(sorted(only))}")
-    changed = [part for part in sorted(before.keys() & after.keys()) if before[part].inputs != after[part].inputs]
-    if changed:
-        lines.append(f"inputs with other content: {_some(changed)}")
+    added = [task.part for task in new.tasks if not known.issuperset(ref.path for ref in task.inputs)]
+    if added:
+        lines.append(f"inputs added: {_some(sorted(added))}")
     # the recipe's text is left out on purpose: its digest says whether another spelling is another recipe
-    if not lines and old.tasks != new.tasks:
+    same = [task for task in new.tasks if task.part in before and before[task.part].inputs == task.inputs]
+    if not lines and any(before[task.part] != task for task in same):
         lines.append("the plan differs in its details (acquisition or pre-flight results)")
     return lines
+
+
+def changed_inputs(old: Plan, new: Plan) -> dict[str, str]:
+    """Parts of the old plan with an input that is now gone or has other content -> the input and which of the two."""
+    now = {ref.path: ref.sha256 for task in new.tasks for ref in task.inputs}
+    found: dict[str, str] = {}
+    for task in old.tasks:
+        for ref in task.inputs:
+            if ref.sha256 is not None and now.get(ref.path) != ref.sha256:
+                found[task.part] = f"{ref.path} {'is gone' if now.get(ref.path) is None else 'has other content'}"
+                break
+    return found
 
 
 def _recipe_difference(old: Plan, new: Plan) -> list[str]:

@@ -17,9 +17,18 @@ from pipelines.driver import Driver, Queued, is_started, open_driver
 from pipelines.execute.protocol import Executor, Job, Stop, StopNow
 from pipelines.exit_codes import ExitCode, combine, of_part
 from pipelines.lots import copies_in, copies_words
-from pipelines.plan import build_plan
+from pipelines.plan import Plan, build_plan, changed_inputs
 from pipelines.recipe import LoadedRecipe, load_recipe
-from pipelines.store import LOCK, TaskOutcome, count_expired, count_outcomes, count_provisional, count_verdicts
+from pipelines.store import (
+    LOCK,
+    RunFolder,
+    TaskOutcome,
+    count_expired,
+    count_outcomes,
+    count_provisional,
+    count_verdicts,
+    inputs_differ,
+)
 
 STEP = "pipelines.steps:measure_task"
 
@@ -123,7 +132,8 @@ def run_recipe(
     root = loaded.folder if data_root is None else Path(data_root)
     named = list(inputs)
     problems: list[str] = []
-    plan = build_plan(loaded, root, named, exclude=run, remarks=problems)
+    known = _inputs_of(run) if started else frozenset()
+    plan = build_plan(loaded, root, named, exclude=run, remarks=problems, known=known)
     same = copies_words(copies_in(plan.tasks))
     if same:
         problems.append(same)
@@ -145,7 +155,8 @@ def run_recipe(
             resumed=started, root=root.resolve(), measure=measure, executor=executor.describe(), command=command
         )
         queue = driver.queue(retry_crashed=retry_crashed)
-        watch = _Watch(driver, len(plan.tasks), began, progress)
+        problems += _changed_since(driver, plan, {item.task.part for item in queue})
+        watch = _Watch(driver, len(driver.plan.tasks), began, progress)
         interrupted = _work(driver, executor, queue, root.resolve(), measure, stop, loaded, watch, remark)
         index: Path | None = None
         if report and not interrupted:
@@ -173,9 +184,9 @@ def run_recipe(
         codes.append(ExitCode.NOT_MEASURED)  # of nothing nothing conforms
     if interrupted:
         codes.append(ExitCode.INTERRUPTED)
-    if any((row.reason or {}).get("code") == "input_changed" for row in rows):
+    if inputs_differ(rows):
         codes.append(ExitCode.INTEGRITY)
-        problems.append("an input changed while the run was going on")
+        problems.append("an input changed or went after the plan was made: its part is not measured, the others are")
     if any(text.startswith(("report:", "self-test:")) for text in problems):
         codes.append(ExitCode.INTERNAL)
     gaps = interrupted or any(row.outcome == "not_run" for row in rows)
@@ -203,6 +214,19 @@ def run_recipe(
     )
 
 
+def _inputs_of(run: Path) -> frozenset[str]:
+    return frozenset(ref.path for task in RunFolder(run).plan().tasks for ref in task.inputs)
+
+
+def _changed_since(driver: Driver, plan: Plan, queued: set[str]) -> list[str]:
+    """What to say of parts that have a record of an input that is no more: the record stands, of the old bytes."""
+    found = [words for part, words in changed_inputs(driver.plan, plan).items() if part not in queued]
+    if not found:
+        return []
+    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+    return [f"since they were measured: {', '.join(found[:3])}{more}; the records stand, of the files as they were"]
+
+
 def resume_command(
     recipe: str | Path,
     inputs: Iterable[str | Path],
@@ -220,6 +244,15 @@ def resume_command(
     if scheduler is not None:
         words += ["--scheduler", scheduler]
     return shlex.join([*words, "--resume"])
+
+
+def resume_here(command: str, run: Path) -> str:
+    """The command of the journal for the folder at hand, which may be a copy, or have been moved, since."""
+    words = shlex.split(command)
+    at = words.index("--out") + 1 if "--out" in words else len(words)
+    if at < len(words) and Path(words[at]).resolve() != run.resolve():
+        words[at] = str(run.resolve())
+    return shlex.join(words)
 
 
 class _Watch:

@@ -191,6 +191,11 @@ def is_closed(journal: JournalText) -> bool:
     return False
 
 
+def inputs_differ(rows: list[TaskOutcome]) -> bool:
+    """Whether a part was not measured because its input changed, or went, after the plan was made."""
+    return any((row.reason or {}).get("code") in ("input_changed", "input_missing") for row in rows)
+
+
 def count_outcomes(rows: list[TaskOutcome]) -> dict[str, int]:
     """Number of tasks by outcome, in fixed order, zeros left out."""
     counts = Counter(row.outcome for row in rows)

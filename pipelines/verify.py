@@ -24,6 +24,7 @@ from pipelines.store import (
     SELFTEST,
     RunFolder,
     TaskOutcome,
+    inputs_differ,
     is_closed,
     outcomes_of,
     report_digest,
@@ -96,12 +97,18 @@ def verify_run(path: str | Path, *, data_root: str | Path | None = None) -> Veri
     rows = outcomes_of(plan, journal)
     found += _records(run, rows)
     found += _closing(journal, rows)
+    found += [
+        Finding(str((row.reason or {}).get("where")), f"{(row.reason or {}).get('message')}: the part was not measured")
+        for row in rows
+        if inputs_differ([row])
+    ]
     found += _selftest(run.path, journal)
     found += _report(run.path, journal)
     checked = 0
     if data_root is not None:
-        checked, wrong = _inputs(plan, Path(data_root))
-        found += wrong
+        checked, wrong = _inputs(plan, Path(data_root), {row.task_id for row in rows if row.record_sha256 is not None})
+        said = {finding.where for finding in found}
+        found += [finding for finding in wrong if finding.where not in said]
     complete = is_closed(journal) and not journal.torn and all(row.outcome != "not_run" for row in rows)
     records = sum(row.record_sha256 is not None for row in rows)
     return Verification(
@@ -230,7 +237,7 @@ def _selftest(run: Path, journal: JournalText) -> list[Finding]:
     return []
 
 
-def _inputs(plan: Plan, root: Path) -> tuple[int, list[Finding]]:
+def _inputs(plan: Plan, root: Path, measured: set[str]) -> tuple[int, list[Finding]]:
     found, count = [], 0
     for task in plan.tasks:
         for ref in task.inputs:
@@ -241,5 +248,6 @@ def _inputs(plan: Plan, root: Path) -> tuple[int, list[Finding]]:
             if actual is None:
                 found.append(Finding(ref.path, "the input is missing"))
             elif actual != ref.sha256:
-                found.append(Finding(ref.path, "the input is not the file that was measured"))
+                which = "was measured" if task.id in measured else "was there when the plan was made"
+                found.append(Finding(ref.path, f"the input is not the file that {which}"))
     return count, found

@@ -57,7 +57,8 @@ def report(session: Session, run_folder: Path) -> int:
 def status(session: Session, run_folder: Path, strict: bool) -> int:
     """Counts of outcomes and verdicts of RUN, what was not measured, and how to go on.
 
-    The exit code is the one that 'abbe run' would give, with or without --strict.
+    The exit code is the one that 'abbe run' would give, with or without --strict; 5 where a record, the journal or the
+    plan is not what the run wrote (while somebody works on it only the journal is checked).
     """
     from pipelines.exit_codes import ExitCode, combine, of_part
     from pipelines.lock import is_locked
@@ -68,8 +69,10 @@ def status(session: Session, run_folder: Path, strict: bool) -> int:
         count_outcomes,
         count_provisional,
         count_verdicts,
+        inputs_differ,
         is_closed,
     )
+    from pipelines.verify import evidence_findings
 
     run = RunFolder(run_folder)
     journal = run.journal()
@@ -78,7 +81,13 @@ def status(session: Session, run_folder: Path, strict: bool) -> int:
     working = is_locked(run.path / LOCK)
     opened = [entry for entry in journal.entries if entry["event"] in ("run_opened", "run_resumed")]
     gaps = any(row.outcome == "not_run" for row in rows)
-    resume = opened[-1]["resume"] if opened and (gaps or not closed) and not working else None
+    resume = None
+    if opened and (gaps or not closed) and not working:
+        from pipelines.run import resume_here
+
+        resume = resume_here(opened[-1]["resume"], run.path)
+    # a run that somebody works on changes between two looks; journal.fault is said on its own
+    found = [] if working else [item for item in evidence_findings(run) if item.message != journal.fault]
     codes = [
         of_part(row.outcome, row.verdict, row.flags, strict=strict)
         for row in rows
@@ -86,7 +95,7 @@ def status(session: Session, run_folder: Path, strict: bool) -> int:
     ]
     if not closed:
         codes.append(ExitCode.INTERRUPTED)
-    if journal.fault is not None:
+    if journal.fault is not None or found or inputs_differ(rows):
         codes.append(ExitCode.INTEGRITY)
     code = combine(codes)
     missed = [row for row in rows if row.outcome not in ("measured", "measured_with_flags")]
@@ -104,6 +113,7 @@ def status(session: Session, run_folder: Path, strict: bool) -> int:
             "complete": closed and not gaps,
             "working": working,
             "fault": journal.fault,
+            "findings": [item.to_dict() for item in found],
             "exit_code": int(code),
             "resume": resume,
             "not_measured": [row.to_dict() for row in missed],
@@ -125,6 +135,8 @@ def status(session: Session, run_folder: Path, strict: bool) -> int:
         lines.append(f"  {row.part}: {row.outcome.replace('_', ' ')}: {why}")
     if journal.fault is not None:
         lines.append(f"the journal is damaged: {journal.fault}; see 'abbe verify'")
+    if found:
+        lines.append(f"{found[0].where}: {found[0].message}; see 'abbe verify' ({len(found)} findings)")
     if resume is not None:
         lines.append(f"go on with: {resume}")
     session.answer_text("\n".join(lines) + "\n")

@@ -65,8 +65,8 @@ def perform(job: Job) -> dict[str, Any]:
 
     Returns a small mapping: ``task``, ``outcome``, ``verdict``, ``flags``, ``reason``, ``record_sha256``, ``rows`` (for
     the catalogue), ``seconds``, ``worker``. Where an input changed after the plan was made no record is written and the
-    mapping holds ``changed`` instead. Raises `IntegrityError` where the record exists with other bytes, and `OSError`
-    where the file system fails.
+    mapping holds ``changed`` and ``missing`` (whether it is gone) instead. Raises `IntegrityError` where the record
+    exists with other bytes, and `OSError` where the file system fails.
     """
     began = time.perf_counter()
     folder = _open(job.run, job.plan_sha256)
@@ -74,7 +74,8 @@ def perform(job: Job) -> dict[str, Any]:
     worker = f"{socket.gethostname()}:{os.getpid()}"
     changed = _changed(task, Path(job.root))
     if changed is not None:
-        return {"task": task.id, "changed": changed, "worker": worker}
+        missing = not (Path(job.root) / changed).exists()
+        return {"task": task.id, "changed": changed, "missing": missing, "worker": worker}
     with unfinished_work(folder.path / UNFINISHED):
         record = measure_record(folder, task, Path(job.root), load_measure(job.measure))
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import sqlite3
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from metrology_core.errors import IntegrityError, UsageError
 from pipelines.catalogue import rebuild
+from pipelines.cli import main
 from pipelines.driver import Driver
 from pipelines.exit_codes import ExitCode
 from pipelines.run import Progress
@@ -238,7 +240,7 @@ def test_a_foreign_file_under_the_name_of_a_record_is_not_adopted(tmp_path: Path
     assert verify_run(tmp_path / "run").exit_code == ExitCode.CONFORMING
 
 
-def test_a_changed_recipe_or_input_cannot_be_resumed(tmp_path: Path) -> None:
+def test_a_changed_recipe_or_a_new_input_cannot_be_resumed(tmp_path: Path) -> None:
     recipe = good_lot(tmp_path)
     run_lot(recipe, tmp_path / "run")
     recipe.write_text(RECIPE.replace("plus_minus: 10 um", "plus_minus: 5 um"))
@@ -246,9 +248,96 @@ def test_a_changed_recipe_or_input_cannot_be_resumed(tmp_path: Path) -> None:
         run_lot(recipe, tmp_path / "run", resume=True)
     recipe.write_text("# a remark\n" + RECIPE.replace("10 um", "0.01 mm"))
     run_lot(recipe, tmp_path / "run", resume=True)  # the same recipe, written otherwise
-    (tmp_path / "parts" / "p0.csv").write_text("11\n")
-    with pytest.raises(UsageError, match=r"other content: parts/p0.csv"):
+    (tmp_path / "parts" / "p9.csv").write_text("11\n")
+    with pytest.raises(UsageError, match=r"inputs added: parts/p9.csv"):
         run_lot(recipe, tmp_path / "run", resume=True)
+
+
+@pytest.mark.parametrize("named", [False, True], ids=["pattern", "named"])
+def test_inputs_that_changed_stop_only_their_own_parts(
+    tmp_path: Path, named: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After a power cut one part is measured; of the other three one changed and one is gone. The third is measured,
+    the two say why not, and run, status and verify end alike; with the files back, the run is completed."""
+    recipe = good_lot(tmp_path, 4)
+    files = [tmp_path / "parts" / f"p{i}.csv" for i in range(4)] if named else []
+    run = tmp_path / "run"
+    run_lot(recipe, run, inputs=files)
+    journal = run / "journal.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(lines[:2]))  # the opening and p0
+    for path in (run / "measurements").glob("*.h5"):
+        if path.stem not in lines[1].decode():
+            path.unlink()
+    before = {name: (tmp_path / "parts" / name).read_text() for name in ("p0.csv", "p1.csv", "p2.csv")}
+    (tmp_path / "parts" / "p0.csv").write_text("9\n")  # measured already
+    (tmp_path / "parts" / "p1.csv").write_text("11\n")
+    (tmp_path / "parts" / "p2.csv").unlink()
+    for _ in range(2):  # and again: the hint to resume must not be one that cannot work
+        summary = run_lot(recipe, run, inputs=files, resume=True)
+        assert summary.counts == {"measured": 2, "not_run": 2} and not summary.interrupted
+        assert {row.part: (row.reason or {})["code"] for row in summary.not_measured} == {
+            "parts/p1.csv": "input_changed", "parts/p2.csv": "input_missing"
+        }  # fmt: skip
+        assert any("p0.csv has other content; the records stand" in text for text in summary.problems)
+        assert summary.resume_command is not None
+        assert summary.exit_code == main(["status", str(run)]) == main(["verify", str(run)]) == ExitCode.INTEGRITY
+    said = capsys.readouterr().out
+    assert "parts/p2.csv: not run: the input parts/p2.csv is gone since the plan was made" in said
+    assert "parts/p1.csv is not the file that was there when the plan was made: the part was not measured" in said
+    found = {item.where: item.message for item in verify_run(run, data_root=tmp_path).findings}
+    assert set(found) == {"parts/p0.csv", "parts/p1.csv", "parts/p2.csv"}
+    assert found["parts/p0.csv"] == "the input is not the file that was measured"
+    for name, text in before.items():
+        (tmp_path / "parts" / name).write_text(text)
+    assert run_lot(recipe, run, inputs=files, resume=True).exit_code == ExitCode.CONFORMING
+    assert main(["status", str(run)]) == main(["verify", str(run), "--data", str(tmp_path)]) == ExitCode.CONFORMING
+
+
+def test_a_part_never_measured_is_not_called_measured(tmp_path: Path) -> None:
+    recipe = good_lot(tmp_path, 2)
+    run_lot(recipe, tmp_path / "run")
+    journal = tmp_path / "run" / "journal.jsonl"
+    journal.write_bytes(journal.read_bytes().splitlines(keepends=True)[0])
+    (tmp_path / "parts" / "p1.csv").write_text("11\n")
+    (found,) = [f for f in verify_run(tmp_path / "run", data_root=tmp_path).findings if f.where == "parts/p1.csv"]
+    assert found.message == "the input is not the file that was there when the plan was made"
+
+
+def test_all_inputs_gone(tmp_path: Path) -> None:
+    """A pattern that matches nothing any more is no wrong use of a run that knows its inputs."""
+    recipe = good_lot(tmp_path, 2)
+    run_lot(recipe, tmp_path / "run")
+    for path in (tmp_path / "parts").iterdir():
+        path.unlink()
+    summary = run_lot(recipe, tmp_path / "run", resume=True)
+    assert summary.counts == {"measured": 2} and summary.exit_code == ExitCode.CONFORMING
+    assert any("parts/p0.csv is gone" in text for text in summary.problems)
+
+
+def test_status_of_a_copy_goes_on_with_the_copy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = good_lot(tmp_path, 2)
+    first, copy = tmp_path / "first", tmp_path / "a copy"
+    run_lot(recipe, first)
+    journal = first / "journal.jsonl"
+    journal.write_bytes(b"".join(journal.read_bytes().splitlines(keepends=True)[:2]))
+    shutil.copytree(first, copy)
+    for folder in (first, copy):
+        assert main(["status", str(folder), "--json"]) == ExitCode.INTERRUPTED
+        words = shlex.split(json.loads(capsys.readouterr().out)["resume"])
+        assert words[words.index("--out") + 1] == str(folder.resolve()) and words[:3] == ["abbe", "run", str(recipe)]
+
+
+@pytest.mark.parametrize("damage", ["edited", "gone"])
+def test_status_sees_a_record_that_is_not_that_of_the_run(
+    tmp_path: Path, damage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = good_lot(tmp_path, 2)
+    run_lot(recipe, tmp_path / "run")
+    record = min((tmp_path / "run" / "measurements").glob("*.h5"))
+    record.unlink() if damage == "gone" else record.write_bytes(record.read_bytes() + b"x")
+    assert main(["status", str(tmp_path / "run")]) == ExitCode.INTEGRITY
+    assert f"{record.name} (parts/" in capsys.readouterr().out
 
 
 def test_another_step_cannot_resume(tmp_path: Path) -> None:
