@@ -26,6 +26,32 @@ MAP_FLAGS = (
         "Measure them again, or see why the tool gave nothing there.",
     ),
     Flag(
+        "sites_repeated",
+        "warning",
+        "Two values stand at one place of the wafer; both count, so that place weighs double.",
+        "See which of them holds, and take the other out of the file.",
+    ),
+    Flag(
+        "thickness_negative",
+        "warning",
+        "A value of thickness lies below zero, which no film has.",
+        "See whether the fit of the tool failed at that site, or the file holds differences.",
+    ),
+    Flag(
+        "wafer_name_repeated",
+        "warning",
+        "The file gives several wafers one name: a wafer that was measured again, or a wrong name. They are parts of "
+        "their own and one wafer in the lot.",
+        "Correct the name in the file where they are two wafers.",
+    ),
+    Flag(
+        "file_cut",
+        "warning",
+        "The file stops in the midst of its last table: the last value may lack digits and sites may be missing. "
+        "Verdicts are provisional.",
+        "Export or copy the file again.",
+    ),
+    Flag(
         "summary_not_reproduced",
         "warning",
         "The file's own summary is not that of its sites, beyond what rounding explains: values were changed, lost or "

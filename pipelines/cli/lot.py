@@ -196,7 +196,7 @@ def film_map(
     """Wafer maps of the film measurements in FILE, their summaries beside those that the file states."""
     from metrology_core.units import quantity
     from pipelines.exit_codes import ExitCode
-    from wafer.maps import WaferFrame, read_film_maps
+    from wafer.maps import WaferFrame, doubts, read_film_maps
 
     frame = WaferFrame(
         quantity(diameter, "length").to("mm"), quantity(edge_exclusion, "length").to("mm"), notch,  # type: ignore[arg-type]
@@ -210,7 +210,7 @@ def film_map(
             {
                 "wafer": found.wafer, "lot": found.lot, "title": found.title, "unit": found.unit, "n": n,
                 "sites": int(found.value.size), "without_value": _without_value(found), "figures": found.figures(),
-                "reported": {k: float(v) for k, v in found.reported.items()},
+                "flags": list(doubts(found)), "reported": {k: float(v) for k, v in found.reported.items()},
                 "differences": {k: list(v) for k, v in found.differences().items()},
                 "outside": sum(not frame.counts(float(x), float(y)) for x, y in zip(found.x, found.y, strict=True)),
                 "off_wafer": sum(not frame.holds(float(x), float(y)) for x, y in zip(found.x, found.y, strict=True)),
@@ -234,6 +234,7 @@ def film_map(
                 f"{row['wafer']} {row['title']}: {row['n']} sites, mean {f['MEAN']} {row['unit']}, "
                 f"3 s {f['3 STDDEV']}, range {f['RANGE']}"
                 + _said_without(row["without_value"])
+                + (f"; {', '.join(row['flags'])}" if row["flags"] else "")
                 + (f"; {said}" if row["reported"] else "")
                 + (f"; {row['off_wafer']} of the sites off the wafer, counted, not drawn" if row["off_wafer"] else ""),
                 markup=False,
@@ -245,5 +246,6 @@ def film_map(
                 "--diameter is wrong, or the places in the file are not in mm from the middle of the wafer",
                 markup=False,
             )
+        show_flags(session, sorted({flag for row in rows for flag in row["flags"]}))
     bad = any(row["differences"] or not row["n"] for row in rows)
     return int(ExitCode.NOT_MEASURED if bad else ExitCode.CONFORMING)

@@ -85,7 +85,7 @@ class Figures:
             elif view.get("kind") == "sem_contours":
                 self._add_contours(view, arrays)
             elif view.get("kind") == FILM_MAP:
-                film = film_figure(self.words, view, arrays, self.film_scales, self.page)
+                film = film_figure(self.words, view, arrays, self.film_scales, self.page, own_page=True)
                 self.films += [film] if film is not None else []
 
     # ------------------------------------------------------------------------------------------------ deviation maps

@@ -58,14 +58,25 @@ def film_gallery(
 
 
 def film_figure(
-    words: Words, view: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], scales: Scales, label: str
+    words: Words,
+    view: Mapping[str, Any],
+    arrays: Mapping[str, NDArray[Any]],
+    scales: Scales,
+    label: str,
+    *,
+    own_page: bool = False,
 ) -> dict[str, Any] | None:
-    """One ``film_map`` view for a page; None where the record does not hold its arrays."""
+    """One ``film_map`` view for a page; None where the record does not hold its arrays. On its ``own_page`` a map whose
+    values lie beyond the scale of all has a scale of its own: in the colour of one end they would tell nothing."""
     shown = _sites(view, arrays)
     if shown is None:
         return None
     x, y, value, used = shown
     scale = scales.get(_key(view)) or scale_of(value[used].tolist())
+    beyond = value[used & np.isfinite(value)]
+    beyond = beyond[(beyond < scale.low) | (beyond > scale.high)]
+    if own := own_page and beyond.size > 0:
+        scale = scale_of(value[used].tolist())
     decimals = _decimals(scale)
     frame = dict(view.get("frame") or {})
     shape = Frame(
@@ -88,6 +99,7 @@ def film_figure(
             "film.caption", used=counts.get("used", "?"), total=counts.get("sites", "?"),
             diameter=f"{shape.diameter:g}", edge=f"{shape.edge_exclusion:g}",
         ),
+        "own_scale": words.t("film.own_scale", n=beyond.size) if own else "",
         "left_out": [
             words.t(f"film.{key}", n=counts[key])
             for key in ("excluded", "off_wafer", "without_value") if counts.get(key)
@@ -125,12 +137,14 @@ def _rows(view: Mapping[str, Any]) -> list[dict[str, Any]]:
     reported, wrong = dict(view.get("reported") or {}), set(view.get("differences") or ())
     out = []
     figures = dict(view.get("figures") or {})
+    unit = view.get("figures_unit")  # where it is not that of the map
     for name in (*(n for n in _ORDER if n in figures), *(n for n in figures if n not in _ORDER)):
         value = figures[name]
         said = str(reported.get(name, ""))
         digits = len(said.partition(".")[2]) if said else 4
         shown = "\u2013" if value is None or value - value != 0.0 else fixed(float(value), digits)
-        out.append({"name": clean(name), "ours": shown, "said": clean(said) or "\u2013", "bad": name in wrong})
+        shown_name = name if unit is None or "%" in name else f"{name} / {unit}"
+        out.append({"name": clean(shown_name), "ours": shown, "said": clean(said) or "\u2013", "bad": name in wrong})
     return out
 
 

@@ -32,6 +32,7 @@ PROVISIONAL = (
     "pixel_size_conflict",
     "repeatability_missing",
     "sites_off_wafer",
+    "file_cut",
     "provisional_verdict",  # where no cause is named
 )
 FAILED = ("crashed", "algorithm_failed", "unusable_data")

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 INCOMPLETE = ("repeatability_only", "repeatability_missing")  # flags of an uncertainty that lacks something
 READER = "wafer.maps.film"
+UNIT = "nm"  # of results, where the recipe states none
 
 
 def measure_film_map_task(recipe: Recipe, task: Task, root: Path) -> StepResult:
@@ -43,12 +44,14 @@ def measure_film_map_task(recipe: Recipe, task: Task, root: Path) -> StepResult:
     result = measure_film_map(found, frame, instrument=declared, places=places, scope=task.part)
     inputs = digests(task)
     sites = iter(result.sites)
+    # files may state units of their own: results of one unit are one lot and have one scale of colours
+    unit = recipe.inputs.unit or UNIT
     rows = tuple(
-        _measurement(spec, next(sites) if spec.at is not None else None, result, recipe, inputs)
+        _measurement(spec, next(sites) if spec.at is not None else None, result, recipe, inputs, unit)
         for spec in measure.characteristics
     )
     calibration = calibration_flags(recipe, task.acquisition.get("time"))
-    view, arrays = _view(found, result, frame)
+    view, arrays = _view(found, result, frame, unit)
     return StepResult(
         measurements=under_calibration(rows, calibration),
         views=(view,),
@@ -105,10 +108,10 @@ def _map_of(measure: FilmMapMeasure, task: Task, root: Path, unit: str | None) -
 
 def _measurement(
     spec: FilmCharacteristicSpec, site: Measured | str | None, found: FilmResult, recipe: Recipe,
-    inputs: tuple[str, ...],
+    inputs: tuple[str, ...], default: str,
 ) -> Measurement:  # fmt: skip
     row = get_characteristic(spec.characteristic)
-    unit = result_unit(spec, "%" if row.dimension == "ratio" else found.unit)
+    unit = result_unit(spec, "%" if row.dimension == "ratio" else default)
     nominal = None if spec.nominal is None else spec.nominal.to(unit)
     limits = tolerance(spec, unit)
     value = found.measurements.get(row.id) if site is None else site
@@ -124,7 +127,7 @@ def _measurement(
     if limits is not None and "summary_not_reproduced" in flags:
         flags = _flags.merge(flags, ["verdict_withheld"])
     elif limits is not None:
-        provisional = recipe.instrument is None or not {*INCOMPLETE, "sites_off_wafer"}.isdisjoint(flags)
+        provisional = recipe.instrument is None or not {*INCOMPLETE, "sites_off_wafer", "file_cut"}.isdisjoint(flags)
         decision = decide(measured, limits, decision_rule(recipe.decision), provisional=provisional)
         if provisional:
             flags = _flags.merge(flags, ["provisional_verdict"])
@@ -134,17 +137,26 @@ def _measurement(
     )
 
 
-def _view(found: SiteMap, result: FilmResult, frame: WaferFrame) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What the report draws: the map, its figures beside the file's own."""
+def _view(
+    found: SiteMap, result: FilmResult, frame: WaferFrame, unit: str
+) -> tuple[dict[str, Any], dict[str, Any]]:  # fmt: skip
+    """What the report draws: the map in ``unit``; its figures beside the file's own, in the unit of the file."""
+    from metrology_core.units import convert
+    from metrology_core.units import unit as find_unit
+
     view: dict[str, Any] = {
-        "kind": "film_map", "name": found.title or "values", "unit": found.unit, "wafer": found.wafer,
+        "kind": "film_map", "name": found.title or "values", "unit": unit, "wafer": found.wafer,
         "x": "film/x", "y": "film/y", "value": "film/value", "used": "film/used", "counts": dict(result.counts),
         "figures": found.figures(), "n": found.summary().n,
         "reported": {name: str(text) for name, text in found.reported.items()},
         "differences": sorted(result.differences),
         "frame": {"diameter": frame.diameter, "edge_exclusion": frame.edge_exclusion, "notch": frame.notch},
     }  # fmt: skip
+    value = found.value
+    if find_unit(found.unit) != find_unit(unit):
+        view["figures_unit"] = found.unit
+        value = value * convert(1.0, found.unit, unit)
     arrays: Mapping[str, Any] = {
-        "film/x": found.x, "film/y": found.y, "film/value": found.value, "film/used": result.used.astype("u1"),
+        "film/x": found.x, "film/y": found.y, "film/value": value, "film/used": result.used.astype("u1"),
     }  # fmt: skip
     return view, dict(arrays)

@@ -10,7 +10,7 @@ import pytest
 
 from metrology_core.errors import DataError, ParameterError, ReaderError, UnitError
 from metrology_core.statistics import nested_components
-from wafer.maps import SiteMap, WaferFrame, place_of, read_film_maps
+from wafer.maps import SiteMap, WaferFrame, doubts, place_of, read_film_maps
 from wafer.simulate.disturb import charged, distorted
 from wafer.simulate.sem import SemModel, simulate_lines
 from wafer.simulate.wafers import CdSignature, WaferLots, wafer_images, wafer_table
@@ -108,6 +108,38 @@ def test_a_value_that_is_no_number_costs_its_site_alone(tmp_path: Path) -> None:
     first, second = read_film_maps(path, unit="nm")
     assert first.unread == {0: "n/a"} and first.reported == {} and first.summary().mean == 3.0
     assert second.wafer == "B" and second.summary().mean == 4.0
+
+
+ROWS = "X,Y,s1,s2\n0,0,101.1,102.5\n9,0,101.2,102.6\n18,0,101.3,102.7\n27,0,101.4,102.8"
+
+
+@pytest.mark.parametrize(
+    ("text", "flags"),
+    [
+        (ROWS, ((), ())),  # no end of line alone is a habit
+        (ROWS + "\n", ((), ())),
+        (ROWS[:-2], (("file_cut",), ("file_cut",))),  # 102 where all others have a digit behind the point
+        (ROWS[:-2] + "\n", ((), ())),
+        (ROWS.replace("27,0", "0.001,0") + "\n", (("sites_repeated",), ("sites_repeated",))),
+        (ROWS.replace("27,0,", "0,0,,").replace(",,", ",") + "\n", (("sites_repeated",), ("sites_repeated",))),
+        (ROWS.replace("101.4", "-101.4") + "\n", (("thickness_negative",), ())),
+        (ROWS.replace("s2", "s1") + "\n", (("wafer_name_repeated",), ("wafer_name_repeated",))),
+    ],
+)
+def test_what_makes_a_readable_map_doubtful(tmp_path: Path, text: str, flags: tuple[tuple[str, ...], ...]) -> None:
+    path = tmp_path / "f.csv"
+    path.write_text(text)
+    assert tuple(doubts(found) for found in read_film_maps(path, unit="nm")) == flags
+
+
+def test_a_last_block_with_fewer_sites_and_no_end_of_line_is_cut(tmp_path: Path) -> None:
+    path = tmp_path / "f.csv"
+    block = "WAFER ID,{}\nSite #,Value,X,Y\n1,4.0,0,0\n2,4.1,9,0\n"
+    for end, flags in (("", [(), ()]), ("\n", [(), ()])):
+        path.write_text((block.format("A") + block.format("B")).rstrip("\n") + end)
+        assert [doubts(found) for found in read_film_maps(path, unit="nm")] == flags
+    path.write_text(block.format("A") + block.format("B").replace("2,4.1,9,0\n", "").rstrip("\n"))
+    assert [doubts(found) for found in read_film_maps(path, unit="nm")] == [(), ("file_cut",)]
 
 
 def test_one_value_has_no_spread_and_none_no_figures() -> None:

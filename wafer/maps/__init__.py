@@ -1,5 +1,6 @@
 """Maps of values over a wafer: the frame, places of fields, film maps from files, their summaries."""
 
+from wafer.maps.doubts import doubts
 from wafer.maps.evaluate import FilmResult, measure_film_map
 from wafer.maps.film import read_film_maps, wafer_name, wafers_of
 from wafer.maps.frame import WaferFrame, place_of
@@ -10,6 +11,7 @@ __all__ = [
     "SiteMap",
     "SiteSummary",
     "WaferFrame",
+    "doubts",
     "measure_film_map",
     "place_of",
     "read_film_maps",

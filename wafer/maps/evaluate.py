@@ -20,6 +20,7 @@ from metrology_core.errors import DataError
 from metrology_core.instrument import Instrument
 from metrology_core.quantity import Influence, Measured
 from wafer.characteristics import FILM_SITE
+from wafer.maps.doubts import doubts
 from wafer.maps.frame import WaferFrame
 from wafer.maps.sites import SiteMap
 
@@ -70,7 +71,7 @@ def measure_film_map(
         )  # fmt: skip
     differences = found.differences() if known.any() else {}
     model = _Model(instrument, scope)
-    flags = list(model.flags)
+    flags = [*model.flags, *doubts(found)]
     flags += ["sites_off_wafer"] if counts["off_wafer"] else []
     flags += ["sites_without_value"] if counts["without_value"] else []
     flags += ["summary_not_reproduced"] if differences else []

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import math
 import re
 from collections import Counter
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from metrology_core.errors import ParameterError, ReaderError
+from wafer.maps.doubts import is_cut, repeated_names
 from wafer.maps.sites import SiteMap
 
 MAX_BYTES = 2**27
@@ -52,14 +54,30 @@ def read_film_maps(path: str | Path, *, unit: str | None = None) -> tuple[SiteMa
     if not rows:
         raise ReaderError("the file is empty", path=file.name, expected="a film map")
     if [c.upper() for c in rows[0][:2]] == ["X", "Y"] and len(rows[0]) > 2:
-        return _table(rows, file.name, unit)
+        return _doubted(_table(rows, file.name, unit), text, rows)
     maps = _blocks(rows, file.name, unit)
     if not maps:
         raise ReaderError(
             "the file is no film map", path=file.name, expected="lines 'Site #,Value,...' or a header X,Y,...",
             got=",".join(rows[0])[:60],
         )  # fmt: skip
-    return tuple(maps)
+    return _doubted(maps, text, rows)
+
+
+def _doubted(maps: Sequence[SiteMap], text: str, rows: Sequence[Sequence[str]]) -> tuple[SiteMap, ...]:
+    """The maps with flags of what only the whole file tells: names of several wafers, an end in the midst."""
+    first = {found.block: found for found in reversed(maps)}
+    twice = repeated_names([wafer_name(first[block]) for block in sorted(first)])
+    table = [c.upper() for c in rows[0][:2]] == ["X", "Y"]
+    # of a table every wafer ends in the last line, of blocks the last alone
+    cut = is_cut(text, rows, [] if table else [first[block].value.size for block in sorted(first)])
+    out = []
+    for found in maps:
+        flags: tuple[str, ...] = ("wafer_name_repeated",) if wafer_name(found) in twice else ()
+        if cut and (table or found.block == max(first)):
+            flags += ("file_cut",)
+        out.append(dataclasses.replace(found, doubts=flags) if flags else found)
+    return tuple(out)
 
 
 def wafer_name(found: SiteMap) -> str:

@@ -52,7 +52,7 @@ class SiteMap:
     file's tool names it, ``""`` for pure numbers); ``wafer``, ``lot``, ``title`` in words; ``reported`` the figures
     that the file itself states, by name, as text; ``block`` the wafer's number in its file, from 0;
     ``own_unit`` whether the file itself says the unit; ``unread`` the texts, by index of their site, that stand where a
-    value belongs and are no number (the value is NaN)."""
+    value belongs and are no number (the value is NaN); ``doubts`` flags that the reader gives it."""
 
     x: np.ndarray
     y: np.ndarray
@@ -65,6 +65,7 @@ class SiteMap:
     block: int = 0
     own_unit: bool = False
     unread: Mapping[int, str] = field(default_factory=dict)
+    doubts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("x", "y", "value"):

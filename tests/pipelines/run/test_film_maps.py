@@ -196,6 +196,54 @@ def test_a_value_that_is_no_number_costs_no_other_wafer(tmp_path: Path, capsys: 
     assert "w2 : 2 sites" in shown and "1 without a value: (0, 0) mm 'n/a'" in shown
 
 
+def test_files_of_several_units_give_one_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One film in three units: the same values, one characteristic of the lot, one scale of colours."""
+    recipe(tmp_path, result="", edit=(", nominal: 102 nm, tolerance: {plus_minus: 3 nm}", ""))
+    text = (tmp_path / "r.yaml").read_text()
+    (tmp_path / "r.yaml").write_text(text.replace(" unit: nm,", ""))
+    for unit, factor in (("nm", 1.0), ("angstrom", 10.0), ("um", 1e-3)):
+        rows = "".join(f"{x},0,{v * factor:.10g},{(v + 1) * factor:.10g}\n" for x, v in ((0, 101.0), (9, 102.0)))
+        (tmp_path / f"{unit}.csv").write_text(f"X,Y,{unit}1 [{unit}],{unit}2 [{unit}]\n{rows}")
+    run(tmp_path, capsys)
+    means = [d["measurements"][0] for d in records(tmp_path).values()]
+    assert {row["unit"] for row in means} == {"nm"}
+    assert sorted(row["value"] for row in means) == pytest.approx([101.5] * 3 + [102.5] * 3)
+    index = (tmp_path / "run" / "report" / "index.html").read_text()
+    assert index.count('<svg class="mapscale"') == 1 and "101.000 … 103.000 nm" in index
+    page = next((tmp_path / "run" / "report" / "parts").glob("angstrom.csv_angstrom1*.html")).read_text()
+    assert "MEAN / angstrom" in page and "1015" in page
+    assert main(["lot", str(tmp_path / "run"), "--json"]) in (0, 3)  # 3: no level of a characteristic to compare
+    rows_of_lot = json.loads(capsys.readouterr().out)["characteristics"]
+    assert [row["values"] for row in rows_of_lot if row["name"] == "mean"] == [6]
+    # the unit that the recipe states goes first
+    (tmp_path / "r.yaml").write_text(text.replace(" unit: nm,", " unit: um,"))
+    assert main(["run", str(tmp_path / "r.yaml"), "--out", str(tmp_path / "um")]) in (0, 3)
+    found = RunFolder(tmp_path / "um")
+    assert {found.read_record(o.task_id).document["measurements"][0]["unit"] for o in found.outcomes()} == {"um"}
+
+
+def test_a_wafer_beyond_the_scale_of_all_has_its_own_on_its_page(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe(tmp_path)
+    (tmp_path / "a.csv").write_text("".join(block(f"S{k}", 0.1 * k) for k in range(6)) + block("far", 60.0))
+    run(tmp_path, capsys)
+    parts = tmp_path / "run" / "report" / "parts"
+    far = next(parts.glob("*far*.html")).read_text()
+    near = next(parts.glob("*S3*.html")).read_text()
+    assert 'class="ownscale"' in far and re.search("160[.]0+ … 164[.]0+ nm", far)
+    assert 'class="ownscale"' not in near and "≥ 104.5" in near
+
+
+def test_a_cut_file_gives_provisional_verdicts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe(tmp_path, result="")
+    (tmp_path / "a.csv").write_text("X,Y,w1\n0,0,101.1\n9,0,102.1\n18,0,103.1\n27,0,10")
+    code, answer = run(tmp_path, capsys)
+    document = records(tmp_path)["a.csv"]
+    assert code == 1 and answer["provisional"] == {"nonconforming": 1} and "file_cut" in document["flags"]
+    assert "midst" in (tmp_path / "run" / "report" / "index.html").read_text()
+
+
 def test_one_name_for_many_wafers_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recipe(tmp_path, edit=("unit: nm,", "unit: nm, acquisition: {wafer: W1},"))
     (tmp_path / "a.csv").write_text(block("S1") + block("S2"))
