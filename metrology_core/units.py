@@ -241,5 +241,6 @@ def quantity(text: str | Quantity, dimension: str | None = None) -> Quantity:
     if not math.isfinite(found.value):
         raise UnitError(f"{text!r} is not finite", expected="a finite number")
     if dimension is not None and found.dimension != dimension:
-        raise UnitError(f"{text!r} is not a {dimension}", expected=f"a {dimension}", got=f"a {found.dimension}")
+        wanted, got = (f"{'an' if d[:1] in 'aeiou' else 'a'} {d}" for d in (dimension, found.dimension))
+        raise UnitError(f"{text!r} is not {wanted}", expected=wanted, got=got)
     return found

@@ -16,7 +16,7 @@ import numpy as np
 
 from metrology_core import flags as _flags
 from metrology_core.data import Image
-from metrology_core.errors import DataError, ParameterError
+from metrology_core.errors import DataError, ParameterError, ReaderError
 from metrology_core.instrument import Instrument
 from metrology_core.quantity import Influence, Measured
 from wafer.frame_drift import FrameDrift, frame_drift
@@ -39,11 +39,17 @@ def read_frames(path: str | Path, **options: Any) -> tuple[Image, ...]:
     Raises as `wafer.read_image`, and `DataError` for more than 256 frames or frames of different size.
     """
     from wafer.readers import read_image
+    from wafer.readers.api import IN_COLOUR
     from wafer.readers.hdf5 import MAGIC, frame_count
     from wafer.readers.tiff import page_count
 
     file = Path(path)
-    first = read_image(file, **options)
+    try:
+        first = read_image(file, **options)
+    except ReaderError as error:
+        if error.what == IN_COLOUR:
+            error.remedy = "frames that were stored as the planes of a colour image: store each frame as a page"
+        raise
     with file.open("rb") as stream:
         head = stream.read(8)
     if head == MAGIC:
@@ -55,13 +61,25 @@ def read_frames(path: str | Path, **options: Any) -> tuple[Image, ...]:
     if count > MAX_FRAMES:
         raise DataError("the stack holds too many frames", expected=f"at most {MAX_FRAMES}", got=str(count))
     frames = [read_image(file, page=k, **options) for k in range(count)] if count > 1 else [first]
-    shapes = {frame.pixels.shape for frame in frames}
-    if len(shapes) > 1:
-        raise DataError(
-            "the frames have different sizes", expected="frames of one field",
-            got=", ".join(str(s) for s in sorted(shapes)), remedy="split the file",
-        )  # fmt: skip
+    ny, nx = first.pixels.shape
+    for k, frame in enumerate(frames, start=1):
+        if frame.pixels.shape != (ny, nx):
+            height, width = frame.pixels.shape
+            raise DataError(
+                "the frames have different sizes", expected="frames of one field",
+                got=f"frame 1: {nx} x {ny} pixels, frame {k}: {width} x {height}",
+                remedy="leave the other frames out of the stack",
+            )  # fmt: skip
     return tuple(frames)
+
+
+def _too_few(frames: Sequence[Image]) -> ParameterError:
+    source = frames[0].source if frames else None
+    return ParameterError(
+        "an average needs two frames", expected="a stack of two frames and more: pages of a TIFF file, or HDF5",
+        got=f"{len(frames)}" + (f" in {source.path}" if source is not None else ""),
+        remedy="leave frames (--frames) out for a single image",
+    )  # fmt: skip
 
 
 def average_frames(frames: Sequence[Image], drift: FrameDrift | None = None) -> tuple[Image, FrameDrift]:
@@ -70,7 +88,7 @@ def average_frames(frames: Sequence[Image], drift: FrameDrift | None = None) -> 
     edges and is in `FrameDrift.smear`.
     """
     if len(frames) < 2:
-        raise ParameterError("an average needs two frames", got=str(len(frames)))
+        raise _too_few(frames)
     drift = drift or frame_drift(frames)
     laid = aligned(frames, drift)
     total = np.zeros(laid[0].pixels.shape)
@@ -150,7 +168,7 @@ def measure_frames(
     from wafer.lines.evaluate import SemLineSettings, measure_sem_lines
 
     if len(frames) < 2:
-        raise ParameterError("an average needs two frames", got=str(len(frames)))
+        raise _too_few(frames)
     settings = settings or SemLineSettings()
     _refuse_smoothing(settings)
     frames, settings = cut_frames(frames, settings)
@@ -159,7 +177,11 @@ def measure_frames(
     drift = frame_drift(frames, orientation=settings.orientation)
     _refuse_far(frames, drift)
     image, _ = average_frames(frames, drift)
-    result = measure_sem_lines(image, settings, instrument=instrument)
+    try:
+        result = measure_sem_lines(image, settings, instrument=instrument)
+    except DataError:
+        _refuse_odd(frames, settings)
+        raise
     measurements, methods, facts = cross_roughness(frames, settings, instrument=instrument, drift=drift)
     spectra, arrays = _with_cross(result.spectra, facts.pop("cross_spectra"))
     missing = facts.pop("missing")
@@ -361,14 +383,26 @@ def cross_roughness(
     return measurements, methods, facts
 
 
-def _edges_of(frames: Sequence[Image], settings: SemLineSettings) -> list[EdgeSet]:
-    """Edges of each frame; an error names the frame."""
+def _refuse_odd(frames: Sequence[Image], settings: SemLineSettings) -> None:
+    """Where the average shows no lines: an error that names the frame, if some frames have no edges and others do."""
+    failed = []
+    for k, frame in enumerate(frames, start=1):
+        try:
+            _edges_of([frame], settings, k)
+        except DataError as error:
+            failed.append(error)
+    if failed and len(failed) < len(frames):
+        raise failed[0]
+
+
+def _edges_of(frames: Sequence[Image], settings: SemLineSettings, number: int = 1) -> list[EdgeSet]:
+    """Edges of each frame; an error names the frame, counted from ``number``."""
     from wafer import edges as _edges
     from wafer.lines.evaluate import area_of
 
     turned = settings.orientation == "horizontal"
     found = []
-    for k, frame in enumerate(frames, start=1):
+    for k, frame in enumerate(frames, start=number):
         rows, columns = area_of(frame, settings)
         try:
             found.append(

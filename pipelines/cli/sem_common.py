@@ -23,8 +23,12 @@ def amount(option: str, text: str, dimension: str, example: str) -> Quantity:
     try:
         return quantity(text, dimension)
     except UnitError as error:
+        article = "an" if dimension[:1] in "aeiou" else "a"
         raise UnitError(
-            f"{option}: {error.what}", expected=f"a {dimension} such as {example}", got=error.got, remedy=error.remedy
+            f"{option}: {error.what}",
+            expected=f"{article} {dimension} such as {example}",
+            got=error.got,
+            remedy=error.remedy,
         ) from error
 
 

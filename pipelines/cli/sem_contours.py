@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -158,8 +159,12 @@ def _drawing(image: Image, result: ContourResult) -> str:
 
 
 def _held(where: dict[str, Any], name: str) -> str:
+    """A place with its expanded uncertainty, both to the digits that the uncertainty has."""
     u = where[f"{name}_u"]
-    return f"{where[name]:.4g} (as stated, not held)" if u is None else f"{where[name]:.4g} ± {u:.2g}"
+    if u is None:
+        return f"{where[name]:.4g} (as stated, not held)"
+    decimals = max(0, 1 - math.floor(math.log10(2.0 * u))) if u > 0.0 else 3
+    return f"{where[name]:.{decimals}f} ± {2.0 * u:.{decimals}f}"
 
 
 def _corners(where: dict[str, Any], unit: str) -> str:
@@ -187,10 +192,14 @@ def _show(session: Session, result: ContourResult) -> None:
     if where is not None:
         console.print(
             f"design at x {_held(where, 'x')}, y {_held(where, 'y')} {result.unit} "
-            "(standard uncertainties; x right, y up, from the middle of the image)", markup=False,
+            "(± U, k = 2; x right, y up, from the middle of the image)", markup=False,
         )  # fmt: skip
         console.print(_corners(where, result.unit), markup=False)
-        counts = ", ".join(f"{n} {name}" for name, n in result.shapes["counts"].items() if n)
+        counts = ", ".join(
+            f"{n} {'outside the image, or holes' if name == 'outside' else name}"
+            for name, n in result.shapes["counts"].items()
+            if n
+        )
         console.print(
             f"polygons: {counts}; without partner: {details['contour_without_design']:.1%} of the contours, "
             f"{details['design_without_contour']:.1%} of the design", markup=False,

@@ -121,7 +121,11 @@ def named_file(path: Path, what: str = "file") -> None:
     if not path.exists():
         raise UsageError(f"there is no {what} {str(path)!r}", remedy="check the path")
     if path.is_dir():
-        raise UsageError(f"{str(path)!r} is a folder", expected=f"a {what}", remedy="name the file")
+        raise UsageError(
+            f"{str(path)!r} is a folder",
+            expected=f"{'an' if what[:1] in 'aeiou' else 'a'} {what}",
+            remedy="name the file",
+        )
 
 
 def reason_words(outcome: str, reason: Mapping[str, Any] | None) -> str:

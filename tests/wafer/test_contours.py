@@ -566,3 +566,15 @@ def test_narrow_line_ends_are_measured_with_closer_vertices() -> None:
         assert found.measurements[name].value == pytest.approx(wide.measurements[name].value, abs=1e-9)
     stated = float(wide.missing["sem.pullback"].rsplit("at most ", 1)[1].removesuffix(" px"))
     assert stated == found.details["line_end_spacing_px"]
+
+
+def test_a_polygon_far_outside_the_image_is_counted() -> None:
+    """It is left out of the search for the place, and not silently: found and outside are all of the design."""
+    image = simulate_shapes(holes(4, 4, 44.0, 88.0), seed=4, corner_radius=10.0)
+    far = rectangle(5000.0, 5000.0, 5050.0, 5050.0)
+    found = measure_contours(
+        Image(image.pixels, "nm", image.model.pixel), ContourSettings(origin=(0.0, 0.0)),
+        design=Design((*image.design, far), "nm"),
+    )  # fmt: skip
+    counts = found.shapes["counts"]
+    assert (counts["found"], counts["outside"]) == (16, 1)

@@ -202,10 +202,13 @@ def measure_contours(
     details["scan"] = {name: fact.to_dict() for name, fact in scan.items()}
     extra: dict[str, Any] = {}
     if design is not None and edges is not None and start is not None and origin is not None:
+        from wafer.contours.defects import STATES
         from wafer.contours.placement import placement
 
         extra = placement(out, functionals, settings, image.pixel_size, edges, origin, start, vertices, shift)
         details.update(extra.pop("details"))
+        counts = extra["shapes"]["counts"]  # polygons too far off to be looked at are outside, too
+        counts["outside"] += len(design.polygons) - sum(counts[state] for state in STATES)
         if settings.spacing is None and spacing > SPACING:
             from wafer.contours.ends import measure_narrow_ends
 

@@ -17,6 +17,7 @@ from wafer.readers.metadata import Found, side_file
 from wafer.readers.tiff import MAX_PIXELS, Decoded, read_tiff
 
 MAX_BYTES = 2**31
+IN_COLOUR = "the image is in colour"
 CONFLICT = 0.005  # relative difference of pixel sizes that no rounding in a file explains
 
 
@@ -292,7 +293,7 @@ def _grey(pixels: np.ndarray, name: str, measured: tuple[int, int] | None) -> tu
     differing = np.any(colour[start:end] != first[start:end], axis=2)
     y, x = (int(v) for v in np.argwhere(differing)[0] + (start, 0))
     raise ReaderError(
-        "the image is in colour",
+        IN_COLOUR,
         path=name,
         place=f"row {y}, column {x}",
         expected="grey, equal channels, or colour in nothing but a frame or bar at the border",

@@ -66,3 +66,23 @@ def test_lines_take_the_pixel_size_of_the_file(data_root: Path, capsys: pytest.C
         pitch.append(answer["measurements"]["sem.pitch"]["value"])
     # the file says 0.827009 nm: 1.1e-5 more than the rounded size that its makers state
     assert pitch[0] == pytest.approx(pitch[1], rel=2e-5)
+
+
+def test_an_odd_frame_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    frames = [np.asarray(simulate_lines(seed=k, shape=(128, 128)).pixels) for k in (911, 912, 913)]
+    small = frames[1][:, :100]
+
+    def said(*pages: np.ndarray, planar: bool = False) -> str:
+        path = tmp_path / "stack.tif"
+        with tifffile.TiffWriter(path) as file:
+            if planar:
+                file.write(np.stack(pages), photometric="rgb", planarconfig="separate")
+            for page in () if planar else pages:
+                file.write(page, photometric="minisblack")
+        assert main(["sem", "lines", str(path), "--pixel", "0.8nm", "--frames"]) in (2, 3)
+        return " ".join(capsys.readouterr().err.split())
+
+    assert "frame 1: 128 x 128 pixels, frame 2: 100 x 128" in said(frames[0], small)
+    assert "frame 3: the lines run along the rows" in said(frames[0], frames[1], frames[2].T)
+    assert "got: 1 in stack.tif" in said(frames[0])
+    assert "store each frame as a page" in said(*frames, planar=True)
