@@ -118,6 +118,7 @@ def _components(words: Words, values: Sequence[PlacedValue], seed: int) -> dict[
         "rows": rows,
         "total": total,
         "n": found.n,
+        "copies": sum(row.value is not None for row in values) - found.n,
         "p": percent(found.p),
         "noise": fixed(found.noise, place(found.noise)),
     }

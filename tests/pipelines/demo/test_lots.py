@@ -358,6 +358,8 @@ def test_the_same_bytes_count_once(tmp_path: Path, capsys: pytest.CaptureFixture
         for n in said
     ]
     assert tables[0] and tables[1] and tables[0].group() == tables[1].group()
+    pages = [(tmp_path / f"run-{n}/report/index.html").read_text() for n in said]
+    assert ["Not counted a second time: 12 of the values" in page for page in pages] == [False, True]
 
 
 def test_copies_are_told_by_bytes_and_item() -> None:
