@@ -196,7 +196,7 @@ def film_map(
     """Wafer maps of the film measurements in FILE, their summaries beside those that the file states."""
     from metrology_core.units import quantity
     from pipelines.exit_codes import ExitCode
-    from wafer.maps import WaferFrame, doubts, read_film_maps
+    from wafer.maps import WaferFrame, doubts, known_unit, read_film_maps
 
     frame = WaferFrame(
         quantity(diameter, "length").to("mm"), quantity(edge_exclusion, "length").to("mm"), notch,  # type: ignore[arg-type]
@@ -208,7 +208,8 @@ def film_map(
         n = sum(math.isfinite(v) for v in found.value)
         rows.append(
             {
-                "wafer": found.wafer, "lot": found.lot, "title": found.title, "unit": found.unit, "n": n,
+                "wafer": found.wafer, "lot": found.lot, "title": found.title, "unit": found.unit,
+                "unit_known": known_unit(found.unit), "n": n,
                 "sites": int(found.value.size), "without_value": _without_value(found), "figures": found.figures(),
                 "flags": list(doubts(found)), "reported": {k: float(v) for k, v in found.reported.items()},
                 "differences": {k: list(v) for k, v in found.differences().items()},
@@ -237,6 +238,12 @@ def film_map(
                 + (f"; {', '.join(row['flags'])}" if row["flags"] else "")
                 + (f"; {said}" if row["reported"] else "")
                 + (f"; {row['off_wafer']} of the sites off the wafer, counted, not drawn" if row["off_wafer"] else ""),
+                markup=False,
+            )
+        for strange in sorted({row["unit"] for row in rows if not row["unit_known"]}):
+            session.console.print(
+                f"warning: the unit {strange!r} of the file is none that Abbe knows: shown as it stands, no "
+                "length for a recipe",
                 markup=False,
             )
         off, sites = sum(row["off_wafer"] for row in rows), sum(row["n"] for row in rows)

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from pipelines.recipe.inputs import refused_inputs
 from pipelines.recipe.problems import Problem, did_you_mean
 from pipelines.recipe.source import Document, Path_, get
 
@@ -60,6 +61,8 @@ def _problem(item: Any, document: Document, model: type[BaseModel], prefix: Path
         here = get(document.data, path[:-1])
         known = [f.alias or name for name, f in owner.model_fields.items()] if owner is not None else []
         missing = [name for name in known if not (isinstance(here, dict) and name in here)]
+        if path[:-1] == ("inputs",):  # one table of keys for all kinds: name those that this kind takes
+            missing = [name for name in missing if name not in refused_inputs(get(document.data, ("measure", "kind")))]
         return document.problem(
             "recipe/unknown-key",
             f"unknown key '{last}'",

@@ -23,6 +23,16 @@ from pipelines.recipe.amounts import (
 from pipelines.recipe.base import Name, OrText, Strict, relative_path
 from pipelines.recipe.instruments import VIRTUAL, MicroscopeSpec, ProfilerSpec, ScannerSpec, kind_of
 
+_OF_POINTS = ("points_are", "tip_radius", "tip_radius_u", "thermal")
+
+
+def refused_inputs(kind: object) -> tuple[str, ...]:
+    """Keys of ``inputs`` that belong to point clouds, and that a measure of images or film maps refuses."""
+    if kind in ("sem_lines", "sem_contacts", "sem_contours"):
+        return ("unit", *_OF_POINTS)
+    return ("text", "dataset", "frame", *_OF_POINTS) if kind == "film_map" else ()
+
+
 FORMATS = ("auto", "text", "ply", "stl", "obj", "pcd", "hdf5", "qif", "image")
 
 

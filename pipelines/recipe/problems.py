@@ -113,12 +113,12 @@ class RecipeProblems(RecipeError):
         return {**super().to_dict(), "problems": [problem.to_dict() for problem in self.problems]}
 
 
-def did_you_mean(word: str, choices: Iterable[str], *, otherwise: str = "known") -> str | None:
+def did_you_mean(word: str, choices: Iterable[str], *, otherwise: str = "known", most: int = 16) -> str | None:
     """A hint: the nearest choices, or all of them where they are few."""
     names = sorted(set(choices))
     near = difflib.get_close_matches(word, names, n=2, cutoff=0.6)
     if near:
         return f"did you mean {' or '.join(repr(name) for name in near)}?"
-    if names and len(names) <= 16:
+    if names and len(names) <= most:
         return f"{otherwise}: {', '.join(names)}"
     return None

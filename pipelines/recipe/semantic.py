@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 from metrology_core.errors import CharacteristicError
 from pipelines.recipe.amounts import Amount, parse_amount
 from pipelines.recipe.exclusions import check_exclusions
+from pipelines.recipe.inputs import refused_inputs
 from pipelines.recipe.instrument_use import check_instrument_use
 from pipelines.recipe.instruments import kind_of, missing_for_simulation
 from pipelines.recipe.models import FIT_KINDS
@@ -22,7 +23,6 @@ from pipelines.recipe.source import Document, Path_, get
 from pipelines.recipe.wafer_checks import check_wafer
 
 KINDS = (*FIT_KINDS, "points")
-_CLOUD_ONLY = ("unit", "points_are", "tip_radius", "tip_radius_u", "thermal")
 _GIVES_TIP = ("auto", "qif")
 _GIVES_POINTS = ("qif",)
 _MEASURE: Path_ = ("measure",)
@@ -61,7 +61,7 @@ def _inputs(document: Document, kind: object) -> Iterator[Problem]:
     place: Path_ = ("inputs",)
     form = inputs.get("format", "auto")
     if kind in ("sem_lines", "sem_contacts", "sem_contours"):
-        for key in _CLOUD_ONLY:
+        for key in refused_inputs(kind):
             if key in inputs:
                 yield document.problem(
                     "recipe/contradiction", f"'{key}' belongs to point clouds, not to images", (*place, key), key=True
@@ -109,7 +109,7 @@ def _inputs(document: Document, kind: object) -> Iterator[Problem]:
 
 
 def _film_inputs(document: Document, inputs: dict[str, Any]) -> Iterator[Problem]:
-    for key in ("text", "dataset", "frame", *_CLOUD_ONLY[1:]):
+    for key in refused_inputs("film_map"):
         if key in inputs:
             yield document.problem(
                 "recipe/contradiction", f"'{key}' belongs to point clouds, not to film maps", ("inputs", key), key=True
@@ -241,6 +241,8 @@ def _characteristics(document: Document, kind: str) -> Iterator[Problem]:
             vague = error.expected is not None
             code = "recipe/ambiguous-characteristic" if vague else "recipe/unknown-characteristic"
             hint = "; ".join(part for part in (error.expected, error.remedy) if part)
+            if not vague:
+                hint = did_you_mean(wanted, _ids_of(kind), most=40) or hint
             yield document.problem(code, error.what, (*place, "characteristic"), hint=hint or None)
             yield from _limits(document, place, row, None)
             continue
@@ -265,14 +267,7 @@ def _applies(
     kind: str,
 ) -> Iterator[Problem]:
     here: Path_ = (*place, "characteristic")
-    home = {"image": "sem_lines", "surface": "deviation", "map": "film_map"}.get(definition.needs, "features")
-    if home == "sem_lines":
-        from wafer.characteristics import CONTACT_IDS, CONTOUR_IDS
-
-        if definition.id in CONTACT_IDS:
-            home = "sem_contacts"
-        if definition.id in CONTOUR_IDS:
-            home = "sem_contours"
+    home = _home(definition)
     if home != kind:
         yield document.problem("recipe/wrong-feature", f"{definition.id} is not a characteristic of {kind}", here)
         return
@@ -322,6 +317,26 @@ def _applies(
         yield document.problem(
             "recipe/contradiction", f"{definition.id} does not use a nominal curve", (*place, "nominal_curve"), key=True
         )
+
+
+def _home(definition: Any) -> str:
+    """The measure that a characteristic belongs to."""
+    home = {"image": "sem_lines", "surface": "deviation", "map": "film_map"}.get(definition.needs, "features")
+    if home == "sem_lines":
+        from wafer.characteristics import CONTACT_IDS, CONTOUR_IDS
+
+        if definition.id in CONTACT_IDS:
+            home = "sem_contacts"
+        if definition.id in CONTOUR_IDS:
+            home = "sem_contours"
+    return home
+
+
+def _ids_of(kind: str) -> list[str]:
+    """The characteristics of one measure: those of the others are no answer to a wrong name."""
+    from metrology_core import characteristics
+
+    return [name for name, row in characteristics.available().items() if _home(row) == kind]
 
 
 def _recipe_kinds(kinds: tuple[str, ...]) -> list[str]:

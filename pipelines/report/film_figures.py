@@ -77,7 +77,7 @@ def film_figure(
     beyond = beyond[(beyond < scale.low) | (beyond > scale.high)]
     if own := own_page and beyond.size > 0:
         scale = scale_of(value[used].tolist())
-    decimals = _decimals(scale)
+    decimals = decimals_of(scale)
     frame = dict(view.get("frame") or {})
     shape = Frame(
         float(frame.get("diameter") or 300.0), float(frame.get("edge_exclusion") or 0.0),
@@ -126,7 +126,7 @@ def _key(view: Mapping[str, Any]) -> tuple[str, str]:
     return str(view.get("name") or ""), str(view.get("unit") or "")
 
 
-def _decimals(scale: Scale) -> int | None:
+def decimals_of(scale: Scale) -> int | None:
     """Places that tell the steps of the scale apart."""
     at = place((scale.high - scale.low) / 100.0)
     return None if at is None else min(at, 6)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from pipelines.report.encode import clean
+from pipelines.report.film_figures import decimals_of
 from pipelines.report.wafer_svg import Frame, Scale, Spot, scale_of, scale_svg, wafer_svg
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def film_page(name: str, maps: Sequence[SiteMap], frame: WaferFrame) -> str:
         figures = Markup("").join(_figure(m, shape, scale) for m in mine)
         sections.append(
             Markup('<section><h2>{}</h2><p>{}{}</p><div class="maps">{}</div></section>').format(
-                clean(title or "values"), scale_svg(scale, 3, unit), _beyond(scale), figures
+                clean(title or "values"), scale_svg(scale, decimals_of(scale), unit), _beyond(scale), figures
             )
         )
     body = Markup(
@@ -102,4 +103,4 @@ def _figure(found: SiteMap, shape: Frame, scale: Scale) -> Markup:
     return Markup(
         "<figure><figcaption>{}</figcaption>{}<table><thead><tr><th>{}</th><th>from sites</th>"
         "<th>file says</th></tr></thead><tbody>{}</tbody></table></figure>"
-    ).format(label, wafer_svg(shape, spots, scale, 3, label), sites, Markup("").join(rows))
+    ).format(label, wafer_svg(shape, spots, scale, decimals_of(scale), label), sites, Markup("").join(rows))

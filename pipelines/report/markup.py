@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -97,14 +98,28 @@ def words_of(value: Any) -> str:
     return clean(value)
 
 
+_FRAME = re.compile(
+    r"diameter (?P<diameter>[\d.]+) mm, edge exclusion (?P<edge>[\d.]+) mm, notch (?P<notch>down|up|left|right)"
+)
+
+
 def acquisition_facts(words: Words, facts: Mapping[str, Any]) -> list[tuple[Markup, str]]:
     """Acquisition as (label, text); labels of unknown fields stay as they are."""
     out = []
     for key, value in facts.items():
         if value is None or value == "" or value == {}:
             continue
-        out.append((words.term(f"meta.{key}", key.replace("_", " ")), words_of(value)))
+        shown = _frame_text(words, str(value)) if key == "wafer_frame" else words_of(value)
+        out.append((words.term(f"meta.{key}", key.replace("_", " ")), shown))
     return out
+
+
+def _frame_text(words: Words, text: str) -> str:
+    """The frame of a wafer, which the plan writes in English, in the words of the page."""
+    found = _FRAME.fullmatch(text)
+    if found is None:
+        return words_of(text)
+    return words.t(f"wafer.frame.{found['notch']}", diameter=found["diameter"], edge=found["edge"])
 
 
 def datum_text(system: Mapping[str, Any] | None) -> str:

@@ -2,7 +2,7 @@
 
 from wafer.maps.doubts import doubts
 from wafer.maps.evaluate import FilmResult, measure_film_map
-from wafer.maps.film import read_film_maps, wafer_name, wafers_of
+from wafer.maps.film import known_unit, read_film_maps, wafer_name, wafers_of
 from wafer.maps.frame import WaferFrame, place_of
 from wafer.maps.sites import SiteMap, SiteSummary
 
@@ -12,6 +12,7 @@ __all__ = [
     "SiteSummary",
     "WaferFrame",
     "doubts",
+    "known_unit",
     "measure_film_map",
     "place_of",
     "read_film_maps",

@@ -80,6 +80,16 @@ def _doubted(maps: Sequence[SiteMap], text: str, rows: Sequence[Sequence[str]]) 
     return tuple(out)
 
 
+def known_unit(unit: str) -> bool:
+    """Whether the unit of a map is known; a file may state any in its brackets, and none for a pure number."""
+    try:
+        if unit:
+            _known(unit)
+    except ParameterError:
+        return False
+    return True
+
+
 def wafer_name(found: SiteMap) -> str:
     """The name of the wafer without a unit in brackets behind it."""
     return _BRACKETS.sub("", found.wafer).strip()

@@ -109,3 +109,13 @@ def test_templates_measure_as_they_stand_and_limit_defects() -> None:
     limited = [c for c in parse_recipe(template("sem_contacts")).recipe.measure.characteristics if "defects" in c.name]
     assert len(limited) == 1 and limited[0].tolerance is not None and limited[0].tolerance.upper is not None
     assert limited[0].tolerance.upper.to("1") == 0.0
+
+
+def test_hints_name_what_the_measure_takes() -> None:
+    (key,) = faults(LINES.replace("acquisition: {lot: L1}", "zzz: 1"))
+    assert "wafer" in str(key.hint) and "tip_radius" not in str(key.hint) and "unit" not in str(key.hint)
+    for text, word, own, other in (
+        (LINES, "sem.pitch", "sem.cd_line", "film.mean"), (FILM, "film.mean", "film.range", "sem.cd_line"),
+    ):  # fmt: skip
+        found = next(row for row in faults(text.replace(word, "qqqqqq.zz")) if "unknown char" in row.message)
+        assert own in str(found.hint) and other not in str(found.hint)

@@ -244,6 +244,26 @@ def test_a_cut_file_gives_provisional_verdicts(tmp_path: Path, capsys: pytest.Ca
     assert "midst" in (tmp_path / "run" / "report" / "index.html").read_text()
 
 
+def test_map_says_an_unknown_unit_and_tells_steps_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.csv").write_text("X,Y,w1 [parsec]\n0,0,0.991\n9,0,0.992\n")
+    assert main(["map", str(tmp_path / "a.csv"), "--out", str(tmp_path / "m.html")]) == 0
+    assert "'parsec' of the file is none that Abbe knows" in capsys.readouterr().out.replace("\n", " ")
+    assert re.search("0[.]99100+ \u2026 0[.]99200+ parsec", (tmp_path / "m.html").read_text())
+    (tmp_path / "b.csv").write_text("X,Y,w1 [angstrom]\n0,0,5\n")
+    main(["map", str(tmp_path / "b.csv"), "--json"])
+    assert json.loads(capsys.readouterr().out)["maps"][0]["unit_known"] is True
+
+
+def test_the_frame_of_the_wafer_is_a_message_that_both_languages_have(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe(tmp_path)
+    (tmp_path / "a.csv").write_text(block("S1"))
+    run(tmp_path, capsys)
+    page = next((tmp_path / "run" / "report" / "parts").glob("*.html")).read_text()
+    assert 'data-m="wafer.frame.down"' in page and "diameter 300 mm, edge exclusion 3 mm, notch down" in page
+
+
 def test_one_name_for_many_wafers_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recipe(tmp_path, edit=("unit: nm,", "unit: nm, acquisition: {wafer: W1},"))
     (tmp_path / "a.csv").write_text(block("S1") + block("S2"))
