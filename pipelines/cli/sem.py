@@ -10,6 +10,7 @@ import click
 from pipelines.cli.sem_common import (
     PIXEL_U,
     level_of,
+    output_file,
     pixel_size,
     pixel_uncertainty,
     row_range,
@@ -104,6 +105,7 @@ def lines(
 
     size, unit = (None, "nm") if pixel is None else pixel_size(pixel)
     spread = pixel_uncertainty(pixel_u, size)
+    output_file("--picture", picture, ".svg")
     settings = SemLineSettings(
         criterion=criterion,  # type: ignore[arg-type]
         level=level_of(level, criterion, "threshold", "model"),

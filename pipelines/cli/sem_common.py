@@ -11,6 +11,8 @@ from pipelines.cli.session import Session
 from pipelines.cli.tables import show_flags, value_table
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from metrology_core.quantity import Measured
     from metrology_core.units import Quantity
 
@@ -85,6 +87,23 @@ def pixel_uncertainty(text: str | None, size: tuple[float, float] | None) -> dic
     return {"pixel_u": (size[0] * parts[0], size[1] * parts[-1]), "pixel_u_common": len(parts) == 1}
 
 
+def output_file(option: str, path: Path | None, suffix: str | None = None) -> None:
+    """Refuses, before anything is measured, a file that could not be written or that others would not open."""
+    from metrology_core.errors import UsageError
+
+    if path is None:
+        return
+    if suffix is not None and path.suffix.lower() != suffix:
+        raise UsageError(
+            f"{option} writes {suffix[1:].upper()}", expected=f"a name that ends with {suffix}", got=path.name,
+            remedy=f"write {path.with_suffix(suffix).name}",
+        )  # fmt: skip
+    if path.is_dir():
+        raise UsageError(f"{option}: {str(path)!r} is a folder", expected="the name of a file")
+    if not path.parent.is_dir():
+        raise UsageError(f"{option}: there is no folder {str(path.parent)!r}", remedy="make the folder first")
+
+
 def row_range(text: str | None, what: str = "rows") -> tuple[int, int] | None:
     """``A:B``, end exclusive, of ``rows`` or ``columns``."""
     from metrology_core.errors import ParameterError
@@ -149,18 +168,20 @@ def _marks(numbers: Sequence[int]) -> str:
 
 
 def show_scan(session: Session, scan: Mapping[str, Mapping[str, Any]]) -> None:
-    """What the scan did to the image: what is seen with its expanded uncertainty, what is not by name."""
-    seen, others = [], []
+    """What the scan did to the image, each effect with its expanded uncertainty: what is seen, then what is not."""
+    from wafer.scan import SEEN
+
+    seen: list[str] = []
+    others: list[str] = []
     for name, fact in scan.items():
         words = name.replace("_", " ")
-        if not fact["seen"]:
-            others.append(words)
-            continue
         factor, unit = (100.0, "% of the step") if fact["unit"] == "1" else (1.0, fact["unit"])
         expanded = 2.0 * factor * float(fact["u"])
         decimals = max(0, 1 - math.floor(math.log10(expanded))) if expanded > 0.0 else 3
-        seen.append(f"{words} {factor * float(fact['value']):.{decimals}f} ± {expanded:.{decimals}f} {unit}")
-    parts = [*seen, *([f"not seen: {', '.join(others)}"] if others else [])]
+        text = f"{words} {factor * float(fact['value']):.{decimals}f} ± {expanded:.{decimals}f} {unit}"
+        (seen if fact["seen"] else others).append(text)
+    not_seen = f"not seen (within {SEEN:g} standard uncertainties of 0): {', '.join(others)}"
+    parts = [*seen, *([not_seen] if others else [])]
     if parts:
         session.console.print(f"scan (value ± U, k = 2): {'; '.join(parts)}", markup=False)
 

@@ -11,6 +11,7 @@ from pipelines.cli.sem_common import (
     PIXEL_U,
     finite,
     level_of,
+    output_file,
     pixel_size,
     pixel_uncertainty,
     row_range,
@@ -68,6 +69,8 @@ def contacts(
 
     size, unit = (None, "nm") if pixel is None else pixel_size(pixel)
     spread = pixel_uncertainty(pixel_u, size)
+    output_file("--picture", picture, ".svg")
+    output_file("--contours", contours)
     settings = ContactSettings(
         criterion=criterion,  # type: ignore[arg-type]
         level=level_of(level, criterion, "threshold"),

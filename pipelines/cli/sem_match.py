@@ -11,6 +11,7 @@ from pipelines.cli.sem_common import (
     amount,
     finite,
     level_of,
+    output_file,
     pixel_size,
     row_range,
     show_gaps,
@@ -54,6 +55,7 @@ def match(session: Session, /, one: Path, other: Path, **given: Any) -> int:
     from wafer.contacts import ContactSettings
     from wafer.contacts.match import match_contacts
 
+    output_file("--pairs", given["pairs"])
     settings = ContactSettings(
         criterion=given["criterion"],
         level=level_of(given["level"], given["criterion"], "threshold"),

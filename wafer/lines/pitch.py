@@ -53,7 +53,7 @@ def pitch(edges: EdgeSet, line_polarity: int) -> PitchFit:
         raise DataError(
             "the pitch needs two lines",
             expected="at least four edges of two lines",
-            got=f"{int(np.count_nonzero(good))} edges of {lines} line(s)",
+            got=f"{int(np.count_nonzero(good))} edges of {lines} {'line' if lines == 1 else 'lines'}",
             remedy="use a larger field of view",
         )
     design = np.column_stack([side, ~side, k - k.mean()]).astype(np.float64)

@@ -140,8 +140,9 @@ def measure_roughness(
             f"; divided by {gain:.4f}, the share of its wander that an edge shows in this noise" if gain < 1 else ""
         )
         shift = "; common shift of each row taken off" if stem == "ler" and rest.shifted else ""
+        words = what[:-1] if fit.traces == 1 and what.endswith("widths") else what
         method = (
-            f"debiased-Whittle likelihood of the mean periodogram of {fit.traces} {what}, stretched-exponential "
+            f"debiased-Whittle likelihood of the mean periodogram of {fit.traces} {words}, stretched-exponential "
             f"autocorrelation and {noise}; {detrend} detrend, {box}{shift}{follows}; {common}"
         )
         _characteristics(out, stem, fit, budget, row, along, method)

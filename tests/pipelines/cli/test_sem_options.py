@@ -86,3 +86,21 @@ def test_an_odd_frame_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "frame 3: the lines run along the rows" in said(frames[0], frames[1], frames[2].T)
     assert "got: 1 in stack.tif" in said(frames[0])
     assert "store each frame as a page" in said(*frames, planar=True)
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "name", "said"),
+    [
+        ("lines", "--picture", "look.png", "a name that ends with .svg"),
+        ("contacts", "--picture", "look.png", "a name that ends with .svg"),
+        ("lines", "--picture", "none/look.svg", "there is no folder"),
+        ("contacts", "--contours", "none/all.csv", "there is no folder"),
+        ("match", "--pairs", "none/all.csv", "there is no folder"),
+    ],
+)
+def test_files_that_cannot_be_written_are_refused_first(
+    picture: str, command: str, option: str, name: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = [picture] * (2 if command == "match" else 1)
+    assert main(["sem", command, *images, "--pixel", "0.8nm", option, str(tmp_path / name)]) == 2
+    assert said in capsys.readouterr().err and not list(tmp_path.iterdir())

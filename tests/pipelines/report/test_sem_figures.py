@@ -147,8 +147,10 @@ def test_what_the_scan_did_is_on_the_terminal_and_on_the_page(
     image = write(tmp_path / "tilted.tif", drawn.pixels)
     assert main(["sem", "lines", str(image), "--pixel", "0.8nm"]) == 0
     line = next(row for row in capsys.readouterr().out.splitlines() if row.startswith("scan (value"))
-    found = re.search(r"tilt (0\.\d+) ± (0\.\d+) deg; not seen: drift, row jitter, background across", line)
+    found = re.search(r"tilt (0\.\d+) ± (0\.\d+) deg; not seen \(within 5 standard uncertainties of 0\): drift ", line)
     assert found is not None, line
+    for name in ("drift", "row jitter"):  # with its value, too
+        assert re.search(rf"{name} -?[\d.]+ ± [\d.]+ nm", line), line
     assert abs(float(found[1]) - math.degrees(math.atan(0.01))) <= 2.0 * float(found[2])  # four standard uncertainties
     recipe = tmp_path / "lines.yaml"
     recipe.write_text(
