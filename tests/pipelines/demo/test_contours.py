@@ -63,7 +63,7 @@ def test_command_without_design(folder: Path, capsys: pytest.CaptureFixture[str]
     ("extra", "words"),
     [
         (["--design", "nowhere.txt"], "there is no design"),
-        (["--origin", "3nm"], "a place is X,Y"),
+        (["--origin", "3nm"], "--origin is a place X,Y"),
         (["--layer", "10", "--design", "{folder}/design.txt"], "belong to GDSII"),
         (["--limit", "3 kg"], "kg"),
     ],
