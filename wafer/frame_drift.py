@@ -108,10 +108,10 @@ class _Plan:
         self.overlap = np.outer(1.0 - np.abs(self.rows) / ny, 1.0 - np.abs(self.columns) / nx)
 
     def prepared(self, image: np.ndarray) -> _Prepared:
-        from wafer.edges.linescan import sheared_mean
+        from wafer.edges.linescan import sheared_blocks
 
         ny, nx = self.shape
-        profile = sheared_mean(image, self.slope)
+        profile = sheared_blocks(image, self.slope).mean()
         x = np.arange(nx, dtype=np.float64)
         sound = np.isfinite(profile)
         profile = np.interp(x, x[sound], profile[sound])

@@ -130,12 +130,8 @@ def grey_step(pixels: np.ndarray) -> float:
     """
     rows = np.asarray(pixels)[:: max(1, pixels.size // 200_000)]
     if rows.dtype.kind in "ui" and rows.dtype.itemsize <= 2:
-        info = np.iinfo(rows.dtype)
-        seen = np.zeros(
-            int(info.max) - int(info.min) + 1, dtype=np.bool_
-        )  # signed values wrap round: marks all the same
-        seen[rows] = True
-        levels = np.flatnonzero(seen if info.min == 0 else np.roll(seen, -int(info.min)))
+        low = int(rows.min()) if rows.dtype.kind == "i" else 0
+        levels = np.flatnonzero(np.bincount(rows.ravel().astype(np.intp) - low if low else rows.ravel()))
     else:
         levels = np.unique(rows)
     if levels.size < 2 or 2 * levels.size > rows.size:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -86,7 +87,7 @@ class Image:
         """(rows, columns)."""
         return self.pixels.shape[0], self.pixels.shape[1]
 
-    @property
+    @functools.cached_property
     def digest(self) -> str:
         """SHA-256 of the file that the image comes from, or else of its type, shape and pixels."""
         if self.source is not None and self.source.sha256:

@@ -11,6 +11,7 @@ import pytest
 from metrology_core.data import Image
 from wafer import measure_sem_lines
 from wafer.edges.grey import stripe_grey
+from wafer.edges.linescan import sheared_blocks
 from wafer.lines.scan import row_jitter
 from wafer.scan import ScanFact, field_background, uneven
 from wafer.simulate import simulate_lines
@@ -120,7 +121,7 @@ def test_levels_of_stripes_are_plain_means() -> None:
     rng = np.random.default_rng(9)
     area = rng.normal(size=(64, 60))
     stripes = (np.array([5.0, 20.0, 36.0, 52.0]), np.array([2.0, 3.0, 4.0, 2.0]), np.array([True, False, True, False]))
-    found = stripe_grey(area, 0.0, stripes)
+    found = stripe_grey(sheared_blocks(area, 0.0), stripes)
     assert found.level.shape == (8, 2) and found.bright.tolist() == [False, True]
     for b in range(8):
         for s, (centre, half) in enumerate(((20, 3), (36, 4))):

@@ -81,7 +81,8 @@ def find_edges(
     if smoothing is not None:
         smoothing.refuse_criterion(criterion)
     slope, straightness = orientation(area)
-    scan = linescan.sheared_mean(area, slope)
+    blocks = linescan.sheared_blocks(area, slope)
+    scan = blocks.mean()
     seeds = linescan.find_seeds(scan)
     ny, nx = area.shape
     middle = 0.5 * (ny - 1)
@@ -100,9 +101,8 @@ def find_edges(
     left, right = reach_left[keep], reach_right[keep]
     all_stripes = stripes(x0, polarity, left, right)
     centres, _, bright = all_stripes
-    noise = photon_transfer(
-        area, slope, centres[~bright], centres[bright], grey_step(np.asarray(pixels)[first_row : first_row + ny])
-    )
+    step = grey_step(np.asarray(pixels)[first_row : first_row + ny])
+    noise = photon_transfer(area, slope, centres[~bright], centres[bright], step)
 
     code = CRITERIA.index(criterion)
     place = Windows(x0, left, right, polarity, slope, middle)
@@ -158,8 +158,9 @@ def find_edges(
         profiles=profiles,
         noise_sd=noise_sd, level_u=level_u, linescan=scan, straightness=straightness,
         dropped_at_border=int(seeds.x.size - n_edges),
-        grey=stripe_grey(area, slope, all_stripes), flags=tuple(sorted(set(flags))),
-        details={"saturated_share": saturated}, smoothing="" if smoothing is None else smoothing.text,
+        grey=stripe_grey(blocks, all_stripes), flags=tuple(sorted(set(flags))),
+        details={"saturated_share": saturated, "grey_step": step},
+        smoothing="" if smoothing is None else smoothing.text,
         row_repeats=1.0 if smoothing is None else smoothing.noise(noise.correlation)[2],
     )  # fmt: skip
     if found.contrast_to_noise < 1.5:

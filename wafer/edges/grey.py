@@ -6,9 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wafer.kernels.linescan import sheared_sum
-
-_BLOCKS = 8
+from wafer.edges.linescan import ShearedBlocks
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,13 +22,12 @@ class StripeGrey:
     bright: np.ndarray
 
 
-def stripe_grey(area: np.ndarray, slope: float, stripes: tuple[np.ndarray, np.ndarray, np.ndarray]) -> StripeGrey:
+def stripe_grey(scans: ShearedBlocks, stripes: tuple[np.ndarray, np.ndarray, np.ndarray]) -> StripeGrey:
     """``stripes``: centre, half of the central part, brightness (`wafer.edges.checks.stripes`); the outer ones, which
     the border cuts, are left out."""
     centre, half, bright = (part[1:-1] for part in stripes)
-    ny, nx = area.shape
-    blocks = max(1, min(_BLOCKS, ny // 8))
-    size = ny // blocks
+    blocks, nx = scans.total.shape
+    size = scans.size
     level, rise = np.full((blocks, centre.size), np.nan), np.full((blocks, centre.size), np.nan)
     first = np.clip(np.ceil(centre - np.maximum(half, 0.5)), 0, nx - 1).astype(np.int64)
     end = np.clip(np.floor(centre + np.maximum(half, 0.5)) + 1, first + 1, nx).astype(np.int64)
@@ -39,8 +36,7 @@ def stripe_grey(area: np.ndarray, slope: float, stripes: tuple[np.ndarray, np.nd
     place = np.arange(nx, dtype=np.float64) - 0.5 * (nx - 1)
     moment = n * (n * n - 1.0) / 12.0
     for b in range(blocks):
-        total, weight = np.zeros(nx), np.zeros(nx)
-        sheared_sum(area, b * size, (b + 1) * size, slope, 0.5 * (ny - 1), total, weight)
+        total, weight = scans.total[b], scans.weight[b]
         scan = np.where(weight > 0.5 * size, total / np.maximum(weight, 1.0), 0.0)
         lost = np.concatenate([[0.0], np.cumsum(weight <= 0.5 * size)])
         sums = np.concatenate([[0.0], np.cumsum(scan)])

@@ -15,6 +15,7 @@ from wafer.kernels.linescan import sheared_sum
 
 # The cross-correlation of row blocks follows lines up to this slope (dx/dy); steeper ones must be rotated at the tool.
 MAX_SLOPE = 0.12
+_SHEARED = 8  # blocks of rows whose grey levels are told apart
 _SEED_BLUR = 1.5  # px, Gaussian, of the averaged linescan before its turning points are read
 
 
@@ -199,14 +200,34 @@ def _shifts(a: np.ndarray, b: np.ndarray, limit: float) -> np.ndarray:
     return np.asarray(k - reach + np.clip(part, -1.0, 1.0))
 
 
-def sheared_mean(image: np.ndarray, slope: float) -> np.ndarray:
-    """The linescan averaged along lines of this slope, at the middle row; (nx,), NaN where no row contributes."""
+@dataclass(frozen=True, eq=False)
+class ShearedBlocks:
+    """Linescans along the lines, at the middle row, of up to eight equal blocks of ``size`` rows: sums ``total`` and
+    numbers of rows ``weight`` (blocks, nx); ``rest`` (2, nx) the same of the rows that are left over."""
+
+    total: np.ndarray
+    weight: np.ndarray
+    rest: np.ndarray
+    size: int
+    rows: int
+
+    def mean(self) -> np.ndarray:
+        """The averaged linescan; (nx,), NaN where less than a quarter of the rows contribute."""
+        total, weight = self.total.sum(axis=0) + self.rest[0], self.weight.sum(axis=0) + self.rest[1]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.where(weight >= 0.25 * self.rows, total / weight, np.nan)
+
+
+def sheared_blocks(image: np.ndarray, slope: float) -> ShearedBlocks:
+    """Sum the rows along lines of this slope, block by block."""
     ny, nx = image.shape
-    total = np.zeros(nx)
-    weight = np.zeros(nx)
-    sheared_sum(image, 0, ny, slope, 0.5 * (ny - 1), total, weight)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(weight >= 0.25 * ny, total / weight, np.nan)
+    count = max(1, min(_SHEARED, ny // 8))
+    size = ny // count
+    total, weight, rest = np.zeros((count, nx)), np.zeros((count, nx)), np.zeros((2, nx))
+    for b in range(count):
+        sheared_sum(image, b * size, (b + 1) * size, slope, 0.5 * (ny - 1), total[b], weight[b])
+    sheared_sum(image, count * size, ny, slope, 0.5 * (ny - 1), rest[0], rest[1])
+    return ShearedBlocks(total, weight, rest, size, ny)
 
 
 def find_seeds(scan: np.ndarray) -> Seeds:

@@ -6,7 +6,6 @@ import numpy as np
 
 from wafer.edges import EdgeSet
 from wafer.edges.grey import StripeGrey
-from wafer.noise import grey_step
 from wafer.recording import BANDS, banded, coarse, patterned, piled_up
 
 SLANTED, WIDE = (
@@ -33,7 +32,7 @@ def grey_flags_of(scanned: np.ndarray, found: EdgeSet, orientation: str) -> set[
         flags.add("row_banding")
     if patterned(scanned, found.slope, contrast):
         flags.add("periodic_pattern")
-    if coarse(grey_step(scanned), contrast, min(found.noise.sigma_dark, found.noise.sigma_bright)):
+    if coarse(found.details["grey_step"], contrast, min(found.noise.sigma_dark, found.noise.sigma_bright)):
         flags.add("grey_levels_few")
     if _uneven(found.grey, contrast, float(np.median(np.diff(found.seed)))):
         flags.add("stripes_uneven")
