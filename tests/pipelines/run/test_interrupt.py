@@ -63,7 +63,7 @@ def test_the_first_signal_lets_the_part_in_flight_end(tmp_path: Path, number: in
 def test_the_second_signal_stops_at_once(tmp_path: Path) -> None:
     recipe, run = make_lot(tmp_path, {"a": GOOD, "b": "!wait\n" + GOOD, "c": GOOD}), tmp_path / "run"
     process = drive(recipe, run)
-    wait_until(lambda: done(run) >= 1)
+    wait_until(lambda: done(run) >= 1 and (tmp_path / "waits").exists())  # b has begun
     process.send_signal(signal.SIGINT)
     with pytest.raises(subprocess.TimeoutExpired):  # b waits for a file: the first signal waits for b
         process.wait(timeout=1.0)
